@@ -1,0 +1,162 @@
+/* Fixed pool of pthreads; items are handed out by an atomic counter, so a slow thread takes fewer.
+ *
+ * A loop is announced by raising `epoch`. Workers spin on it for spin_rounds, then wait on a condition;
+ * the caller works too, then waits until every worker has left the loop.
+ */
+#include "base/pool.h"
+
+#include "base/alloc.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+
+enum { max_threads = 256 };
+/* About 20 us: longer than the gap between two loops of a pass, short enough to leave the core to others. */
+enum { spin_rounds = 2000, yield_every = 256 };
+
+typedef struct worker {
+    kvl_pool *pool;
+    pthread_t thread;
+    unsigned index;
+} worker;
+
+struct kvl_pool {
+    unsigned n_threads; /* with the caller */
+    worker *workers;    /* n_threads - 1 */
+    unsigned n_started;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    atomic_ulong epoch;   /* raised once per loop */
+    atomic_uint n_inside; /* workers that have not finished the current loop */
+    atomic_bool is_closing;
+    /* the current loop; written before epoch is raised */
+    kvl_item_fn *fn;
+    void *ud;
+    size_t n_items;
+    _Alignas(64) atomic_size_t next_item;
+};
+
+static void relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#endif
+}
+
+static void run_items(kvl_pool *pool, unsigned thread) {
+    for (;;) {
+        size_t item = atomic_fetch_add_explicit(&pool->next_item, 1, memory_order_relaxed);
+        if (item >= pool->n_items) {
+            return;
+        }
+        pool->fn(pool->ud, item, thread);
+    }
+}
+
+static void wait_for_epoch(kvl_pool *pool, unsigned long seen) {
+    for (unsigned i = 0; i < spin_rounds; i++) {
+        if (atomic_load_explicit(&pool->epoch, memory_order_acquire) != seen) {
+            return;
+        }
+        if (i % yield_every == yield_every - 1) {
+            sched_yield();
+        } else {
+            relax();
+        }
+    }
+    pthread_mutex_lock(&pool->lock);
+    while (atomic_load(&pool->epoch) == seen) {
+        pthread_cond_wait(&pool->wake, &pool->lock);
+    }
+    pthread_mutex_unlock(&pool->lock);
+}
+
+static void *worker_main(void *arg) {
+    worker *w = arg;
+    kvl_pool *pool = w->pool;
+    unsigned long seen = 0;
+    for (;;) {
+        wait_for_epoch(pool, seen);
+        seen = atomic_load(&pool->epoch);
+        if (atomic_load(&pool->is_closing)) {
+            return NULL;
+        }
+        run_items(pool, w->index);
+        atomic_fetch_sub_explicit(&pool->n_inside, 1, memory_order_release);
+    }
+}
+
+static void announce(kvl_pool *pool) {
+    pthread_mutex_lock(&pool->lock);
+    atomic_fetch_add(&pool->epoch, 1);
+    pthread_cond_broadcast(&pool->wake);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+kvl_status kvl_pool_create(kvl_pool **out, unsigned n_threads, kvl_err *err) {
+    *out = NULL;
+    if (n_threads < 1 || n_threads > max_threads) {
+        return kvl_fail(err, KVL_E_USAGE, "threads: expected 1 to %d, found %u", max_threads, n_threads);
+    }
+    kvl_pool *pool = kvl_calloc(1, sizeof *pool);
+    worker *workers = kvl_calloc(n_threads, sizeof *workers);
+    if (pool == NULL || workers == NULL) {
+        kvl_free(pool);
+        kvl_free(workers);
+        return kvl_fail_nomem(err, "thread pool");
+    }
+    pool->n_threads = n_threads;
+    pool->workers = workers;
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_cond_init(&pool->wake, NULL);
+    for (unsigned i = 0; i + 1 < n_threads; i++) {
+        workers[i] = (worker){.pool = pool, .index = i + 1};
+        if (pthread_create(&workers[i].thread, NULL, worker_main, &workers[i]) != 0) {
+            kvl_pool_destroy(pool);
+            return kvl_fail(err, KVL_E_NOMEM, "threads: thread %u of %u cannot be started", i + 2, n_threads);
+        }
+        pool->n_started++;
+    }
+    *out = pool;
+    return KVL_OK;
+}
+
+void kvl_pool_destroy(kvl_pool *pool) {
+    if (pool == NULL) {
+        return;
+    }
+    atomic_store(&pool->is_closing, true);
+    announce(pool);
+    for (unsigned i = 0; i < pool->n_started; i++) {
+        pthread_join(pool->workers[i].thread, NULL);
+    }
+    pthread_cond_destroy(&pool->wake);
+    pthread_mutex_destroy(&pool->lock);
+    kvl_free(pool->workers);
+    kvl_free(pool);
+}
+
+unsigned kvl_pool_threads(const kvl_pool *pool) { return pool->n_threads; }
+
+void kvl_pool_run(kvl_pool *pool, size_t n_items, kvl_item_fn *fn, void *ud) {
+    if (n_items <= 1 || pool->n_threads == 1) {
+        for (size_t i = 0; i < n_items; i++) {
+            fn(ud, i, 0);
+        }
+        return;
+    }
+    pool->fn = fn;
+    pool->ud = ud;
+    pool->n_items = n_items;
+    atomic_store_explicit(&pool->next_item, 0, memory_order_relaxed);
+    atomic_store_explicit(&pool->n_inside, pool->n_threads - 1, memory_order_relaxed);
+    announce(pool);
+    run_items(pool, 0);
+    for (unsigned i = 0; atomic_load_explicit(&pool->n_inside, memory_order_acquire) != 0; i++) {
+        if (i % yield_every == yield_every - 1) {
+            sched_yield();
+        } else {
+            relax();
+        }
+    }
+}

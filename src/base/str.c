@@ -1,0 +1,74 @@
+/* Growable strings: doubling, bounded, sticky failure. */
+#include "base/str.h"
+
+#include "base/alloc.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const size_t default_max_len = (size_t)1 << 30;
+
+static bool reserve(kvl_str *s, size_t n_more) {
+    size_t max_len = s->max_len != 0 ? s->max_len : default_max_len;
+    if (s->failed || n_more > max_len - s->len) {
+        s->failed = true;
+        return false;
+    }
+    size_t need = s->len + n_more + 1;
+    if (need > s->cap) {
+        size_t cap = kvl_max_size(need, kvl_max_size(64, 2 * s->cap));
+        char *data = kvl_resize(s->data, s->cap, cap, 1);
+        if (data == NULL) {
+            s->failed = true;
+            return false;
+        }
+        s->data = data;
+        s->cap = cap;
+    }
+    return true;
+}
+
+void kvl_str_append(kvl_str *s, const char *bytes, size_t n) {
+    if (n != 0 && reserve(s, n)) {
+        memcpy(s->data + s->len, bytes, n);
+        s->len += n;
+        s->data[s->len] = '\0';
+    }
+}
+
+void kvl_str_puts(kvl_str *s, const char *text) { kvl_str_append(s, text, strlen(text)); }
+
+void kvl_str_printf(kvl_str *s, const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    int n = vsnprintf(NULL, 0, fmt, args);
+    va_end(args);
+    if (n < 0 || !reserve(s, (size_t)n)) {
+        s->failed = true;
+        return;
+    }
+    va_start(args, fmt);
+    vsnprintf(s->data + s->len, (size_t)n + 1, fmt, args);
+    va_end(args);
+    s->len += (size_t)n;
+}
+
+void kvl_str_clear(kvl_str *s) {
+    s->len = 0;
+    s->failed = false;
+    if (s->data != NULL) {
+        s->data[0] = '\0';
+    }
+}
+
+void kvl_str_free(kvl_str *s) {
+    kvl_free(s->data);
+    *s = (kvl_str){.max_len = s->max_len};
+}
+
+const char *kvl_str_text(const kvl_str *s) { return s->data != NULL ? s->data : ""; }
+
+kvl_status kvl_str_check(const kvl_str *s, const char *what, kvl_err *err) {
+    return s->failed ? kvl_fail_nomem(err, what) : KVL_OK;
+}

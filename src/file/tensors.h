@@ -1,0 +1,73 @@
+/* A directory of tensors from one or several safetensors files: names, types, shapes, and where the bytes are.
+ *
+ * Opening reads headers only and checks the whole layout against the real file sizes (no overlap, no hole,
+ * no byte too many). Values are read one tensor at a time, widened to f32 and scanned for NaN and infinity.
+ */
+#ifndef KVL_FILE_TENSORS_H
+#define KVL_FILE_TENSORS_H
+
+#include "base/status.h"
+
+enum { KVL_MAX_DIMS = 8 };
+
+#define KVL_DTYPE_LIST(X) /* constant, safetensors name, bytes */ \
+    X(KVL_DTYPE_F32, "F32", 4)                                    \
+    X(KVL_DTYPE_F16, "F16", 2)                                    \
+    X(KVL_DTYPE_BF16, "BF16", 2)                                  \
+    X(KVL_DTYPE_F64, "F64", 8)                                    \
+    X(KVL_DTYPE_I64, "I64", 8)                                    \
+    X(KVL_DTYPE_I32, "I32", 4)                                    \
+    X(KVL_DTYPE_I16, "I16", 2)                                    \
+    X(KVL_DTYPE_I8, "I8", 1)                                      \
+    X(KVL_DTYPE_U8, "U8", 1)                                      \
+    X(KVL_DTYPE_U16, "U16", 2)                                    \
+    X(KVL_DTYPE_U32, "U32", 4)                                    \
+    X(KVL_DTYPE_U64, "U64", 8)                                    \
+    X(KVL_DTYPE_BOOL, "BOOL", 1)
+
+typedef enum kvl_dtype {
+#define X(id, name, n_bytes) id,
+    KVL_DTYPE_LIST(X)
+#undef X
+        KVL_N_DTYPES
+} kvl_dtype;
+
+const char *kvl_dtype_name(kvl_dtype t);
+
+/* One entry; owned by the directory. */
+typedef struct kvl_tensor {
+    const char *name;
+    kvl_dtype dtype;
+    unsigned n_dims;
+    uint64_t dims[KVL_MAX_DIMS]; /* slowest first */
+    uint64_t n_items;
+    uint64_t n_bytes;
+    uint64_t offset; /* bytes from the start of its file */
+    unsigned file;   /* which file of the directory */
+} kvl_tensor;
+
+typedef struct kvl_tensors kvl_tensors;
+
+/* Opens every weight file of a checkpoint directory: model.safetensors, or the shards that
+ * model.safetensors.index.json names (base names only; each tensor in the shard the index says).
+ * Errors: E_MISSING when neither is there (naming .bin/.pt files if those are), and all of safetensors. */
+kvl_status kvl_tensors_open_dir(kvl_tensors **out, const char *dir, kvl_err *err) KVL_MUST_USE;
+/* Opens one safetensors file. */
+kvl_status kvl_tensors_open_file(kvl_tensors **out, const char *path, kvl_err *err) KVL_MUST_USE;
+void kvl_tensors_close(kvl_tensors *t);
+
+size_t kvl_tensors_count(const kvl_tensors *t);
+const kvl_tensor *kvl_tensors_at(const kvl_tensors *t, size_t i);
+/* NULL when absent. */
+const kvl_tensor *kvl_tensors_find(const kvl_tensors *t, const char *name);
+/* Path of the file a tensor lives in; borrowed. */
+const char *kvl_tensors_path(const kvl_tensors *t, const kvl_tensor *tensor);
+/* FNV-1a over all headers: identity of the checkpoint's layout. */
+uint64_t kvl_tensors_hash(const kvl_tensors *t);
+
+/* Reads one F32, F16, BF16 or F64 tensor into dst [n_items] f32 (widened exactly; F64 rounded to nearest).
+ * Errors: E_TYPE for other types, E_NONFINITE with name and index, E_IO. Never allocates more than 1 MiB. */
+kvl_status kvl_tensors_read_f32(const kvl_tensors *t, const kvl_tensor *tensor, float *dst, kvl_err *err)
+    KVL_MUST_USE;
+
+#endif

@@ -1,0 +1,53 @@
+/* Finished rows -> tables and pictures. Knows no engine: a row here is numbers and strings only. */
+#ifndef KVL_REPORT_REPORT_H
+#define KVL_REPORT_REPORT_H
+
+#include "base/str.h"
+#include "stats/stats.h"
+
+/* One line of the curve table: one press at one keep ratio, over all samples. */
+typedef struct kvl_report_row {
+    const char *press;  /* canonical, "knorm" */
+    const char *policy; /* canonical policy text */
+    double keep_ratio;
+    double mean_ppl;       /* arithmetic mean of per-sample PPLs, the published aggregate */
+    double pooled_nll;     /* nats per scored token */
+    kvl_estimate delta;    /* pooled NLL minus the token-matched baseline, nats per token */
+    double change_percent; /* mean_ppl against the published-style baseline, 100 * (ppl / base - 1) */
+    kvl_stage stage;
+    size_t n_scored; /* tokens */
+    size_t kept_min, kept_max; /* entries per head of compressed layers at the end, over samples */
+    double kept_mean;
+    uint64_t kv_bytes;   /* live bytes at the end, mean over samples */
+    double period_tok;   /* refresh period in steady state, tokens; 0 when nothing fired */
+    bool is_baseline;    /* keep ratio 1 / press none */
+    bool has_evicted;    /* false on a non-baseline row: "nothing evicted" */
+} kvl_report_row;
+
+typedef struct kvl_report {
+    const char *title;     /* preset and model: "ucurve on novels-7m" */
+    const char *protocol;  /* one line: windows, scored tokens, baseline definition */
+    const char *how;       /* one line: ISA, threads, version */
+    const char *command;   /* the command that makes it again */
+    const char *const *notes; /* [n_notes] cuts and stand-ins that the reader must know */
+    size_t n_notes;
+    const kvl_report_row *rows; /* grouped by press, keep ratio decreasing; baseline first */
+    size_t n_rows;
+    size_t n_samples;
+} kvl_report;
+
+typedef enum kvl_format { KVL_FORMAT_TABLE, KVL_FORMAT_MD, KVL_FORMAT_CSV, KVL_FORMAT_JSON } kvl_format;
+
+/* Appends the report as text. TABLE is for people (units in heads, notes, reading of the intervals, worst and
+ * best named); MD the same as Markdown; CSV one line per row with %.17g numbers; JSON one object with all.
+ * A row whose interval holds 0 says so ("inside interval"); "nothing evicted" rows say that instead of a stage.
+ * JSON numbers that are not finite become null. */
+void kvl_report_write(kvl_str *out, const kvl_report *r, kvl_format format);
+
+/* Writes the curve as path.png and path.svg (cairo + pango, one drawing code): mean PPL against keep ratio
+ * (1 at the left, falling to the right), one line per press, error bars (the interval of delta, turned into PPL
+ * around the row's own mean: mean_ppl * exp(low - mean) .. mean_ppl * exp(high - mean)), baseline line, worst
+ * and best point marked and labelled, legend when there are two presses or more. */
+kvl_status kvl_chart_curve(const kvl_report *r, const char *path, kvl_err *err) KVL_MUST_USE;
+
+#endif

@@ -1,0 +1,51 @@
+/* Text <-> token ids, from a Hugging Face tokenizer.json.
+ *
+ * Byte-level BPE as GPT-2, GPT-NeoX and Pythia use it: added tokens, NFC normaliser, pre-tokeniser pattern
+ * (PCRE2), byte alphabet, ranked merges. Ids equal the `tokenizers` library's. Anything in the file that
+ * would change ids and is not known here is refused by name (E_UNSUPPORTED).
+ *
+ * A tokenizer is immutable after opening except for a private word cache: use one per thread.
+ */
+#ifndef KVL_TEXT_TOKENIZER_H
+#define KVL_TEXT_TOKENIZER_H
+
+#include "base/status.h"
+
+typedef struct kvl_tokenizer kvl_tokenizer;
+
+/* Growable list of ids; free with kvl_ids_free. */
+typedef struct kvl_ids {
+    int32_t *ids;
+    size_t n;
+    size_t cap;
+} kvl_ids;
+
+void kvl_ids_free(kvl_ids *ids);
+
+enum { KVL_TOKENIZER_MAX_BYTES = 256 << 20 };
+
+/* Opens tokenizer.json at path. */
+kvl_status kvl_tokenizer_open(kvl_tokenizer **out, const char *path, kvl_err *err) KVL_MUST_USE;
+/* The same from memory (fuzzing, tests); `name` is for messages. */
+kvl_status kvl_tokenizer_parse(kvl_tokenizer **out, const char *bytes, size_t n_bytes, const char *name,
+                               kvl_err *err) KVL_MUST_USE;
+void kvl_tokenizer_close(kvl_tokenizer *t);
+
+/* Number of rows a model needs: largest id + 1. */
+size_t kvl_tokenizer_vocab_size(const kvl_tokenizer *t);
+/* Id of a token given by its text in the file (for added tokens: its content), or -1. */
+int32_t kvl_tokenizer_find(const kvl_tokenizer *t, const char *token);
+/* FNV-1a of the file's bytes. */
+uint64_t kvl_tokenizer_hash(const kvl_tokenizer *t);
+
+/* Appends the ids of text [n_bytes] to *out. Bytes that are not UTF-8 are replaced by U+FFFD, each maximal
+ * bad part once (the same as Python's errors="replace"). With parse_added, the contents of added tokens in the
+ * text become their ids, as `tokenizers` does by default; without it they are ordinary text. No BOS is added. */
+kvl_status kvl_tokenizer_encode(kvl_tokenizer *t, kvl_ids *out, const char *text, size_t n_bytes,
+                                bool parse_added, kvl_err *err) KVL_MUST_USE;
+/* Bytes of ids [n], NUL-terminated, owned by the caller (kvl_free); may hold invalid UTF-8 when ids split a
+ * character. With skip_special, ids of special added tokens give nothing. E_VOCAB for an id outside. */
+kvl_status kvl_tokenizer_decode(const kvl_tokenizer *t, char **out, size_t *n_bytes, const int32_t *ids,
+                                size_t n, bool skip_special, kvl_err *err) KVL_MUST_USE;
+
+#endif

@@ -1,0 +1,68 @@
+/* Paths and files of the tests. */
+#include "support.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *join(const char *dir, const char *name) {
+    static char paths[8][4096];
+    static unsigned next;
+    char *path = paths[next++ % 8];
+    snprintf(path, sizeof paths[0], "%s/%s", dir, name);
+    return path;
+}
+
+const char *test_path(const char *relative) {
+    const char *root = getenv("KVL_TEST_ROOT");
+    return join(root != NULL ? root : ".", relative);
+}
+
+static char temp_dir[4096];
+
+static void remove_temp_dir(void) {
+    char command[4200];
+    snprintf(command, sizeof command, "rm -rf '%s'", temp_dir);
+    if (system(command) != 0) {
+        fprintf(stderr, "cannot remove %s\n", temp_dir);
+    }
+}
+
+const char *test_temp_dir(void) {
+    if (temp_dir[0] == '\0') {
+        const char *base = getenv("TMPDIR");
+        snprintf(temp_dir, sizeof temp_dir, "%s/kvlab-test-XXXXXX", base != NULL ? base : "/tmp");
+        if (mkdtemp(temp_dir) == NULL) {
+            fail_msg("no temporary folder at %s", temp_dir);
+        }
+        atexit(remove_temp_dir);
+    }
+    return temp_dir;
+}
+
+const char *test_temp_path(const char *name) { return join(test_temp_dir(), name); }
+
+char *test_load(const char *relative, size_t *n_bytes) {
+    char *bytes = NULL;
+    kvl_err err = {0};
+    if (kvl_file_load(&bytes, n_bytes, test_path(relative), (uint64_t)1 << 30, &err) != KVL_OK) {
+        fail_msg("%s", err.msg);
+    }
+    return bytes;
+}
+
+json_t *test_load_json(const char *relative) {
+    json_t *json = NULL;
+    kvl_err err = {0};
+    if (kvl_json_load(&json, test_path(relative), (uint64_t)1 << 30, &err) != KVL_OK) {
+        fail_msg("%s", err.msg);
+    }
+    return json;
+}
+
+void test_save(const char *path, const void *bytes, size_t n) {
+    kvl_err err = {0};
+    if (kvl_file_save(path, bytes, n, &err) != KVL_OK) {
+        fail_msg("%s", err.msg);
+    }
+}
