@@ -1,0 +1,59 @@
+/* The ragged key/value cache of one stream.
+ *
+ * Every (layer, KV head) is a list of its own: its length, its positions, its memory. An entry has a slot (where
+ * it lies) and a position (which token it came from); the two are unrelated once something was evicted. `keep`
+ * moves the survivors together and gives memory back; nothing is masked.
+ *
+ *   keys       panels of 16 entries, dimensions-major inside: entry j, dimension d at
+ *              keys[(j / 16 * D + d) * 16 + j % 16]; so attention scores 16 keys without horizontal sums
+ *   values     [n, D] row-major
+ *   positions  [n]
+ *
+ * One thread may change a (layer, head) while others change different ones; nothing else is synchronised.
+ */
+#ifndef KVL_CACHE_CACHE_H
+#define KVL_CACHE_CACHE_H
+
+#include "base/status.h"
+#include "model/shape.h"
+
+typedef struct kvl_cache kvl_cache;
+
+/* What may be read of one head. Borrowed until the next change of that head. */
+typedef struct kvl_head_entries {
+    const float *keys;        /* key panels, after rotation */
+    const float *values;      /* [n, D] */
+    const int32_t *positions; /* [n] */
+    size_t n;
+} kvl_head_entries;
+
+/* An empty cache for a model of this shape; destroy with kvl_cache_destroy. */
+kvl_status kvl_cache_create(kvl_cache **out, const kvl_shape *shape, kvl_err *err) KVL_MUST_USE;
+void kvl_cache_destroy(kvl_cache *c);
+/* An exact, independent copy (slots, positions and bits). */
+kvl_status kvl_cache_fork(kvl_cache **out, const kvl_cache *c, kvl_err *err) KVL_MUST_USE;
+
+/* Makes room for n_more entries in every head, so that `append` cannot fail. */
+kvl_status kvl_cache_reserve(kvl_cache *c, size_t n_more, kvl_err *err) KVL_MUST_USE;
+/* Adds one entry behind the last. Room must have been reserved.
+ *   key    [D], rotated for its position; value [D] */
+void kvl_cache_append(kvl_cache *c, uint32_t layer, uint32_t head, const float *key, const float *value,
+                      int32_t position);
+
+size_t kvl_cache_len(const kvl_cache *c, uint32_t layer, uint32_t head);
+kvl_head_entries kvl_cache_entries(const kvl_cache *c, uint32_t layer, uint32_t head);
+/* Row-major copy of all keys of a head: dst [n, D]. */
+void kvl_cache_copy_keys(const kvl_cache *c, uint32_t layer, uint32_t head, float *dst);
+
+/* Reduces one head to n_slots distinct slots, stored in the order given. Survivors keep their positions and
+ * bits. Memory is given back when at least half of the block would stay empty.
+ * Errors: E_NOMEM (the head is then unchanged), E_CHECK for a slot outside the head or listed twice in an
+ * ascending list. */
+kvl_status kvl_cache_keep(kvl_cache *c, uint32_t layer, uint32_t head, const uint32_t *slots, size_t n_slots,
+                          kvl_err *err) KVL_MUST_USE;
+
+/* Bytes of keys and values of the entries present; and of everything allocated for entries. */
+uint64_t kvl_cache_live_bytes(const kvl_cache *c);
+uint64_t kvl_cache_reserved_bytes(const kvl_cache *c);
+
+#endif

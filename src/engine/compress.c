@@ -1,0 +1,127 @@
+/* Compression between passes: score, select, apply, for every head a policy acts on. One item per (job, layer). */
+#include "engine/engine_int.h"
+
+#include "base/alloc.h"
+#include "press/select.h"
+
+typedef struct batch {
+    kvl_engine *e;
+    const kvl_compress_job *jobs;
+    kvl_status *status; /* [n_jobs, L] */
+    kvl_err *errs;      /* [n_jobs, L] */
+} batch;
+
+/* Whether the schedule looks at this step at all. */
+static bool is_due(const kvl_policy *policy, const kvl_stream *stream) {
+    if (policy->cadence_tok == 0) {
+        return stream->n_events == 0;
+    }
+    return stream->n_seen % policy->cadence_tok == 0;
+}
+
+static size_t target_of(const kvl_policy *policy, const kvl_stream *stream, uint32_t layer, uint32_t head) {
+    size_t n = kvl_cache_len(stream->cache, layer, head);
+    return kvl_policy_skips(policy, layer) ? n : kvl_policy_target(policy, n);
+}
+
+bool kvl_policy_fires(const kvl_policy *policy, const kvl_stream *stream, const kvl_shape *shape) {
+    if (policy->press->is_identity || !is_due(policy, stream)) {
+        return false;
+    }
+    for (uint32_t layer = 0; layer < shape->n_layers; layer++) {
+        for (uint32_t head = 0; head < shape->n_kv_heads; head++) {
+            if (target_of(policy, stream, layer, head) < kvl_cache_len(stream->cache, layer, head)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static kvl_status compress_head(kvl_engine *e, const kvl_compress_job *job, uint32_t layer, uint32_t head,
+                                kvl_thread_scratch *scratch, kvl_err *err) {
+    kvl_stream *stream = job->stream;
+    size_t target = target_of(job->policy, stream, layer, head);
+    kvl_head_entries entries = kvl_cache_entries(stream->cache, layer, head);
+    if (target >= entries.n) {
+        return KVL_OK;
+    }
+    kvl_head_view view = {
+        .cache = stream->cache,
+        .shape = &e->model->shape,
+        .layer = layer,
+        .head = head,
+        .n = entries.n,
+        .positions = entries.positions,
+        .n_seen = stream->n_seen,
+        .event = stream->n_events,
+        .seed = stream->seed,
+    };
+    float *scores = scratch->floats;
+    uint32_t *slots = scratch->bytes;
+    void *select_scratch = (char *)scratch->bytes + kvl_round_up(entries.n * sizeof *slots, KVL_ALIGN_BYTES);
+    job->policy->press->score(job->policy->conf, &view, scores, scores + kvl_round_up(entries.n, 16));
+    KVL_TRY(kvl_select(slots, target, job->policy, scores, entries.positions, entries.n, select_scratch, err));
+    return kvl_cache_keep(stream->cache, layer, head, slots, target, err);
+}
+
+static void compress_layer(void *ud, size_t item, unsigned thread) {
+    const batch *b = ud;
+    uint32_t n_layers = b->e->model->shape.n_layers;
+    const kvl_compress_job *job = &b->jobs[item / n_layers];
+    for (uint32_t head = 0; head < b->e->model->shape.n_kv_heads && b->status[item] == KVL_OK; head++) {
+        b->status[item] = compress_head(b->e, job, (uint32_t)(item % n_layers), head, &b->e->scratch[thread],
+                                        &b->errs[item]);
+    }
+}
+
+/* Scratch for the largest head of all jobs. */
+static kvl_status prepare(kvl_engine *e, const kvl_compress_job *jobs, size_t n_jobs, kvl_err *err) {
+    const kvl_shape *shape = &e->model->shape;
+    size_t n_floats = 0;
+    size_t n_bytes = 0;
+    for (size_t j = 0; j < n_jobs; j++) {
+        const kvl_press *press = jobs[j].policy->press;
+        for (size_t i = 0; i < (size_t)shape->n_layers * shape->n_kv_heads; i++) {
+            size_t n = kvl_cache_len(jobs[j].stream->cache, (uint32_t)(i / shape->n_kv_heads),
+                                     (uint32_t)(i % shape->n_kv_heads));
+            size_t press_floats = press->scratch_floats != NULL ? press->scratch_floats(shape, n) : 0;
+            n_floats = kvl_max_size(n_floats, kvl_round_up(n, 16) + press_floats);
+            n_bytes = kvl_max_size(n_bytes, kvl_round_up(n * sizeof(uint32_t), KVL_ALIGN_BYTES) +
+                                                kvl_select_scratch_bytes(n));
+        }
+    }
+    return kvli_engine_scratch(e, n_floats, n_bytes, err);
+}
+
+kvl_status kvl_engine_compress(kvl_engine *e, const kvl_compress_job *jobs, size_t n_jobs, kvl_err *err) {
+    size_t n_items = n_jobs * e->model->shape.n_layers;
+    kvl_status status = KVL_OK;
+    batch b = {.e = e, .jobs = jobs};
+    if (n_jobs == 0) {
+        return KVL_OK;
+    }
+    b.status = kvl_calloc(n_items, sizeof *b.status);
+    b.errs = kvl_calloc(n_items, sizeof *b.errs);
+    if (b.status == NULL || b.errs == NULL) {
+        KVL_GO(kvl_fail_nomem(err, "compression"));
+    }
+    KVL_GO(prepare(e, jobs, n_jobs, err));
+    kvl_pool_run(e->pool, n_items, compress_layer, &b);
+    for (size_t i = 0; i < n_items; i++) {
+        if (b.status[i] != KVL_OK) {
+            status = b.status[i];
+            if (err != NULL) {
+                *err = b.errs[i];
+            }
+            goto done;
+        }
+    }
+    for (size_t j = 0; j < n_jobs; j++) {
+        jobs[j].stream->n_events++;
+    }
+done:
+    kvl_free(b.status);
+    kvl_free(b.errs);
+    return status;
+}

@@ -1,0 +1,176 @@
+/* Engines and streams: creation, scratch, destruction. */
+#include "engine/engine_int.h"
+
+#include "base/alloc.h"
+#include "base/os.h"
+
+#include <math.h>
+
+static kvl_status alloc_floats(kvl_engine *e, float **out, size_t n_rows, size_t width, kvl_err *err) {
+    *out = kvl_calloc(n_rows, width * sizeof(float));
+    e->scratch_bytes += n_rows * width * sizeof(float);
+    return *out != NULL ? KVL_OK : kvl_fail_nomem(err, "activations");
+}
+
+static kvl_status alloc_activations(kvl_engine *e, kvl_err *err) {
+    const kvl_shape *s = &e->model->shape;
+    kvl_activations *a = &e->act;
+    size_t qkv_width = ((size_t)s->n_heads + 2 * (size_t)s->n_kv_heads) * s->head_dim;
+    const struct {
+        float **to;
+        size_t n_rows, width;
+    } plan[] = {
+        {&a->x, KVL_BATCH_ROWS, s->width},
+        {&a->attn_in, KVL_BATCH_ROWS, s->width},
+        {&a->ff_in, KVL_BATCH_ROWS, s->width},
+        {&a->qkv, KVL_BATCH_ROWS, qkv_width},
+        {&a->mix, KVL_BATCH_ROWS, (size_t)s->n_heads * s->head_dim},
+        {&a->attn, KVL_BATCH_ROWS, s->width},
+        {&a->inner, KVL_BATCH_ROWS, s->ff_width},
+        {&a->ff, KVL_BATCH_ROWS, s->width},
+        {&a->logits, KVL_SCORE_ROWS, s->n_vocab},
+    };
+    for (size_t i = 0; i < sizeof plan / sizeof plan[0]; i++) {
+        KVL_TRY(alloc_floats(e, plan[i].to, plan[i].n_rows, plan[i].width, err));
+    }
+    return KVL_OK;
+}
+
+kvl_status kvl_engine_create(kvl_engine **out, const kvl_model *model, const kvl_engine_options *options,
+                             kvl_err *err) {
+    *out = NULL;
+    kvl_engine *e = kvl_calloc(1, sizeof *e);
+    if (e == NULL) {
+        return kvl_fail_nomem(err, "engine");
+    }
+    kvl_status status = KVL_OK;
+    e->model = model;
+    e->n_threads = options->n_threads != 0 ? options->n_threads : kvl_cpu_count();
+    KVL_GO(kvl_kernels_get(&e->kernels, options->isa, err));
+    KVL_GO(kvl_pool_create(&e->pool, e->n_threads, err));
+    e->scratch = kvl_calloc(e->n_threads, sizeof *e->scratch);
+    if (e->scratch == NULL) {
+        KVL_GO(kvl_fail_nomem(err, "engine"));
+    }
+    KVL_GO(alloc_activations(e, err));
+    KVL_GO(kvli_engine_rotary(e, model->shape.n_context, err));
+    *out = e;
+    e = NULL;
+done:
+    kvl_engine_destroy(e);
+    return status;
+}
+
+void kvl_engine_destroy(kvl_engine *e) {
+    if (e == NULL) {
+        return;
+    }
+    float *blocks[] = {e->act.x,    e->act.attn_in, e->act.ff_in, e->act.qkv,    e->act.mix,
+                       e->act.attn, e->act.inner,   e->act.ff,    e->act.logits, e->cos_sin};
+    for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
+        kvl_free(blocks[i]);
+    }
+    for (unsigned t = 0; e->scratch != NULL && t < e->n_threads; t++) {
+        kvl_free(e->scratch[t].floats);
+        kvl_free(e->scratch[t].bytes);
+    }
+    kvl_free(e->scratch);
+    kvl_pool_destroy(e->pool);
+    kvl_free(e);
+}
+
+const char *kvl_engine_isa(const kvl_engine *e) { return e->kernels->name; }
+unsigned kvl_engine_threads(const kvl_engine *e) { return e->n_threads; }
+const kvl_model *kvl_engine_model(const kvl_engine *e) { return e->model; }
+uint64_t kvl_engine_scratch_bytes(const kvl_engine *e) { return e->scratch_bytes; }
+
+kvl_status kvli_engine_scratch(kvl_engine *e, size_t n_floats, size_t n_bytes, kvl_err *err) {
+    for (unsigned t = 0; t < e->n_threads; t++) {
+        kvl_thread_scratch *s = &e->scratch[t];
+        if (n_floats > s->n_floats) {
+            size_t n = kvl_max_size(n_floats, 2 * s->n_floats);
+            float *fresh = kvl_calloc(n, sizeof(float));
+            if (fresh == NULL) {
+                return kvl_fail_nomem(err, "engine scratch");
+            }
+            kvl_free(s->floats);
+            e->scratch_bytes += (n - s->n_floats) * sizeof(float);
+            *s = (kvl_thread_scratch){fresh, n, s->bytes, s->n_bytes};
+        }
+        if (n_bytes > s->n_bytes) {
+            size_t n = kvl_max_size(n_bytes, 2 * s->n_bytes);
+            void *fresh = kvl_calloc(n, 1);
+            if (fresh == NULL) {
+                return kvl_fail_nomem(err, "engine scratch");
+            }
+            kvl_free(s->bytes);
+            e->scratch_bytes += n - s->n_bytes;
+            *s = (kvl_thread_scratch){s->floats, s->n_floats, fresh, n};
+        }
+    }
+    return KVL_OK;
+}
+
+kvl_status kvli_engine_rotary(kvl_engine *e, size_t n_positions, kvl_err *err) {
+    size_t n_rotary = e->model->shape.n_rotary;
+    if (n_rotary == 0 || n_positions <= e->n_positions) {
+        return KVL_OK;
+    }
+    float *table = kvl_calloc(n_positions, n_rotary * sizeof(float));
+    if (table == NULL) {
+        return kvl_fail_nomem(err, "rotation table");
+    }
+    size_t n_pairs = n_rotary / 2;
+    for (size_t i = 0; i < n_pairs; i++) {
+        /* The frequency is rounded to float and the angle formed in float, as the reference implementations do:
+         * at position 1000 the rounding of the product is the largest difference otherwise. */
+        float frequency = (float)(1.0 / pow(e->model->shape.rope_base, (double)(2 * i) / (double)n_rotary));
+        for (size_t p = 0; p < n_positions; p++) {
+            float angle = (float)p * frequency;
+            table[p * n_rotary + i] = (float)cos((double)angle);
+            table[p * n_rotary + n_pairs + i] = (float)sin((double)angle);
+        }
+    }
+    kvl_free(e->cos_sin);
+    e->cos_sin = table;
+    e->n_positions = n_positions;
+    return KVL_OK;
+}
+
+kvl_status kvl_stream_create(kvl_stream **out, const kvl_engine *e, kvl_err *err) {
+    *out = NULL;
+    kvl_stream *s = kvl_calloc(1, sizeof *s);
+    if (s == NULL) {
+        return kvl_fail_nomem(err, "stream");
+    }
+    kvl_status status = kvl_cache_create(&s->cache, &e->model->shape, err);
+    if (status != KVL_OK) {
+        kvl_free(s);
+        return status;
+    }
+    *out = s;
+    return KVL_OK;
+}
+
+kvl_status kvl_stream_fork(kvl_stream **out, const kvl_stream *s, kvl_err *err) {
+    *out = NULL;
+    kvl_stream *copy = kvl_calloc(1, sizeof *copy);
+    if (copy == NULL) {
+        return kvl_fail_nomem(err, "stream");
+    }
+    *copy = *s;
+    kvl_status status = kvl_cache_fork(&copy->cache, s->cache, err);
+    if (status != KVL_OK) {
+        kvl_free(copy);
+        return status;
+    }
+    *out = copy;
+    return KVL_OK;
+}
+
+void kvl_stream_destroy(kvl_stream *s) {
+    if (s != NULL) {
+        kvl_cache_destroy(s->cache);
+        kvl_free(s);
+    }
+}

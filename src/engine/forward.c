@@ -1,0 +1,155 @@
+/* One pass of a batch through the network.
+ *
+ * A batch above KVL_BATCH_ROWS is cut; since a row's result does not depend on the cut, neither do the bits.
+ * Order of operations in a layer (E wide, rows on the left):
+ *   attn_in = norm(x)      qkv = attn_in W        rotate, append, attend -> mix      attn = mix W
+ *   ff_in   = norm(x) (parallel residual) or norm(x + attn)      ff = act(ff_in W) W
+ *   x = x + attn + ff
+ */
+#include "engine/engine_int.h"
+
+#include <string.h>
+
+static kvl_status check_rows(const kvl_engine *e, const kvl_row *rows, size_t n_rows, kvl_err *err) {
+    const kvl_model *m = e->model;
+    for (size_t i = 0; i < n_rows; i++) {
+        if (rows[i].token < 0 || (uint32_t)rows[i].token >= m->n_vocab_in) {
+            return kvl_fail(err, KVL_E_USAGE, "row %zu: expected a token id below %u, found %d", i, m->n_vocab_in,
+                            rows[i].token);
+        }
+        if (rows[i].target < -1 || (rows[i].target >= 0 && (uint32_t)rows[i].target >= m->shape.n_vocab)) {
+            return kvl_fail(err, KVL_E_USAGE, "row %zu: expected a target id below %u, found %d", i,
+                            m->shape.n_vocab, rows[i].target);
+        }
+    }
+    return KVL_OK;
+}
+
+/* Groups rows by stream (order inside a stream kept) and fixes their positions. */
+static void plan_spans(kvl_engine *e, const kvl_row *rows, size_t n_rows) {
+    bool is_taken[KVL_BATCH_ROWS] = {false};
+    size_t n_ordered = 0;
+    e->n_spans = 0;
+    for (size_t i = 0; i < n_rows; i++) {
+        if (is_taken[i]) {
+            continue;
+        }
+        kvl_stream *stream = rows[i].stream;
+        kvl_span span = {.stream = stream, .first_row = n_ordered};
+        uint64_t first = stream->is_cache_length_position ? kvl_cache_len(stream->cache, 0, 0) : stream->n_seen;
+        for (size_t j = i; j < n_rows; j++) {
+            if (rows[j].stream == stream) {
+                is_taken[j] = true;
+                e->position[j] = (int32_t)(first + span.n_rows);
+                e->order[n_ordered++] = j;
+                span.n_rows++;
+            }
+        }
+        e->spans[e->n_spans++] = span;
+    }
+}
+
+/* Memory for the batch: cache room, attention scratch, rotation table. After this nothing can fail. */
+static kvl_status prepare(kvl_engine *e, kvl_err *err) {
+    size_t longest = 0;
+    size_t last_position = 0;
+    const kvl_shape *s = &e->model->shape;
+    for (size_t i = 0; i < e->n_spans; i++) {
+        const kvl_span *span = &e->spans[i];
+        KVL_TRY(kvl_cache_reserve(span->stream->cache, span->n_rows, err));
+        for (uint32_t layer = 0; layer < s->n_layers; layer++) {
+            for (uint32_t head = 0; head < s->n_kv_heads; head++) {
+                longest = kvl_max_size(longest, kvl_cache_len(span->stream->cache, layer, head) + span->n_rows);
+            }
+        }
+        size_t last_row = e->order[span->first_row + span->n_rows - 1];
+        last_position = kvl_max_size(last_position, (size_t)e->position[last_row]);
+    }
+    KVL_TRY(kvli_engine_rotary(e, last_position + 1, err));
+    return kvli_engine_scratch(e, kvl_round_up(longest, KVL_KEY_PANEL), 0, err);
+}
+
+/* Row-wise steps of a layer, one item per row. */
+typedef struct row_job {
+    kvl_engine *e;
+    const kvl_layer *layer;
+    const kvl_row *rows;
+} row_job;
+
+static void norm_row(kvl_engine *e, float *out, const kvl_norm *norm, size_t row) {
+    size_t width = e->model->shape.width;
+    e->kernels->layer_norm(out + row * width, e->act.x + row * width, norm->gain, norm->shift,
+                           e->model->shape.norm_eps, width);
+}
+
+static void enter_layer(void *ud, size_t row, unsigned thread) {
+    (void)thread;
+    const row_job *job = ud;
+    norm_row(job->e, job->e->act.attn_in, &job->layer->attn_norm, row);
+    if (job->e->model->shape.is_parallel) {
+        norm_row(job->e, job->e->act.ff_in, &job->layer->ff_norm, row);
+    }
+}
+
+static void enter_ff(void *ud, size_t row, unsigned thread) {
+    (void)thread;
+    const row_job *job = ud;
+    kvl_engine *e = job->e;
+    size_t width = e->model->shape.width;
+    e->kernels->add(e->act.x + row * width, e->act.attn + row * width, width);
+    norm_row(e, e->act.ff_in, &job->layer->ff_norm, row);
+}
+
+static void leave_layer(void *ud, size_t row, unsigned thread) {
+    (void)thread;
+    const row_job *job = ud;
+    kvl_engine *e = job->e;
+    size_t width = e->model->shape.width;
+    if (e->model->shape.is_parallel) {
+        e->kernels->add(e->act.attn + row * width, e->act.ff + row * width, width);
+        e->kernels->add(e->act.x + row * width, e->act.attn + row * width, width);
+    } else {
+        e->kernels->add(e->act.x + row * width, e->act.ff + row * width, width);
+    }
+}
+
+static void run_layer(kvl_engine *e, uint32_t index, size_t n_rows) {
+    const kvl_layer *layer = &e->model->layers[index];
+    row_job job = {.e = e, .layer = layer};
+    void (*activate)(float *, size_t) =
+        e->model->shape.activation == KVL_ACT_GELU_ERF ? e->kernels->gelu_erf : e->kernels->gelu_tanh;
+    kvl_pool_run(e->pool, n_rows, enter_layer, &job);
+    kvli_engine_linear(e, &layer->qkv, e->act.qkv, e->act.attn_in, n_rows, NULL);
+    kvli_engine_attention(e, index);
+    kvli_engine_linear(e, &layer->attn_out, e->act.attn, e->act.mix, n_rows, NULL);
+    if (!e->model->shape.is_parallel) {
+        kvl_pool_run(e->pool, n_rows, enter_ff, &job);
+    }
+    kvli_engine_linear(e, &layer->ff_up, e->act.inner, e->act.ff_in, n_rows, activate);
+    kvli_engine_linear(e, &layer->ff_down, e->act.ff, e->act.inner, n_rows, NULL);
+    kvl_pool_run(e->pool, n_rows, leave_layer, &job);
+}
+
+static kvl_status run_batch(kvl_engine *e, kvl_row *rows, size_t n_rows, kvl_err *err) {
+    size_t width = e->model->shape.width;
+    plan_spans(e, rows, n_rows);
+    KVL_TRY(prepare(e, err));
+    for (size_t i = 0; i < n_rows; i++) {
+        memcpy(e->act.x + i * width, e->model->embedding + (size_t)rows[i].token * width, width * sizeof(float));
+    }
+    for (uint32_t layer = 0; layer < e->model->shape.n_layers; layer++) {
+        run_layer(e, layer, n_rows);
+    }
+    for (size_t i = 0; i < e->n_spans; i++) {
+        e->spans[i].stream->n_seen += e->spans[i].n_rows;
+    }
+    return kvli_engine_score(e, rows, n_rows, err);
+}
+
+kvl_status kvl_engine_forward(kvl_engine *e, kvl_row *rows, size_t n_rows, kvl_err *err) {
+    KVL_TRY(check_rows(e, rows, n_rows, err));
+    for (size_t done = 0; done < n_rows; done += KVL_BATCH_ROWS) {
+        KVL_TRY(run_batch(e, rows + done, kvl_min_size(KVL_BATCH_ROWS, n_rows - done), err));
+    }
+    return KVL_OK;
+}

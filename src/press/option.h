@@ -1,0 +1,36 @@
+/* Options as data: a press lists its options in a table; parsing, canonical text and help read that table. */
+#ifndef KVL_PRESS_OPTION_H
+#define KVL_PRESS_OPTION_H
+
+#include "base/str.h"
+
+typedef enum kvl_option_kind {
+    KVL_OPTION_COUNT,  /* whole number >= 0, stored as uint64_t */
+    KVL_OPTION_NUMBER, /* finite double */
+    KVL_OPTION_CHOICE, /* one of `choices`, stored as uint64_t index */
+} kvl_option_kind;
+
+typedef struct kvl_option {
+    const char *name;
+    kvl_option_kind kind;
+    size_t offset;         /* of the field in the configuration struct */
+    const char *initial;   /* default, in the text form */
+    double min, max;       /* bounds of numbers, inclusive */
+    const char *choices;   /* "low|high" */
+    const char *help;      /* one line */
+} kvl_option;
+
+/* Sets every field to its default. */
+void kvl_options_reset(const kvl_option *options, size_t n, void *conf);
+/* Parses "value" (for the first option) or "name=value[,name=value...]" into conf; empty text changes nothing.
+ * Errors: E_USAGE naming the option, what is allowed and what was found. */
+kvl_status kvl_options_parse(const kvl_option *options, size_t n, void *conf, const char *owner,
+                             const char *text, size_t n_text, kvl_err *err) KVL_MUST_USE;
+/* Appends the options that differ from their defaults in canonical form: "high", "sinks=8". */
+void kvl_options_text(const kvl_option *options, size_t n, const void *conf, kvl_str *out);
+
+/* Exact parsing of a whole word. */
+bool kvl_parse_count(uint64_t *out, const char *text, size_t n);
+bool kvl_parse_number(double *out, const char *text, size_t n);
+
+#endif

@@ -1,0 +1,231 @@
+/* Policy text: parsing on top of defaults, canonical printing. */
+#include "press/policy.h"
+
+#include <math.h>
+#include <string.h>
+
+void kvl_policy_init(kvl_policy *p) {
+    *p = (kvl_policy){.keep_ratio = 1.0, .cap_tok = 1, .cadence_tok = 1};
+}
+
+bool kvl_policy_skips(const kvl_policy *p, uint32_t layer) {
+    return layer < KVL_POLICY_MAX_LAYERS && ((p->skip[layer / 64] >> (layer % 64)) & 1) != 0;
+}
+
+size_t kvl_policy_target(const kvl_policy *p, size_t n) {
+    bool is_triggered = p->is_trigger_gt ? n > p->cap_tok : n >= p->cap_tok;
+    if (p->press->is_identity || !is_triggered) {
+        return n;
+    }
+    /* ceil in double is the exact ceiling for every ratio of up to 4 decimals and n <= 4096 */
+    double share = p->size_tok != 0 ? (double)p->size_tok : ceil(p->keep_ratio * (double)n);
+    size_t target = share >= (double)n ? n : (size_t)share;
+    return target < 1 && n > 0 ? 1 : target;
+}
+
+static kvl_status fail_key(const char *key, const char *expected, const char *value, kvl_err *err) {
+    return kvl_fail(err, KVL_E_USAGE, "policy: %s: expected %s, found '%.80s'", key, expected, value);
+}
+
+static kvl_status set_count(uint64_t *out, const char *key, const char *value, uint64_t min, kvl_err *err) {
+    uint64_t n = 0;
+    if (!kvl_parse_count(&n, value, strlen(value)) || n < min || n > (1u << 30)) {
+        return fail_key(key, min == 0 ? "a whole number" : "a whole number above 0", value, err);
+    }
+    *out = n;
+    return KVL_OK;
+}
+
+static kvl_status set_either(bool *out, const char *key, const char *value, const char *no, const char *yes,
+                             kvl_err *err) {
+    if (strcmp(value, no) != 0 && strcmp(value, yes) != 0) {
+        return kvl_fail(err, KVL_E_USAGE, "policy: %s: expected %s or %s, found '%.80s'", key, no, yes, value);
+    }
+    *out = strcmp(value, yes) == 0;
+    return KVL_OK;
+}
+
+static kvl_status set_skip(kvl_policy *p, const char *value, kvl_err *err) {
+    uint64_t mask[KVL_POLICY_MAX_LAYERS / 64] = {0};
+    const char *rest = strcmp(value, "none") == 0 ? "" : value;
+    while (*rest != '\0') {
+        size_t len = strcspn(rest, "+");
+        uint64_t layer = 0;
+        if (!kvl_parse_count(&layer, rest, len) || layer >= KVL_POLICY_MAX_LAYERS) {
+            return fail_key("skip", "layers joined by +, as 0+1, or none", value, err);
+        }
+        mask[layer / 64] |= (uint64_t)1 << (layer % 64);
+        rest += len;
+        rest += *rest == '+' && rest[1] != '\0';
+        if (*rest == '+') {
+            return fail_key("skip", "a layer after the +", value, err);
+        }
+    }
+    memcpy(p->skip, mask, sizeof mask);
+    return KVL_OK;
+}
+
+static kvl_status set_keep(kvl_policy *p, const char *value, kvl_err *err) {
+    double ratio = 0;
+    if (!kvl_parse_number(&ratio, value, strlen(value)) || !(ratio > 0.0 && ratio <= 1.0)) {
+        return fail_key("keep", "a ratio above 0 and at most 1", value, err);
+    }
+    p->keep_ratio = ratio;
+    p->size_tok = 0;
+    return KVL_OK;
+}
+
+static kvl_status set_cadence(kvl_policy *p, const char *value, kvl_err *err) {
+    if (strcmp(value, "step") == 0) {
+        p->cadence_tok = 1;
+        return KVL_OK;
+    }
+    if (strcmp(value, "once") == 0) {
+        p->cadence_tok = 0;
+        return KVL_OK;
+    }
+    if (set_count(&p->cadence_tok, "cadence", value, 1, NULL) != KVL_OK) {
+        return fail_key("cadence", "step, once, or a number of steps", value, err);
+    }
+    return KVL_OK;
+}
+
+kvl_status kvl_policy_set(kvl_policy *p, const char *key, const char *value, kvl_err *err) {
+    if (strcmp(key, "keep") == 0) {
+        return set_keep(p, value, err);
+    }
+    if (strcmp(key, "size") == 0) {
+        return set_count(&p->size_tok, key, value, 1, err);
+    }
+    if (strcmp(key, "cap") == 0) {
+        return set_count(&p->cap_tok, key, value, 1, err);
+    }
+    if (strcmp(key, "trigger") == 0) {
+        const char *word = strcmp(value, ">=") == 0 ? "ge" : strcmp(value, ">") == 0 ? "gt" : value;
+        return set_either(&p->is_trigger_gt, key, word, "ge", "gt", err);
+    }
+    if (strcmp(key, "cadence") == 0) {
+        return set_cadence(p, value, err);
+    }
+    if (strcmp(key, "sinks") == 0) {
+        return set_count(&p->n_sinks, key, value, 0, err);
+    }
+    if (strcmp(key, "recent") == 0) {
+        return set_count(&p->n_recent, key, value, 0, err);
+    }
+    if (strcmp(key, "skip") == 0) {
+        return set_skip(p, value, err);
+    }
+    if (strcmp(key, "order") == 0) {
+        return set_either(&p->is_score_order, key, value, "time", "score", err);
+    }
+    if (strcmp(key, "positions") == 0) {
+        return set_either(&p->is_cache_length_position, key, value, "true", "cache-length", err);
+    }
+    return kvl_fail(err, KVL_E_USAGE,
+                    "policy: unknown key '%.80s'; keys: keep, size, cap, trigger, cadence, sinks, recent, skip, "
+                    "order, positions",
+                    key);
+}
+
+/* Length of the press part: up to the first ':' outside parentheses. Sets *n_name to the name's length. */
+static size_t press_part(const char *text, size_t *n_name) {
+    int depth = 0;
+    size_t i = 0;
+    *n_name = strcspn(text, "(:");
+    for (; text[i] != '\0' && !(text[i] == ':' && depth == 0); i++) {
+        depth += text[i] == '(';
+        depth -= text[i] == ')';
+    }
+    return i;
+}
+
+static kvl_status parse_press(kvl_policy *p, const char *text, size_t n_name, size_t n_part, kvl_err *err) {
+    const kvl_press *press = NULL;
+    KVL_TRY(kvl_press_find(&press, text, n_name, err));
+    p->press = press;
+    memset(p->conf, 0, sizeof p->conf);
+    kvl_options_reset(press->options, press->n_options, p->conf);
+    if (n_part == n_name) {
+        return KVL_OK;
+    }
+    if (text[n_part - 1] != ')' || n_part < n_name + 2) {
+        return kvl_fail(err, KVL_E_USAGE, "policy: expected a closing ) in '%.80s'", text);
+    }
+    return kvl_options_parse(press->options, press->n_options, p->conf, press->name, text + n_name + 1,
+                             n_part - n_name - 2, err);
+}
+
+kvl_status kvl_policy_parse(kvl_policy *p, const char *text, kvl_err *err) {
+    size_t n_name = 0;
+    size_t n_part = press_part(text, &n_name);
+    KVL_TRY(parse_press(p, text, n_name, n_part, err));
+    const char *rest = text + n_part;
+    while (*rest == ':') {
+        rest++;
+        char pair[128];
+        size_t len = strcspn(rest, ":");
+        if (len >= sizeof pair) {
+            return kvl_fail(err, KVL_E_USAGE, "policy: expected key=value, found '%.80s'", rest);
+        }
+        memcpy(pair, rest, len);
+        pair[len] = '\0';
+        /* ">=" holds an equals sign of its own: the first one ends the key */
+        char *equals = strchr(pair, '=');
+        if (equals == NULL) {
+            return kvl_fail(err, KVL_E_USAGE, "policy: expected key=value, found '%.80s'", pair);
+        }
+        *equals = '\0';
+        KVL_TRY(kvl_policy_set(p, pair, equals + 1, err));
+        rest += len;
+    }
+    return KVL_OK;
+}
+
+void kvl_policy_press_text(const kvl_policy *p, kvl_str *out) {
+    kvl_str options = {0};
+    kvl_options_text(p->press->options, p->press->n_options, p->conf, &options);
+    kvl_str_puts(out, p->press->name);
+    if (options.len != 0) {
+        kvl_str_printf(out, "(%s)", kvl_str_text(&options));
+    }
+    kvl_str_free(&options);
+}
+
+static void print_skip(const kvl_policy *p, kvl_str *out) {
+    bool is_first = true;
+    for (uint32_t layer = 0; layer < KVL_POLICY_MAX_LAYERS; layer++) {
+        if (kvl_policy_skips(p, layer)) {
+            kvl_str_printf(out, "%s%u", is_first ? ":skip=" : "+", layer);
+            is_first = false;
+        }
+    }
+}
+
+void kvl_policy_text(const kvl_policy *p, kvl_str *out) {
+    kvl_policy_press_text(p, out);
+    if (p->press->is_identity) {
+        return;
+    }
+    if (p->size_tok != 0) {
+        kvl_str_printf(out, ":size=%llu", (unsigned long long)p->size_tok);
+    } else {
+        kvl_str_printf(out, ":keep=%.15g", p->keep_ratio);
+    }
+    kvl_str_printf(out, ":cap=%llu", (unsigned long long)p->cap_tok);
+    kvl_str_puts(out, p->is_trigger_gt ? ":trigger=gt" : "");
+    if (p->cadence_tok == 0) {
+        kvl_str_puts(out, ":cadence=once");
+    } else if (p->cadence_tok > 1) {
+        kvl_str_printf(out, ":cadence=%llu", (unsigned long long)p->cadence_tok);
+    }
+    if (p->n_sinks != 0) {
+        kvl_str_printf(out, ":sinks=%llu", (unsigned long long)p->n_sinks);
+    }
+    if (p->n_recent != 0) {
+        kvl_str_printf(out, ":recent=%llu", (unsigned long long)p->n_recent);
+    }
+    print_skip(p, out);
+    kvl_str_puts(out, p->is_score_order ? ":order=score" : "");
+    kvl_str_puts(out, p->is_cache_length_position ? ":positions=cache-length" : "");
+}

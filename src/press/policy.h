@@ -1,0 +1,52 @@
+/* A policy: press + budget + schedule + protections + position mode, and its text.
+ *
+ * Text: PRESS[(OPTIONS)][:KEY=VALUE]...   for example   knorm:keep=0.75:cap=32:skip=0
+ *   keep=R        keep ceil(R n) of n entries, 0 < R <= 1
+ *   size=N        keep N entries instead of a share
+ *   cap=N         act when a head holds n entries and n >= cap (trigger=ge) or n > cap (trigger=gt)
+ *   trigger=ge|gt (>= and > are accepted)
+ *   cadence=step | M | once   look after every step, every M steps, or once
+ *   sinks=N       entries of positions below N always stay
+ *   recent=N      the newest N entries of a head always stay
+ *   skip=A+B+...  layers left alone ("none" for no layer)
+ *   order=time|score          order in which survivors are stored
+ *   positions=true|cache-length   position of the next token: its own, or the length of layer 0
+ */
+#ifndef KVL_PRESS_POLICY_H
+#define KVL_PRESS_POLICY_H
+
+#include "press/press.h"
+
+enum { KVL_POLICY_MAX_LAYERS = 1024 };
+
+typedef struct kvl_policy {
+    const kvl_press *press;
+    _Alignas(16) unsigned char conf[KVL_PRESS_CONF_BYTES];
+    double keep_ratio;    /* used when size_tok is 0 */
+    uint64_t size_tok;    /* entries per head; 0: keep_ratio */
+    uint64_t cap_tok;     /* trigger threshold */
+    bool is_trigger_gt;   /* n > cap instead of n >= cap */
+    uint64_t cadence_tok; /* look every so many steps; 0: once */
+    uint64_t n_sinks;
+    uint64_t n_recent;
+    uint64_t skip[KVL_POLICY_MAX_LAYERS / 64]; /* bit l: layer l is left alone */
+    bool is_score_order;
+    bool is_cache_length_position;
+} kvl_policy;
+
+/* keep=1, cap=1, trigger=ge, cadence=step, no protections, no skipped layers. */
+void kvl_policy_init(kvl_policy *p);
+/* Reads policy text on top of *p (which holds defaults). Errors: E_USAGE naming key, expected and found. */
+kvl_status kvl_policy_parse(kvl_policy *p, const char *text, kvl_err *err) KVL_MUST_USE;
+/* Sets one key, as in text. */
+kvl_status kvl_policy_set(kvl_policy *p, const char *key, const char *value, kvl_err *err) KVL_MUST_USE;
+/* Canonical text: equal policies have equal texts, and the text parses back to the policy. */
+void kvl_policy_text(const kvl_policy *p, kvl_str *out);
+/* Canonical press with options: "knorm(high)". */
+void kvl_policy_press_text(const kvl_policy *p, kvl_str *out);
+
+bool kvl_policy_skips(const kvl_policy *p, uint32_t layer);
+/* Entries that stay of n: n itself when the policy does not act on that many. */
+size_t kvl_policy_target(const kvl_policy *p, size_t n);
+
+#endif
