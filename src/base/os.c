@@ -164,6 +164,30 @@ unsigned kvl_cpu_count(void) {
 }
 
 uint64_t kvl_peak_rss_bytes(void) {
+    /* VmHWM can be reset, ru_maxrss cannot */
+    uint64_t kib = 0;
+    FILE *f = fopen("/proc/self/status", "r");
+    char line[256];
+    while (f != NULL && fgets(line, sizeof line, f) != NULL) {
+        unsigned long long value = 0;
+        if (sscanf(line, "VmHWM: %llu kB", &value) == 1) {
+            kib = value;
+        }
+    }
+    if (f != NULL) {
+        fclose(f);
+    }
     struct rusage usage;
-    return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss * 1024u : 0;
+    if (kib == 0 && getrusage(RUSAGE_SELF, &usage) == 0) {
+        kib = (uint64_t)usage.ru_maxrss;
+    }
+    return kib * 1024u;
+}
+
+void kvl_peak_rss_reset(void) {
+    int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)!write(fd, "5", 1);
+        close(fd);
+    }
 }

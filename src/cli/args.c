@@ -1,0 +1,135 @@
+/* GNU-style option parsing from a table. */
+#include "cli/args.h"
+
+#include <string.h>
+
+enum { max_name = 40, near_enough = 3 };
+
+static size_t edit_distance(const char *a, size_t n_a, const char *b, size_t n_b) {
+    size_t row[max_name + 1];
+    for (size_t j = 0; j <= n_b; j++) {
+        row[j] = j;
+    }
+    for (size_t i = 1; i <= n_a; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= n_b; j++) {
+            size_t replace = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            row[j] = kvl_min_size(replace, kvl_min_size(row[j], row[j - 1]) + 1);
+        }
+    }
+    return row[n_b];
+}
+
+const char *kvl_nearest_name(const char *word, size_t n_word, const char *const *names, size_t n) {
+    const char *best = NULL;
+    size_t best_distance = near_enough + 1;
+    if (n_word > max_name) {
+        return NULL;
+    }
+    for (size_t i = 0; i < n; i++) {
+        size_t n_name = strlen(names[i]);
+        size_t distance = n_name <= max_name ? edit_distance(word, n_word, names[i], n_name) : best_distance;
+        if (distance < best_distance && distance < n_name) {
+            best = names[i];
+            best_distance = distance;
+        }
+    }
+    return best;
+}
+
+static kvl_status fail_unknown(const kvl_arg *table, size_t n, const char *word, size_t n_word, kvl_err *err) {
+    const char *names[64];
+    size_t n_names = kvl_min_size(n, 64);
+    for (size_t i = 0; i < n_names; i++) {
+        names[i] = table[i].name;
+    }
+    const char *nearest = kvl_nearest_name(word, n_word, names, n_names);
+    if (nearest != NULL) {
+        return kvl_fail(err, KVL_E_USAGE, "unknown option '--%.*s'; did you mean --%s?",
+                        (int)kvl_min_size(n_word, 80), word, nearest);
+    }
+    return kvl_fail(err, KVL_E_USAGE, "unknown option '--%.*s'; --help lists all", (int)kvl_min_size(n_word, 80),
+                    word);
+}
+
+static const kvl_arg *find_long(const kvl_arg *table, size_t n, const char *name, size_t n_name) {
+    for (size_t i = 0; i < n; i++) {
+        if (strlen(table[i].name) == n_name && memcmp(table[i].name, name, n_name) == 0) {
+            return &table[i];
+        }
+    }
+    return NULL;
+}
+
+static const kvl_arg *find_short(const kvl_arg *table, size_t n, char letter) {
+    for (size_t i = 0; i < n; i++) {
+        if (table[i].letter == letter) {
+            return &table[i];
+        }
+    }
+    return NULL;
+}
+
+/* Hands one option over; `attached` is the value behind '=' or the letter, or NULL. Advances *i over a value taken
+ * from the next word. */
+static kvl_status deliver(const kvl_arg *arg, const char *attached, int argc, char **argv, int *i, kvl_arg_fn *fn,
+                          void *ud, kvl_err *err) {
+    if (arg->value == NULL) {
+        if (attached != NULL) {
+            return kvl_fail(err, KVL_E_USAGE, "option --%s: expected no value, found '%.80s'", arg->name, attached);
+        }
+        return fn(ud, arg->id, NULL, err);
+    }
+    if (attached == NULL) {
+        if (*i + 1 >= argc) {
+            return kvl_fail(err, KVL_E_USAGE, "option --%s: expected %s, found nothing", arg->name, arg->value);
+        }
+        attached = argv[++*i];
+    }
+    return fn(ud, arg->id, attached, err);
+}
+
+kvl_status kvl_args_parse(const kvl_arg *table, size_t n, int argc, char **argv, int first, kvl_arg_fn *fn, void *ud,
+                          kvl_err *err) {
+    bool is_open = true;
+    for (int i = first; i < argc; i++) {
+        const char *word = argv[i];
+        if (!is_open || word[0] != '-' || word[1] == '\0') {
+            KVL_TRY(fn(ud, -1, word, err));
+        } else if (strcmp(word, "--") == 0) {
+            is_open = false;
+        } else if (word[1] == '-') {
+            const char *equals = strchr(word, '=');
+            size_t n_name = equals != NULL ? (size_t)(equals - word) - 2 : strlen(word) - 2;
+            const kvl_arg *arg = find_long(table, n, word + 2, n_name);
+            if (arg == NULL) {
+                return fail_unknown(table, n, word + 2, n_name, err);
+            }
+            KVL_TRY(deliver(arg, equals != NULL ? equals + 1 : NULL, argc, argv, &i, fn, ud, err));
+        } else {
+            const kvl_arg *arg = find_short(table, n, word[1]);
+            if (arg == NULL) {
+                return kvl_fail(err, KVL_E_USAGE, "unknown option '-%c'; --help lists all", word[1]);
+            }
+            KVL_TRY(deliver(arg, word[2] != '\0' ? word + 2 : NULL, argc, argv, &i, fn, ud, err));
+        }
+    }
+    return KVL_OK;
+}
+
+void kvl_args_help(const kvl_arg *table, size_t n, kvl_str *out) {
+    for (size_t i = 0; i < n; i++) {
+        kvl_str left = {0};
+        if (table[i].letter != 0) {
+            kvl_str_printf(&left, "-%c, ", table[i].letter);
+        } else {
+            kvl_str_puts(&left, "    ");
+        }
+        kvl_str_printf(&left, "--%s%s%s", table[i].name, table[i].value != NULL ? " " : "",
+                       table[i].value != NULL ? table[i].value : "");
+        kvl_str_printf(out, "  %-34s %s\n", kvl_str_text(&left), table[i].help);
+        kvl_str_free(&left);
+    }
+}

@@ -1,0 +1,22 @@
+/* Commands of the program. main.c holds the list; each command is a file cmd_<name>.c. */
+#ifndef KVL_CLI_CMD_H
+#define KVL_CLI_CMD_H
+
+#include "base/status.h"
+
+typedef struct kvl_command {
+    const char *name;
+    const char *summary;
+    kvl_status (*run)(int argc, char **argv, kvl_err *err); /* argv[2] is its first argument */
+} kvl_command;
+
+kvl_status kvl_cmd_sweep(int argc, char **argv, kvl_err *err);
+
+/* True once the user asked to stop (SIGINT, SIGTERM). */
+bool kvl_is_stopping(void);
+/* Folder with models/ and data/: KVL_DATA_DIR, else beside the program, else the source tree. Static. */
+const char *kvl_data_root(void);
+/* Writes text to stdout; E_IO when it cannot be (a full disk; a closed pipe ends quietly by SIGPIPE). */
+kvl_status kvl_print(const char *text, size_t n, kvl_err *err) KVL_MUST_USE;
+
+#endif

@@ -1,0 +1,120 @@
+/* The program `kvlab`: finds the command, prints errors, maps statuses to exit codes. */
+#include "cli/args.h"
+#include "cli/cmd.h"
+
+#include "base/os.h"
+#include "kernel/kernel.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <jansson.h>
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+static const kvl_command commands[] = {
+    {"sweep", "quality at every keep ratio: table and curve", kvl_cmd_sweep},
+};
+enum { n_commands = sizeof commands / sizeof commands[0] };
+
+static volatile sig_atomic_t stop_requests;
+
+static void on_stop(int sig) {
+    stop_requests++;
+    if (stop_requests > 1) {
+        _exit(128 + sig);
+    }
+}
+
+bool kvl_is_stopping(void) { return stop_requests != 0; }
+
+const char *kvl_data_root(void) {
+    static char path[4096];
+    const char *given = getenv("KVL_DATA_DIR");
+    if (given != NULL && given[0] != '\0') {
+        return given;
+    }
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 32);
+    if (n > 0) {
+        path[n] = '\0';
+        char *slash = strrchr(path, '/');
+        memcpy(slash, "/../share/kvlab", sizeof "/../share/kvlab");
+        if (kvl_file_exists(path)) {
+            return path;
+        }
+    }
+    return kvl_file_exists(KVL_INSTALL_DATA_DIR) && !kvl_file_exists(KVL_SOURCE_DATA_DIR) ? KVL_INSTALL_DATA_DIR
+                                                                                       : KVL_SOURCE_DATA_DIR;
+}
+
+kvl_status kvl_print(const char *text, size_t n, kvl_err *err) {
+    if (fwrite(text, 1, n, stdout) != n || fflush(stdout) != 0) {
+        return kvl_fail(err, KVL_E_IO, "standard output: cannot be written: %s", strerror(errno));
+    }
+    return KVL_OK;
+}
+
+static void print_help(FILE *to) {
+    fputs("kvlab: how much of a language model's key/value cache can go, by which rule, at what cost\n\n"
+          "usage: kvlab COMMAND [OPTIONS]\n\ncommands:\n",
+          to);
+    for (size_t i = 0; i < n_commands; i++) {
+        fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].summary);
+    }
+    fputs("\n  kvlab COMMAND --help   options of a command\n"
+          "  kvlab --version        version, instruction sets, libraries\n\n"
+          "start with: kvlab sweep --preset ucurve\n",
+          to);
+}
+
+static void print_version(void) {
+    char pcre_version[64] = "";
+    pcre2_config(PCRE2_CONFIG_VERSION, pcre_version);
+    printf("kvlab %s\ncompiler: %s\ninstruction sets:", KVL_VERSION, __VERSION__);
+    for (const char *const *name = kvl_kernels_names(); *name != NULL; name++) {
+        printf(" %s", *name);
+    }
+    printf("\njansson %s, pcre2 %s\n", jansson_version_str(), pcre_version);
+}
+
+static kvl_status run_command(int argc, char **argv, kvl_err *err) {
+    const char *names[n_commands];
+    for (size_t i = 0; i < n_commands; i++) {
+        names[i] = commands[i].name;
+        if (strcmp(argv[1], names[i]) == 0) {
+            return commands[i].run(argc, argv, err);
+        }
+    }
+    const char *nearest = kvl_nearest_name(argv[1], strlen(argv[1]), names, n_commands);
+    return kvl_fail(err, KVL_E_USAGE, "unknown command '%.80s'%s%s; kvlab --help lists all", argv[1],
+                    nearest != NULL ? "; did you mean " : "", nearest != NULL ? nearest : "");
+}
+
+int main(int argc, char **argv) {
+    struct sigaction action = {.sa_handler = on_stop};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    if (argc < 2) {
+        print_help(stderr);
+        return kvl_status_exit_code(KVL_E_USAGE);
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        print_help(stdout);
+        return 0;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        print_version();
+        return 0;
+    }
+    kvl_err err = {0};
+    kvl_status status = run_command(argc, argv, &err);
+    if (status != KVL_OK) {
+        fprintf(stderr, "kvlab: %s: %s\n", kvl_status_name(status),
+                err.msg[0] != '\0' ? err.msg : kvl_status_text(status));
+    }
+    return kvl_status_exit_code(status);
+}

@@ -1,0 +1,270 @@
+/* Options of `kvlab sweep`. */
+#include "cli/sweep_options.h"
+
+#include "base/alloc.h"
+#include "cli/args.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum option_id {
+    opt_model,
+    opt_press,
+    opt_ratio,
+    opt_compression,
+    opt_file,
+    opt_threads,
+    opt_format,
+    opt_isa,
+    opt_preset,
+    opt_max_tokens,
+    opt_out,
+    opt_nll,
+    opt_timing,
+    opt_no_chart,
+    opt_quiet,
+    opt_help,
+};
+
+static const kvl_arg table[] = {
+    {opt_preset, 0, "preset", "NAME", "protocol, policies and samples (default ucurve; list below)"},
+    {opt_model, 'm', "model", "DIR", "checkpoint folder (default: the model that comes with kvlab)"},
+    {opt_press, 'P', "press", "PRESS[,...]", "presses or whole policies, as knorm or knorm:recent=4"},
+    {opt_ratio, 'r', "ratio", "RATIO[,...]", "keep ratios, above 0 and at most 1"},
+    {opt_compression, 0, "compression-ratio", "C[,...]", "the same as 1 - keep ratio"},
+    {opt_file, 'f', "file", "TEXT", "text file to score instead of the preset's samples (repeatable)"},
+    {opt_threads, 't', "threads", "N", "threads (default: the processors this process may use)"},
+    {opt_format, 'o', "output", "FORMAT", "table, md, csv, json (the table) or jsonl (one object per cell)"},
+    {opt_max_tokens, 0, "max-tokens", "N", "tokens of each sample, at most the model's context"},
+    {opt_timing, 0, "timing", NULL, "measure prefill, compression, TTFT, TPOT and memory instead of quality"},
+    {opt_out, 0, "out", "DIR", "folder of the picture (default out)"},
+    {opt_no_chart, 0, "no-chart", NULL, "no picture"},
+    {opt_nll, 0, "nll", "FILE", "write the per-token NLLs, one JSON object per cell"},
+    {opt_isa, 0, "isa", "NAME", "force an instruction set: c, avx2, avx512 (default auto)"},
+    {opt_quiet, 'q', "quiet", NULL, "no progress on stderr"},
+    {opt_help, 'h', "help", NULL, "this text"},
+};
+enum { n_table = sizeof table / sizeof table[0] };
+
+/* Calls fn for every item of a comma list; commas inside parentheses do not count. */
+static kvl_status each_item(const char *list, kvl_status (*fn)(kvl_sweep_options *, const char *, kvl_err *),
+                            kvl_sweep_options *o, kvl_err *err) {
+    const char *item = list;
+    int depth = 0;
+    for (const char *c = list;; c++) {
+        depth += *c == '(';
+        depth -= *c == ')';
+        if (*c != '\0' && (*c != ',' || depth != 0)) {
+            continue;
+        }
+        char word[256];
+        size_t n = (size_t)(c - item);
+        if (n == 0 || n >= sizeof word) {
+            return kvl_fail(err, KVL_E_USAGE, "expected a list separated by commas, found '%.80s'", list);
+        }
+        memcpy(word, item, n);
+        word[n] = '\0';
+        KVL_TRY(fn(o, word, err));
+        if (*c == '\0') {
+            return KVL_OK;
+        }
+        item = c + 1;
+    }
+}
+
+static kvl_status add_press(kvl_sweep_options *o, const char *word, kvl_err *err) {
+    if (o->n_presses == KVL_MAX_LIST) {
+        return kvl_fail(err, KVL_E_USAGE, "--press: expected at most %d items", KVL_MAX_LIST);
+    }
+    kvl_policy probe;
+    kvl_policy_init(&probe);
+    KVL_TRY(kvl_policy_parse(&probe, word, err));
+    kvl_str *copy = &o->list_text[o->n_presses];
+    kvl_str_puts(copy, word);
+    KVL_TRY(kvl_str_check(copy, "--press", err));
+    o->presses[o->n_presses++] = kvl_str_text(copy);
+    return KVL_OK;
+}
+
+/* Inserts in decreasing order; a ratio given twice counts once. */
+static kvl_status add_ratio(kvl_sweep_options *o, double ratio, const char *option, const char *word, kvl_err *err) {
+    if (!(ratio > 0.0 && ratio <= 1.0)) {
+        return kvl_fail(err, KVL_E_USAGE, "%s: expected %s, found '%.80s'", option,
+                        strcmp(option, "--ratio") == 0 ? "a keep ratio above 0 and at most 1"
+                                                       : "a compression ratio of at least 0 and below 1",
+                        word);
+    }
+    size_t i = 0;
+    while (i < o->n_ratios && o->ratios[i] > ratio) {
+        i++;
+    }
+    if (i < o->n_ratios && o->ratios[i] == ratio) {
+        return KVL_OK;
+    }
+    if (o->n_ratios == KVL_MAX_LIST) {
+        return kvl_fail(err, KVL_E_USAGE, "%s: expected at most %d items", option, KVL_MAX_LIST);
+    }
+    memmove(&o->ratios[i + 1], &o->ratios[i], (o->n_ratios - i) * sizeof o->ratios[0]);
+    o->ratios[i] = ratio;
+    o->n_ratios++;
+    return KVL_OK;
+}
+
+static kvl_status add_keep(kvl_sweep_options *o, const char *word, kvl_err *err) {
+    double ratio = 0;
+    bool is_number = kvl_parse_number(&ratio, word, strlen(word));
+    return add_ratio(o, is_number ? ratio : -1, "--ratio", word, err);
+}
+
+static kvl_status add_compression(kvl_sweep_options *o, const char *word, kvl_err *err) {
+    double ratio = 0;
+    bool is_number = kvl_parse_number(&ratio, word, strlen(word));
+    return add_ratio(o, is_number ? 1 - ratio : -1, "--compression-ratio", word, err);
+}
+
+static kvl_status set_number(size_t *out, const char *option, const char *value, uint64_t max, kvl_err *err) {
+    uint64_t n = 0;
+    if (!kvl_parse_count(&n, value, strlen(value)) || n == 0 || n > max) {
+        return kvl_fail(err, KVL_E_USAGE, "%s: expected a whole number from 1 to %llu, found '%.80s'", option,
+                        (unsigned long long)max, value);
+    }
+    *out = (size_t)n;
+    return KVL_OK;
+}
+
+static kvl_status set_format(kvl_sweep_options *o, const char *value, kvl_err *err) {
+    static const char *const names[] = {"table", "md", "csv", "json", "jsonl"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(value, names[i]) == 0) {
+            o->format = (kvl_sweep_format)i;
+            return KVL_OK;
+        }
+    }
+    return kvl_fail(err, KVL_E_USAGE, "--output: expected table, md, csv, json or jsonl, found '%.80s'", value);
+}
+
+static kvl_status set_preset(kvl_sweep_options *o, const char *value, kvl_err *err) {
+    o->preset = kvl_preset_find(value);
+    if (o->preset != NULL) {
+        return KVL_OK;
+    }
+    size_t n = 0;
+    const char *names[64];
+    const kvl_preset *all = kvl_presets(&n);
+    for (size_t i = 0; i < n; i++) {
+        names[i] = all[i].name;
+    }
+    const char *nearest = kvl_nearest_name(value, strlen(value), names, n);
+    return kvl_fail(err, KVL_E_USAGE, "--preset: unknown '%.80s'%s%s; kvlab sweep --help lists all", value,
+                    nearest != NULL ? "; did you mean " : "", nearest != NULL ? nearest : "");
+}
+
+static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) {
+    kvl_sweep_options *o = ud;
+    size_t n = 0;
+    switch (id) {
+    case opt_model: o->model_dir = value; return KVL_OK;
+    case opt_press: return each_item(value, add_press, o, err);
+    case opt_ratio: return each_item(value, add_keep, o, err);
+    case opt_compression: return each_item(value, add_compression, o, err);
+    case opt_file:
+        if (o->n_files == KVL_MAX_LIST) {
+            return kvl_fail(err, KVL_E_USAGE, "--file: expected at most %d files", KVL_MAX_LIST);
+        }
+        o->files[o->n_files++] = value;
+        return KVL_OK;
+    case opt_threads:
+        KVL_TRY(set_number(&n, "--threads", value, 256, err));
+        o->n_threads = (unsigned)n;
+        return KVL_OK;
+    case opt_format: return set_format(o, value, err);
+    case opt_isa: o->isa = value; return KVL_OK;
+    case opt_preset: return set_preset(o, value, err);
+    case opt_max_tokens: return set_number(&o->max_tokens, "--max-tokens", value, 1u << 24, err);
+    case opt_out: o->out_dir = value; return KVL_OK;
+    case opt_nll: o->nll_path = value; return KVL_OK;
+    case opt_timing: o->is_timing = true; return KVL_OK;
+    case opt_no_chart: o->has_chart = false; return KVL_OK;
+    case opt_quiet: o->is_quiet = true; return KVL_OK;
+    case opt_help: o->is_help = true; return KVL_OK;
+    default: return kvl_fail(err, KVL_E_USAGE, "expected options only, found '%.80s'", value);
+    }
+}
+
+kvl_status kvl_sweep_options_parse(kvl_sweep_options *o, int argc, char **argv, kvl_err *err) {
+    *o = (kvl_sweep_options){.preset = kvl_preset_find("ucurve"), .out_dir = "out", .has_chart = true};
+    kvl_status status = kvl_args_parse(table, n_table, argc, argv, 2, set_option, o, err);
+    if (status != KVL_OK) {
+        kvl_sweep_options_free(o);
+    }
+    bool has_own_ratios = o->n_ratios != 0;
+    for (size_t i = 0; !has_own_ratios && o->preset->keep_ratios[i] > 0; i++) {
+        o->ratios[o->n_ratios++] = o->preset->keep_ratios[i];
+    }
+    return status;
+}
+
+void kvl_sweep_options_free(kvl_sweep_options *o) {
+    for (size_t i = 0; i < KVL_MAX_LIST; i++) {
+        kvl_str_free(&o->list_text[i]);
+    }
+}
+
+void kvl_sweep_options_help(kvl_str *out) {
+    size_t n = 0;
+    kvl_str_puts(out, "usage: kvlab sweep [OPTIONS]\n\nQuality at every keep ratio: the table on standard output, the "
+                      "curve as PNG and SVG.\n\noptions:\n");
+    kvl_args_help(table, n_table, out);
+    kvl_str_puts(out, "\npresses:\n");
+    const kvl_press *const *presses = kvl_presses(&n);
+    for (size_t i = 0; i < n; i++) {
+        kvl_str_printf(out, "  %-18s %s\n", presses[i]->name, presses[i]->summary);
+        for (size_t k = 0; k < presses[i]->n_options; k++) {
+            const kvl_option *option = &presses[i]->options[k];
+            kvl_str_printf(out, "    %s=%s  %s (default %s)\n", option->name,
+                           option->choices != NULL ? option->choices : "N", option->help, option->initial);
+        }
+    }
+    kvl_str_puts(out, "\na policy is PRESS[(OPTIONS)][:KEY=VALUE]... with the keys\n"
+                      "  keep=R size=N cap=N trigger=ge|gt cadence=step|N|once sinks=N recent=N skip=A+B|none\n"
+                      "  order=time|score positions=true|cache-length\n\npresets:\n");
+    const kvl_preset *presets = kvl_presets(&n);
+    for (size_t i = 0; i < n; i++) {
+        kvl_str_printf(out, "  %-18s %s\n", presets[i].name, presets[i].summary);
+    }
+}
+
+kvl_status kvl_sweep_options_policies(kvl_policy **out, size_t *n, const kvl_sweep_options *o, kvl_err *err) {
+    size_t n_texts = o->n_presses;
+    while (o->n_presses == 0 && o->preset->policies[n_texts] != NULL) {
+        n_texts++;
+    }
+    *n = 0;
+    *out = kvl_calloc(n_texts * (o->n_ratios + 1), sizeof **out);
+    if (*out == NULL) {
+        return kvl_fail_nomem(err, "policies");
+    }
+    for (size_t i = 0; i < n_texts; i++) {
+        kvl_policy policy;
+        kvl_policy_init(&policy);
+        /* a given press takes schedule and protections from the preset's first policy, then its own keys */
+        kvl_status status = kvl_policy_parse(&policy, o->preset->policies[o->n_presses != 0 ? 0 : i], err);
+        if (status == KVL_OK && o->n_presses != 0) {
+            status = kvl_policy_parse(&policy, o->presses[i], err);
+        }
+        if (status != KVL_OK) {
+            kvl_free(*out);
+            *out = NULL;
+            return status;
+        }
+        bool has_own_keep = o->n_presses != 0 && strstr(o->presses[i], ":keep=") != NULL;
+        bool is_sized = policy.size_tok != 0 || has_own_keep;
+        for (size_t r = 0; r < (is_sized ? 1 : o->n_ratios) && !policy.press->is_identity; r++) {
+            if (is_sized || o->ratios[r] < 1) {
+                policy.keep_ratio = is_sized ? policy.keep_ratio : o->ratios[r];
+                (*out)[(*n)++] = policy;
+            }
+        }
+    }
+    return KVL_OK;
+}

@@ -1,0 +1,37 @@
+/* Samples: the texts of a preset, by name, from the data folder; or the user's own file.
+ *
+ *   W<k>  k-th row of WikiText-2 raw test with at least 50 characters after stripping, first 1024 characters
+ *   P<k>  first 2048 characters of PG-19 test book k
+ *   B<k>  all 10,000 characters at hand of PG-19 test book k
+ *   C1    WikiText-2 raw test as one text: BOS, then each row that is not blank followed by EOS
+ */
+#ifndef KVL_PROTOCOL_SAMPLES_H
+#define KVL_PROTOCOL_SAMPLES_H
+
+#include "text/tokenizer.h"
+
+typedef struct kvl_sample {
+    char name[24];
+    kvl_ids ids;   /* whole text */
+    uint64_t hash; /* FNV-1a of the text */
+    size_t n_chars;
+} kvl_sample;
+
+typedef struct kvl_samples {
+    kvl_sample *items; /* [n] */
+    size_t n;
+} kvl_samples;
+
+/* Loads the samples named in `names` (separated by blanks) from data_dir and tokenizes them.
+ * Errors: E_IO, E_USAGE for an unknown name, E_TEXT for an empty text, and those of the tokenizer. */
+kvl_status kvl_samples_load(kvl_samples *out, const char *names, const char *data_dir, kvl_tokenizer *tokenizer,
+                            kvl_err *err) KVL_MUST_USE;
+/* Adds a text file as a sample named by its base name. E_TEXT when it is empty or gives fewer than 2 tokens. */
+kvl_status kvl_samples_add_file(kvl_samples *s, const char *path, kvl_tokenizer *tokenizer, kvl_err *err)
+    KVL_MUST_USE;
+void kvl_samples_free(kvl_samples *s);
+
+/* Bytes of the first n_chars code points of UTF-8 text. */
+size_t kvl_utf8_prefix(const char *text, size_t n_bytes, size_t n_chars);
+
+#endif

@@ -1,0 +1,122 @@
+/* Time measurements: interleaved, warmed up, medians. */
+#include "protocol/timing.h"
+
+#include "base/alloc.h"
+#include "base/os.h"
+
+#include <stdlib.h>
+
+typedef struct observation {
+    double ttft_ns, compress_ns, tpot_ns;
+} observation;
+
+static int by_value(const void *a_ptr, const void *b_ptr) {
+    const double a = *(const double *)a_ptr;
+    const double b = *(const double *)b_ptr;
+    return (a > b) - (a < b);
+}
+
+static double median(double *x, size_t n) {
+    qsort(x, n, sizeof *x, by_value);
+    return n % 2 != 0 ? x[n / 2] : 0.5 * (x[n / 2 - 1] + x[n / 2]);
+}
+
+static kvl_status decode(kvl_engine *engine, kvl_stream *stream, int32_t token, size_t n_new, double *token_ns,
+                         kvl_err *err) {
+    for (size_t i = 0; i < n_new; i++) {
+        kvl_row row = {.stream = stream, .token = token, .target = -1, .wants_top = true};
+        uint64_t start = kvl_clock_ns();
+        KVL_TRY(kvl_engine_forward(engine, &row, 1, err));
+        token_ns[i] = (double)(kvl_clock_ns() - start);
+        token = row.top;
+    }
+    return KVL_OK;
+}
+
+/* One generation under one policy. rows [n_prompt] and token_ns [n_new] are scratch. */
+static kvl_status generate(kvl_engine *engine, const kvl_timing_config *config, const kvl_policy *policy,
+                           kvl_timing *t, observation *seen, kvl_row *rows, double *token_ns, kvl_err *err) {
+    kvl_stream *stream = NULL;
+    KVL_TRY(kvl_stream_create(&stream, engine, err));
+    kvl_status status = KVL_OK;
+    for (size_t i = 0; i < t->n_prompt; i++) {
+        rows[i] = (kvl_row){.stream = stream, .token = config->sample->ids.ids[i], .target = -1};
+    }
+    rows[t->n_prompt - 1].wants_top = true;
+    uint64_t start = kvl_clock_ns();
+    KVL_GO(kvl_engine_forward(engine, rows, t->n_prompt, err));
+    uint64_t first_token = kvl_clock_ns();
+    if (kvl_policy_fires(policy, stream, &kvl_engine_model(engine)->shape)) {
+        kvl_compress_job job = {.stream = stream, .policy = policy};
+        KVL_GO(kvl_engine_compress(engine, &job, 1, err));
+    }
+    uint64_t compressed = kvl_clock_ns();
+    t->kv_bytes_live = kvl_cache_live_bytes(stream->cache);
+    KVL_GO(decode(engine, stream, rows[t->n_prompt - 1].top, t->n_new, token_ns, err));
+    seen->ttft_ns = (double)(first_token - start);
+    seen->compress_ns = (double)(compressed - first_token);
+    seen->tpot_ns = median(token_ns, t->n_new);
+done:
+    kvl_stream_destroy(stream);
+    return status;
+}
+
+static kvl_policy once_after_prefill(const kvl_policy *p) {
+    kvl_policy once = *p;
+    once.cap_tok = 1;
+    once.is_trigger_gt = false;
+    once.cadence_tok = 0;
+    return once;
+}
+
+static void summarise(kvl_timing *t, const observation *seen, double *scratch, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        scratch[i] = seen[i].ttft_ns;
+    }
+    t->ttft_ns = median(scratch, n);
+    for (size_t i = 0; i < n; i++) {
+        scratch[i] = seen[i].compress_ns;
+    }
+    t->compress_ns = median(scratch, n);
+    for (size_t i = 0; i < n; i++) {
+        scratch[i] = seen[i].tpot_ns;
+    }
+    t->tpot_ns = median(scratch, n);
+    t->tokens_per_s = t->tpot_ns > 0 ? 1e9 / t->tpot_ns : 0;
+}
+
+kvl_status kvl_timing_run(kvl_timing *out, kvl_engine *engine, const kvl_timing_config *config, kvl_err *err) {
+    size_t n_context = kvl_engine_model(engine)->shape.n_context;
+    size_t n_new = kvl_min_size(config->n_new, n_context / 2);
+    size_t n_prompt = kvl_min_size(config->n_prompt, kvl_min_size(config->sample->ids.n, n_context - n_new));
+    size_t n_reps = config->n_repetitions;
+    observation *seen = kvl_calloc(config->n_policies * n_reps, sizeof *seen);
+    kvl_row *rows = kvl_calloc(n_prompt, sizeof *rows);
+    double *scratch = kvl_calloc(kvl_max_size(n_new, n_reps), sizeof *scratch);
+    kvl_status status = KVL_OK;
+    if (seen == NULL || rows == NULL || scratch == NULL) {
+        KVL_GO(kvl_fail_nomem(err, "timing"));
+    }
+    for (size_t rep = 0; rep <= n_reps; rep++) { /* repetition 0 warms up */
+        for (size_t k = 0; k < config->n_policies; k++) {
+            size_t p = (k + rep) % config->n_policies;
+            kvl_policy policy = once_after_prefill(&config->policies[p]);
+            observation ignored;
+            out[p].n_prompt = n_prompt;
+            out[p].n_new = n_new;
+            kvl_peak_rss_reset();
+            KVL_GO(generate(engine, config, &policy, &out[p], rep == 0 ? &ignored : &seen[p * n_reps + rep - 1],
+                            rows, scratch, err));
+            uint64_t peak = kvl_peak_rss_bytes();
+            out[p].peak_rss_bytes = rep == 0 || peak > out[p].peak_rss_bytes ? peak : out[p].peak_rss_bytes;
+        }
+    }
+    for (size_t p = 0; p < config->n_policies; p++) {
+        summarise(&out[p], seen + p * n_reps, scratch, n_reps);
+    }
+done:
+    kvl_free(seen);
+    kvl_free(rows);
+    kvl_free(scratch);
+    return status;
+}
