@@ -1,0 +1,238 @@
+/* kvlab sweep: model, samples and policies in; table, picture and records out. */
+#include "cli/cmd.h"
+#include "cli/sweep_options.h"
+#include "cli/sweep_run.h"
+#include "cli/sweep_timing.h"
+
+#include "base/alloc.h"
+#include "base/os.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* All that a run owns. */
+typedef struct session {
+    kvl_sweep_options options;
+    kvl_model *model;
+    kvl_tokenizer *tokenizer;
+    kvl_engine *engine;
+    kvl_samples samples;
+    kvl_policy *policies;
+    size_t n_policies;
+    kvl_sweep_run_info info;
+    kvl_str command;
+    uint64_t last_progress_ns;
+} session;
+
+static bool show_progress(void *ud, size_t done, size_t total) {
+    session *s = ud;
+    enum { update_ns = 100000000, width = 30 };
+    uint64_t now = kvl_clock_ns();
+    bool is_visible = !s->options.is_quiet && isatty(STDERR_FILENO) == 1;
+    if (is_visible && (now - s->last_progress_ns > update_ns || done == total)) {
+        s->last_progress_ns = now;
+        int filled = total != 0 ? (int)(width * done / total) : width;
+        fprintf(stderr, "\r%s [%.*s%*s] %zu of %zu tokens", s->options.preset->name, filled,
+                "##############################", width - filled, "", done, total);
+        if (done == total) {
+            fputs("\r\x1b[K", stderr);
+        }
+    }
+    return !kvl_is_stopping();
+}
+
+static kvl_status open_model(session *s, kvl_err *err) {
+    char path[4096];
+    const char *dir = s->options.model_dir;
+    char own_dir[4096];
+    if (dir == NULL) {
+        snprintf(own_dir, sizeof own_dir, "%s/models/novels-7m", kvl_data_root());
+        dir = own_dir;
+    }
+    snprintf(path, sizeof path, "%s/tokenizer.json", dir);
+    KVL_TRY(kvl_model_open(&s->model, dir, err));
+    KVL_TRY(kvl_tokenizer_open(&s->tokenizer, path, err));
+    if (kvl_tokenizer_vocab_size(s->tokenizer) > s->model->n_vocab_in) {
+        return kvl_fail(err, KVL_E_VOCAB, "%s: expected at most %u ids (rows of the model's embedding), found %zu",
+                        path, s->model->n_vocab_in, kvl_tokenizer_vocab_size(s->tokenizer));
+    }
+    kvl_engine_options options = {.n_threads = s->options.n_threads, .isa = s->options.isa};
+    return kvl_engine_create(&s->engine, s->model, &options, err);
+}
+
+static kvl_status load_samples(session *s, kvl_err *err) {
+    char data_dir[4096];
+    snprintf(data_dir, sizeof data_dir, "%s/data", kvl_data_root());
+    if (s->options.n_files == 0) {
+        return kvl_samples_load(&s->samples, s->options.preset->samples, data_dir, s->tokenizer, err);
+    }
+    for (size_t i = 0; i < s->options.n_files; i++) {
+        KVL_TRY(kvl_samples_add_file(&s->samples, s->options.files[i], s->tokenizer, err));
+    }
+    return KVL_OK;
+}
+
+static void note_shorter_samples(session *s) {
+    kvl_str list = {0};
+    for (size_t i = 0; i < s->samples.n; i++) {
+        const kvl_sample *sample = &s->samples.items[i];
+        if (sample->ids.n < s->info.protocol.max_tokens) {
+            kvl_str_printf(&list, "%s%s (%zu)", list.len == 0 ? "" : ", ", sample->name, sample->ids.n);
+        }
+    }
+    kvl_str *note = list.len != 0 ? kvl_sweep_add_note(&s->info) : NULL;
+    if (note != NULL) {
+        kvl_str_printf(note, "shorter than %zu tokens, used whole: %s", s->info.protocol.max_tokens,
+                       kvl_str_text(&list));
+    }
+    kvl_str_free(&list);
+}
+
+/* Fits the preset's protocol to the model and the texts; every cut becomes a note. */
+static kvl_status fit_protocol(session *s, kvl_err *err) {
+    size_t n_context = s->model->shape.n_context;
+    kvl_protocol *p = &s->info.protocol;
+    *p = s->options.preset->protocol;
+    if (s->options.max_tokens > n_context) {
+        return kvl_fail(err, KVL_E_USAGE, "--max-tokens: expected at most %zu (the context of %s), found %zu", n_context,
+                        s->model->name, s->options.max_tokens);
+    }
+    if (s->options.max_tokens != 0) {
+        p->max_tokens = s->options.max_tokens;
+        p->baseline_tokens = kvl_min_size(p->baseline_tokens, kvl_max_size(p->max_tokens, 2));
+    }
+    if (p->max_tokens > n_context) {
+        kvl_str *note = kvl_sweep_add_note(&s->info);
+        if (note != NULL) {
+            kvl_str_printf(note, "the preset asks for %zu tokens per sample; cut to the model's context of %zu",
+                           p->max_tokens, n_context);
+        }
+        p->max_tokens = n_context;
+    }
+    p->baseline_tokens = kvl_min_size(p->baseline_tokens, n_context);
+    note_shorter_samples(s);
+    kvl_str *note = s->options.preset->note != NULL ? kvl_sweep_add_note(&s->info) : NULL;
+    if (note != NULL) {
+        kvl_str_puts(note, s->options.preset->note);
+    }
+    return KVL_OK;
+}
+
+static kvl_status run_sweep(session *s, kvl_err *err) {
+    kvl_sweep_config config = {
+        .protocol = s->info.protocol,
+        .samples = &s->samples,
+        .policies = s->policies,
+        .n_policies = s->n_policies,
+        .progress = show_progress,
+        .progress_ud = s,
+    };
+    KVL_TRY(kvl_identity_check(s->engine, &s->samples.items[0], err));
+    return kvl_sweep_run(&s->info.sweep, s->engine, &config, err);
+}
+
+static kvl_status save_chart(session *s, const kvl_report *report, kvl_err *err) {
+    char path[4096];
+    if (!s->options.has_chart) {
+        return KVL_OK;
+    }
+    KVL_TRY(kvl_dir_create(s->options.out_dir, err));
+    snprintf(path, sizeof path, "%s/%s.%s", s->options.out_dir, s->options.preset->name, s->model->name);
+    KVL_TRY(kvl_chart_curve(report, path, err));
+    fprintf(stderr, "picture: %s.png and %s.svg\n", path, path);
+    return KVL_OK;
+}
+
+static kvl_status write_results(session *s, kvl_err *err) {
+    kvl_sweep_report report;
+    kvl_str out = {0};
+    KVL_TRY(kvl_sweep_report_make(&report, &s->info, err));
+    kvl_status status = KVL_OK;
+    if (s->options.nll_path != NULL) {
+        KVL_GO(kvl_sweep_write_nll(&out, &s->info, err));
+        KVL_GO(kvl_file_save(s->options.nll_path, kvl_str_text(&out), out.len, err));
+        kvl_str_clear(&out);
+    }
+    if (s->options.format == KVL_SWEEP_JSONL) {
+        KVL_GO(kvl_sweep_write_cells(&out, &s->info, err));
+    } else {
+        kvl_report_write(&out, &report.report, (kvl_format)s->options.format);
+        KVL_GO(kvl_str_check(&out, "report", err));
+    }
+    KVL_GO(kvl_print(kvl_str_text(&out), out.len, err));
+    KVL_GO(save_chart(s, &report.report, err));
+done:
+    kvl_str_free(&out);
+    kvl_sweep_report_free(&report);
+    return status;
+}
+
+static kvl_status run_timing(session *s, kvl_err *err) {
+    size_t longest = 0;
+    kvl_str out = {0};
+    for (size_t i = 1; i < s->samples.n; i++) {
+        longest = s->samples.items[i].ids.n > s->samples.items[longest].ids.n ? i : longest;
+    }
+    kvl_status status = kvl_sweep_timing(&out, s->engine, &s->samples.items[longest], s->policies, s->n_policies,
+                                         s->options.format == KVL_SWEEP_JSONL, err);
+    if (status == KVL_OK) {
+        status = kvl_print(kvl_str_text(&out), out.len, err);
+    }
+    kvl_str_free(&out);
+    return status;
+}
+
+static kvl_status run_session(session *s, kvl_err *err) {
+    KVL_TRY(kvl_sweep_options_policies(&s->policies, &s->n_policies, &s->options, err));
+    KVL_TRY(open_model(s, err));
+    KVL_TRY(load_samples(s, err));
+    KVL_TRY(fit_protocol(s, err));
+    s->info.options = &s->options;
+    s->info.engine = s->engine;
+    s->info.samples = &s->samples;
+    s->info.command = kvl_str_text(&s->command);
+    if (s->options.is_timing) {
+        return run_timing(s, err);
+    }
+    KVL_TRY(run_sweep(s, err));
+    return write_results(s, err);
+}
+
+static void close_session(session *s) {
+    kvl_sweep_free(&s->info.sweep);
+    for (size_t i = 0; i < s->info.n_notes; i++) {
+        kvl_str_free(&s->info.notes[i]);
+    }
+    kvl_samples_free(&s->samples);
+    kvl_engine_destroy(s->engine);
+    kvl_tokenizer_close(s->tokenizer);
+    kvl_model_close(s->model);
+    kvl_free(s->policies);
+    kvl_str_free(&s->command);
+    kvl_sweep_options_free(&s->options);
+}
+
+kvl_status kvl_cmd_sweep(int argc, char **argv, kvl_err *err) {
+    session *s = kvl_calloc(1, sizeof *s);
+    if (s == NULL) {
+        return kvl_fail_nomem(err, "sweep");
+    }
+    kvl_status status = kvl_sweep_options_parse(&s->options, argc, argv, err);
+    if (status == KVL_OK && s->options.is_help) {
+        kvl_str help = {0};
+        kvl_sweep_options_help(&help);
+        status = kvl_print(kvl_str_text(&help), help.len, err);
+        kvl_str_free(&help);
+    } else if (status == KVL_OK) {
+        kvl_str_puts(&s->command, "kvlab");
+        for (int i = 1; i < argc; i++) {
+            bool is_plain = strpbrk(argv[i], " ()>&|;'\"$*?") == NULL;
+            kvl_str_printf(&s->command, is_plain ? " %s" : " '%s'", argv[i]);
+        }
+        status = run_session(s, err);
+    }
+    close_session(s);
+    kvl_free(s);
+    return status;
+}

@@ -1,0 +1,226 @@
+/* Cells -> the rows of the curve table. */
+#include "cli/sweep_run.h"
+
+#include "base/alloc.h"
+
+#include <math.h>
+#include <string.h>
+
+kvl_str *kvl_sweep_add_note(kvl_sweep_run_info *info) {
+    static const size_t n_max = sizeof info->notes / sizeof info->notes[0];
+    return info->n_notes < n_max ? &info->notes[info->n_notes++] : NULL;
+}
+
+static double cell_ppl(const kvl_cell *c) { return exp(c->nll_sum / (double)c->n_scored); }
+
+/* The baseline as the protocol defines it: one pass where it has one, the same tokens otherwise. */
+static const kvl_cell *baseline_cell(const kvl_sweep *s, size_t sample) {
+    return s->one_pass != NULL ? &s->one_pass[sample] : kvl_sweep_cell(s, 0, sample);
+}
+
+static double mean_baseline_ppl(const kvl_sweep *s) {
+    double sum = 0;
+    for (size_t i = 0; i < s->n_samples; i++) {
+        sum += cell_ppl(baseline_cell(s, i));
+    }
+    return sum / (double)s->n_samples;
+}
+
+/* Keep ratio of a policy: its own, or for fixed sizes the share of the mean text length. */
+static double keep_of(const kvl_sweep *s, const kvl_policy *p) {
+    if (p->press->is_identity) {
+        return 1.0;
+    }
+    if (p->size_tok == 0) {
+        return p->keep_ratio;
+    }
+    double n_tokens = 0;
+    for (size_t i = 0; i < s->n_samples; i++) {
+        n_tokens += (double)kvl_sweep_cell(s, 0, i)->n_tokens / (double)s->n_samples;
+    }
+    return fmin(1.0, (double)p->size_tok / n_tokens);
+}
+
+static double period_of(const kvl_sweep *s, size_t policy) {
+    double sum = 0;
+    size_t n = 0;
+    for (size_t i = 0; i < s->n_samples; i++) {
+        const kvl_cell *c = kvl_sweep_cell(s, policy, i);
+        if (c->n_events >= 2) {
+            sum += (double)(c->last_event - c->first_event) / (double)(c->n_events - 1);
+            n++;
+        }
+    }
+    return n != 0 ? sum / (double)n : 0;
+}
+
+/* Sums over samples that both the mean PPL and the pooled figures need. */
+static void fill_quality(kvl_report_row *row, const kvl_sweep *s, size_t policy, double *sums, size_t *counts) {
+    double nll = 0;
+    for (size_t i = 0; i < s->n_samples; i++) {
+        const kvl_cell *c = policy == 0 ? baseline_cell(s, i) : kvl_sweep_cell(s, policy, i);
+        row->mean_ppl += cell_ppl(c) / (double)s->n_samples;
+        row->n_scored += c->n_scored;
+        nll += c->nll_sum;
+        sums[i] = policy == 0 ? 0 : c->nll_sum - kvl_sweep_cell(s, 0, i)->nll_sum;
+        counts[i] = c->n_scored;
+    }
+    row->pooled_nll = nll / (double)row->n_scored;
+    row->delta = kvl_cluster_mean(sums, counts, s->n_samples);
+}
+
+static void fill_sizes(kvl_report_row *row, const kvl_sweep *s, size_t policy) {
+    row->kept_min = SIZE_MAX;
+    for (size_t i = 0; i < s->n_samples; i++) {
+        const kvl_cell *c = kvl_sweep_cell(s, policy, i);
+        row->kept_min = kvl_min_size(row->kept_min, c->kept_min);
+        row->kept_max = kvl_max_size(row->kept_max, c->kept_max);
+        row->kept_mean += c->kept_mean / (double)s->n_samples;
+        row->kv_bytes += c->kv_bytes_live / s->n_samples;
+        row->has_evicted = row->has_evicted || c->n_events != 0;
+    }
+    row->period_tok = period_of(s, policy);
+}
+
+static kvl_status make_rows(kvl_sweep_report *out, const kvl_sweep *s, kvl_err *err) {
+    double *sums = kvl_calloc(s->n_samples, sizeof *sums);
+    size_t *counts = kvl_calloc(s->n_samples, sizeof *counts);
+    double base = mean_baseline_ppl(s);
+    kvl_status status = KVL_OK;
+    if (sums == NULL || counts == NULL) {
+        KVL_GO(kvl_fail_nomem(err, "report"));
+    }
+    for (size_t p = 0; p < s->n_policies; p++) {
+        kvl_report_row *row = &out->rows[p];
+        kvl_policy_press_text(&s->policies[p], &out->texts[2 * p]);
+        kvl_policy_text(&s->policies[p], &out->texts[2 * p + 1]);
+        KVL_GO(kvl_str_check(&out->texts[2 * p + 1], "report", err));
+        row->press = kvl_str_text(&out->texts[2 * p]);
+        row->policy = kvl_str_text(&out->texts[2 * p + 1]);
+        row->is_baseline = p == 0;
+        row->keep_ratio = keep_of(s, &s->policies[p]);
+        fill_quality(row, s, p, sums, counts);
+        fill_sizes(row, s, p);
+        row->change_percent = 100.0 * (row->mean_ppl / base - 1.0);
+    }
+done:
+    kvl_free(sums);
+    kvl_free(counts);
+    return status;
+}
+
+/* Stages of one run of rows with the same press: a curve of its own. */
+static kvl_status stage_group(kvl_sweep_report *out, const kvl_sweep *s, size_t first, size_t n, kvl_err *err) {
+    double *sums = kvl_calloc(n * s->n_samples, sizeof *sums);
+    size_t *counts = kvl_calloc(s->n_samples, sizeof *counts);
+    bool *is_valid = kvl_calloc(n, sizeof *is_valid);
+    kvl_stage *stages = kvl_calloc(n, sizeof *stages);
+    kvl_status status = KVL_OK;
+    if (sums == NULL || counts == NULL || is_valid == NULL || stages == NULL) {
+        KVL_GO(kvl_fail_nomem(err, "report"));
+    }
+    for (size_t p = 0; p < n; p++) {
+        is_valid[p] = out->rows[first + p].has_evicted;
+        for (size_t i = 0; i < s->n_samples; i++) {
+            const kvl_cell *c = kvl_sweep_cell(s, first + p, i);
+            sums[p * s->n_samples + i] = c->nll_sum;
+            counts[i] = c->n_scored;
+        }
+    }
+    size_t best = 0;
+    kvl_find_stages(stages, &best, sums, counts, is_valid, n, s->n_samples);
+    for (size_t p = 0; p < n; p++) {
+        out->rows[first + p].stage = stages[p];
+    }
+done:
+    kvl_free(sums);
+    kvl_free(counts);
+    kvl_free(is_valid);
+    kvl_free(stages);
+    return status;
+}
+
+static kvl_status make_stages(kvl_sweep_report *out, const kvl_sweep *s, kvl_err *err) {
+    for (size_t first = 1; first < s->n_policies;) {
+        size_t n = 1;
+        while (first + n < s->n_policies && strcmp(out->rows[first + n].press, out->rows[first].press) == 0 &&
+               out->rows[first + n].keep_ratio < out->rows[first + n - 1].keep_ratio) {
+            n++;
+        }
+        KVL_TRY(stage_group(out, s, first, n, err));
+        first += n;
+    }
+    return KVL_OK;
+}
+
+static void describe(kvl_sweep_report *out, const kvl_sweep_run_info *info) {
+    const kvl_protocol *p = &info->protocol;
+    const kvl_model *model = kvl_engine_model(info->engine);
+    kvl_str_printf(&out->title, "%s on %s", info->options->preset->name, model->name);
+    kvl_str_printf(&out->protocol, "stream protocol: %zu samples, at most %zu tokens each", info->samples->n,
+                   p->max_tokens);
+    if (p->is_two_phase) {
+        kvl_str_puts(&out->protocol, ", prefill per sample, later steps scored");
+    } else if (p->prefill != 0) {
+        kvl_str_printf(&out->protocol, ", prefill %zu, scored from step %zu", p->prefill, p->count_from);
+    } else {
+        kvl_str_puts(&out->protocol, ", one token per step, every step scored, no BOS");
+    }
+    if (p->baseline_tokens != 0) {
+        kvl_str_printf(&out->protocol,
+                       "; keep 1: one pass over at most %zu tokens (as published); ΔNLL: against the same tokens",
+                       p->baseline_tokens);
+    } else {
+        kvl_str_puts(&out->protocol, "; keep 1: the same loop on the same tokens, nothing evicted");
+    }
+    kvl_str_printf(&out->how, "kvlab %s, %s, %u thread%s, f32 (stored %s), model hash %016llx; identity check passed",
+                   KVL_VERSION, kvl_engine_isa(info->engine), kvl_engine_threads(info->engine),
+                   kvl_engine_threads(info->engine) == 1 ? "" : "s", model->stored_dtype,
+                   (unsigned long long)model->hash);
+    for (size_t i = 0; i < info->n_notes; i++) {
+        out->notes[i] = kvl_str_text(&info->notes[i]);
+    }
+    out->report = (kvl_report){
+        .title = kvl_str_text(&out->title),
+        .protocol = kvl_str_text(&out->protocol),
+        .how = kvl_str_text(&out->how),
+        .command = info->command,
+        .notes = out->notes,
+        .n_notes = info->n_notes,
+        .rows = out->rows,
+        .n_rows = out->n_rows,
+        .n_samples = info->sweep.n_samples,
+    };
+}
+
+kvl_status kvl_sweep_report_make(kvl_sweep_report *out, const kvl_sweep_run_info *info, kvl_err *err) {
+    const kvl_sweep *s = &info->sweep;
+    *out = (kvl_sweep_report){.n_rows = s->n_policies};
+    out->rows = kvl_calloc(out->n_rows, sizeof *out->rows);
+    out->texts = kvl_calloc(2 * out->n_rows, sizeof *out->texts);
+    kvl_status status = out->rows != NULL && out->texts != NULL ? KVL_OK : kvl_fail_nomem(err, "report");
+    if (status == KVL_OK) {
+        status = make_rows(out, s, err);
+    }
+    if (status == KVL_OK) {
+        status = make_stages(out, s, err);
+    }
+    if (status == KVL_OK) {
+        describe(out, info);
+    } else {
+        kvl_sweep_report_free(out);
+    }
+    return status;
+}
+
+void kvl_sweep_report_free(kvl_sweep_report *r) {
+    for (size_t i = 0; r->texts != NULL && i < 2 * r->n_rows; i++) {
+        kvl_str_free(&r->texts[i]);
+    }
+    kvl_free(r->texts);
+    kvl_free(r->rows);
+    kvl_str_free(&r->title);
+    kvl_str_free(&r->protocol);
+    kvl_str_free(&r->how);
+    *r = (kvl_sweep_report){0};
+}

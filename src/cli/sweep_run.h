@@ -1,0 +1,41 @@
+/* A finished sweep with all that describes it: what the printers of `kvlab sweep` share. */
+#ifndef KVL_CLI_SWEEP_RUN_H
+#define KVL_CLI_SWEEP_RUN_H
+
+#include "cli/sweep_options.h"
+#include "protocol/sweep.h"
+#include "report/report.h"
+
+typedef struct kvl_sweep_run_info {
+    const kvl_sweep_options *options;
+    const kvl_engine *engine;
+    const kvl_samples *samples;
+    kvl_protocol protocol; /* after cutting */
+    kvl_sweep sweep;
+    kvl_str notes[16]; /* what the reader must know */
+    size_t n_notes;
+    const char *command;
+} kvl_sweep_run_info;
+
+/* Adds a note; silently drops it when 16 are there. */
+kvl_str *kvl_sweep_add_note(kvl_sweep_run_info *info);
+
+/* Report rows and their strings; free with kvl_sweep_report_free. */
+typedef struct kvl_sweep_report {
+    kvl_report report;
+    kvl_report_row *rows;
+    kvl_str *texts; /* [2 * n_rows] press and policy */
+    size_t n_rows;
+    const char *notes[16];
+    kvl_str title, protocol, how;
+} kvl_sweep_report;
+
+/* Cells -> rows: means, paired intervals, stages. */
+kvl_status kvl_sweep_report_make(kvl_sweep_report *out, const kvl_sweep_run_info *info, kvl_err *err) KVL_MUST_USE;
+void kvl_sweep_report_free(kvl_sweep_report *r);
+
+/* One JSON object per cell and line (schema kvlab.cell/1); and the per-token NLLs (schema kvlab.nll/1). */
+kvl_status kvl_sweep_write_cells(kvl_str *out, const kvl_sweep_run_info *info, kvl_err *err) KVL_MUST_USE;
+kvl_status kvl_sweep_write_nll(kvl_str *out, const kvl_sweep_run_info *info, kvl_err *err) KVL_MUST_USE;
+
+#endif
