@@ -1,0 +1,196 @@
+/* The ragged cache: every entry carries a fingerprint of its token, so that a wrong move shows as a wrong number. */
+#include "support.h"
+
+#include "base/rng.h"
+#include "cache/cache.h"
+
+#include <string.h>
+
+static const kvl_shape shape = {.n_layers = 3, .n_heads = 4, .n_kv_heads = 2, .head_dim = 5};
+
+/* Value d of the key (kind 0) or value (kind 1) of token t in a head: recognisable and exact. */
+static float print_of(uint32_t layer, uint32_t head, int32_t t, uint32_t d, int kind) {
+    return (float)(t * 64 + (int)(layer * 8 + head * 4 + d)) + (kind != 0 ? 0.5f : 0.25f);
+}
+
+static void append_token(kvl_cache *c, int32_t t) {
+    for (uint32_t l = 0; l < shape.n_layers; l++) {
+        for (uint32_t h = 0; h < shape.n_kv_heads; h++) {
+            float key[5], value[5];
+            for (uint32_t d = 0; d < 5; d++) {
+                key[d] = print_of(l, h, t, d, 0);
+                value[d] = print_of(l, h, t, d, 1);
+            }
+            kvl_cache_append(c, l, h, key, value, t);
+        }
+    }
+}
+
+static kvl_cache *filled(int32_t n) {
+    kvl_cache *c = NULL;
+    assert_int_equal(kvl_cache_create(&c, &shape, NULL), KVL_OK);
+    for (int32_t t = 0; t < n; t++) {
+        assert_int_equal(kvl_cache_reserve(c, 1, NULL), KVL_OK);
+        append_token(c, t);
+    }
+    return c;
+}
+
+/* Every slot holds exactly what its position says. */
+static void check_prints(const kvl_cache *c, uint32_t l, uint32_t h) {
+    kvl_head_entries e = kvl_cache_entries(c, l, h);
+    float *keys = kvl_calloc(e.n + 1, 5 * sizeof(float));
+    kvl_cache_copy_keys(c, l, h, keys);
+    for (size_t j = 0; j < e.n; j++) {
+        for (uint32_t d = 0; d < 5; d++) {
+            assert_true(keys[j * 5 + d] == print_of(l, h, e.positions[j], d, 0));
+            assert_true(e.keys[(j / 16 * 5 + d) * 16 + j % 16] == print_of(l, h, e.positions[j], d, 0));
+            assert_true(e.values[j * 5 + d] == print_of(l, h, e.positions[j], d, 1));
+        }
+    }
+    kvl_free(keys);
+}
+
+static void test_append_crosses_panels(void **state) {
+    (void)state;
+    for (int32_t n = 0; n < 70; n += 3) {
+        kvl_cache *c = filled(n);
+        for (uint32_t l = 0; l < 3; l++) {
+            for (uint32_t h = 0; h < 2; h++) {
+                assert_int_equal(kvl_cache_len(c, l, h), n);
+                check_prints(c, l, h);
+            }
+        }
+        kvl_cache_destroy(c);
+    }
+}
+
+/* Random keeps and appends against a plain list of positions. */
+static void test_keep_against_list(void **state) {
+    (void)state;
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        kvl_cache *c = filled(0);
+        int32_t list[2000];
+        size_t n = 0;
+        int32_t t = 0;
+        for (uint64_t round = 0; round < 12; round++) {
+            size_t n_new = kvl_rng_draw(seed, 1, round) % 60;
+            assert_int_equal(kvl_cache_reserve(c, n_new, NULL), KVL_OK);
+            for (size_t i = 0; i < n_new; i++, t++) {
+                append_token(c, t);
+                list[n++] = t;
+            }
+            uint32_t slots[2000];
+            size_t n_kept = 0;
+            uint64_t share = kvl_rng_draw(seed, 2, round) % 100;
+            for (uint32_t j = 0; j < n; j++) {
+                if (kvl_rng_draw(seed, 100 + round, j) % 100 < share) {
+                    slots[n_kept++] = j;
+                }
+            }
+            if (round % 2 == 1) { /* an order that is not ascending */
+                for (size_t i = 0; i < n_kept / 2; i++) {
+                    uint32_t swap = slots[i];
+                    slots[i] = slots[n_kept - 1 - i];
+                    slots[n_kept - 1 - i] = swap;
+                }
+            }
+            assert_int_equal(kvl_cache_keep(c, 1, 0, slots, n_kept, NULL), KVL_OK);
+            int32_t next[2000];
+            for (size_t i = 0; i < n_kept; i++) {
+                next[i] = list[slots[i]];
+            }
+            memcpy(list, next, n_kept * sizeof *next);
+            n = n_kept;
+            assert_int_equal(kvl_cache_len(c, 1, 0), n);
+            assert_int_equal(kvl_cache_len(c, 1, 1), t); /* its neighbour is untouched: ragged */
+            if (n != 0) {
+                assert_memory_equal(kvl_cache_entries(c, 1, 0).positions, list, n * sizeof *list);
+            }
+            check_prints(c, 1, 0);
+            check_prints(c, 1, 1);
+        }
+        kvl_cache_destroy(c);
+    }
+}
+
+static void test_memory_is_given_back(void **state) {
+    (void)state;
+    kvl_cache *c = filled(1000);
+    uint64_t full = kvl_cache_reserved_bytes(c);
+    assert_int_equal(kvl_cache_live_bytes(c), 1000u * 3 * 2 * 5 * 2 * sizeof(float));
+    uint32_t slots[10] = {0, 100, 200, 300, 400, 500, 600, 700, 800, 999};
+    for (uint32_t l = 0; l < 3; l++) {
+        for (uint32_t h = 0; h < 2; h++) {
+            assert_int_equal(kvl_cache_keep(c, l, h, slots, 10, NULL), KVL_OK);
+        }
+    }
+    assert_int_equal(kvl_cache_live_bytes(c), 10u * 3 * 2 * 5 * 2 * sizeof(float));
+    assert_true(kvl_cache_reserved_bytes(c) * 20 < full);
+    kvl_cache_destroy(c);
+}
+
+static void test_fork_is_exact_and_independent(void **state) {
+    (void)state;
+    kvl_cache *c = filled(40);
+    kvl_cache *f = NULL;
+    assert_int_equal(kvl_cache_fork(&f, c, NULL), KVL_OK);
+    uint32_t slots[3] = {1, 7, 39};
+    assert_int_equal(kvl_cache_keep(f, 2, 1, slots, 3, NULL), KVL_OK);
+    assert_int_equal(kvl_cache_len(c, 2, 1), 40);
+    assert_int_equal(kvl_cache_len(f, 2, 1), 3);
+    check_prints(c, 2, 1);
+    check_prints(f, 2, 1);
+    kvl_cache_destroy(c);
+    check_prints(f, 0, 0);
+    kvl_cache_destroy(f);
+}
+
+static void test_bad_slots_are_refused(void **state) {
+    (void)state;
+    kvl_cache *c = filled(4);
+    kvl_err err = {0};
+    uint32_t beyond[1] = {4};
+    assert_int_equal(kvl_cache_keep(c, 0, 0, beyond, 1, &err), KVL_E_CHECK);
+    assert_non_null(strstr(err.msg, "expected slots below 4, found 4"));
+    assert_int_equal(kvl_cache_len(c, 0, 0), 4);
+    kvl_cache_destroy(c);
+}
+
+static void test_no_memory(void **state) {
+    (void)state;
+    for (int64_t k = 0; k < 40; k++) {
+        kvl_cache *c = NULL;
+        kvl_cache *f = NULL;
+        uint32_t slots[1] = {0};
+        kvl_alloc_fail_after(k);
+        kvl_status status = kvl_cache_create(&c, &shape, NULL);
+        status = status == KVL_OK ? kvl_cache_reserve(c, 40, NULL) : status;
+        status = status == KVL_OK ? kvl_cache_fork(&f, c, NULL) : status;
+        kvl_alloc_fail_after(-1);
+        assert_true(status == KVL_OK || status == KVL_E_NOMEM);
+        if (status == KVL_OK) { /* a keep that cannot allocate leaves the head as it was */
+            append_token(c, 0);
+            append_token(c, 1);
+            kvl_alloc_fail_after(0);
+            kvl_status keep_status = kvl_cache_keep(c, 0, 0, slots, 1, NULL);
+            kvl_alloc_fail_after(-1);
+            assert_int_equal(kvl_cache_len(c, 0, 0), keep_status == KVL_OK ? 1 : 2);
+            check_prints(c, 0, 0);
+        }
+        kvl_cache_destroy(c);
+        kvl_cache_destroy(f);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_append_crosses_panels),
+        cmocka_unit_test(test_keep_against_list),
+        cmocka_unit_test(test_memory_is_given_back),
+        cmocka_unit_test(test_fork_is_exact_and_independent),
+        cmocka_unit_test(test_bad_slots_are_refused),
+        cmocka_unit_test(test_no_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
