@@ -43,22 +43,29 @@ static bool show_progress(void *ud, size_t done, size_t total) {
 }
 
 static kvl_status open_model(session *s, kvl_err *err) {
-    char path[4096];
-    const char *dir = s->options.model_dir;
-    char own_dir[4096];
-    if (dir == NULL) {
-        snprintf(own_dir, sizeof own_dir, "%s/models/novels-7m", kvl_data_root());
-        dir = own_dir;
+    kvl_str dir = {0};
+    kvl_str path = {0};
+    kvl_status status = KVL_OK;
+    if (s->options.model_dir != NULL) {
+        kvl_str_puts(&dir, s->options.model_dir);
+    } else {
+        kvl_str_printf(&dir, "%s/models/novels-7m", kvl_data_root());
     }
-    snprintf(path, sizeof path, "%s/tokenizer.json", dir);
-    KVL_TRY(kvl_model_open(&s->model, dir, err));
-    KVL_TRY(kvl_tokenizer_open(&s->tokenizer, path, err));
+    kvl_str_printf(&path, "%s/tokenizer.json", kvl_str_text(&dir));
+    KVL_GO(kvl_str_check(&path, "path", err));
+    KVL_GO(kvl_model_open(&s->model, kvl_str_text(&dir), err));
+    KVL_GO(kvl_tokenizer_open(&s->tokenizer, kvl_str_text(&path), err));
     if (kvl_tokenizer_vocab_size(s->tokenizer) > s->model->n_vocab_in) {
-        return kvl_fail(err, KVL_E_VOCAB, "%s: expected at most %u ids (rows of the model's embedding), found %zu",
-                        path, s->model->n_vocab_in, kvl_tokenizer_vocab_size(s->tokenizer));
+        KVL_GO(kvl_fail(err, KVL_E_VOCAB,
+                        "%s: expected at most %u ids (rows of the model's embedding), found %zu",
+                        kvl_str_text(&path), s->model->n_vocab_in, kvl_tokenizer_vocab_size(s->tokenizer)));
     }
     kvl_engine_options options = {.n_threads = s->options.n_threads, .isa = s->options.isa};
-    return kvl_engine_create(&s->engine, s->model, &options, err);
+    KVL_GO(kvl_engine_create(&s->engine, s->model, &options, err));
+done:
+    kvl_str_free(&dir);
+    kvl_str_free(&path);
+    return status;
 }
 
 static kvl_status load_samples(session *s, kvl_err *err) {

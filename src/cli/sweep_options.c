@@ -196,12 +196,13 @@ kvl_status kvl_sweep_options_parse(kvl_sweep_options *o, int argc, char **argv, 
     kvl_status status = kvl_args_parse(table, n_table, argc, argv, 2, set_option, o, err);
     if (status != KVL_OK) {
         kvl_sweep_options_free(o);
+        return status;
     }
     bool has_own_ratios = o->n_ratios != 0;
     for (size_t i = 0; !has_own_ratios && o->preset->keep_ratios[i] > 0; i++) {
         o->ratios[o->n_ratios++] = o->preset->keep_ratios[i];
     }
-    return status;
+    return KVL_OK;
 }
 
 void kvl_sweep_options_free(kvl_sweep_options *o) {

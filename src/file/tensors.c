@@ -1,0 +1,269 @@
+/* The directory of tensors. Chain: safetensors.c reads a header from memory; this file brings the bytes, keeps
+ * the files open (so that names on disk may change afterwards), merges shards and reads values.
+ * shards.c decides which files belong together. Files are read, never mapped: a file that is cut short later
+ * gives E_IO instead of a signal. */
+#include "file/tensors.h"
+
+#include "base/alloc.h"
+#include "base/hash.h"
+#include "file/folder.h"
+#include "file/header_scan.h"
+#include "file/safetensors.h"
+#include "file/tensors_int.h"
+#include "kernel/kernel.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PIECE_BYTES = 1 << 20, N_FIRST = 512 };
+
+static const char single_name[] = "model.safetensors";
+static const char index_name[] = "model.safetensors.index.json";
+
+kvl_status kvli_tensors_create(kvl_tensors **out, size_t n_shards, kvl_err *err) {
+    kvl_tensors *t = kvl_calloc(1, sizeof *t);
+    *out = NULL;
+    if (t == NULL) {
+        return kvl_fail_nomem(err, "directory of tensors");
+    }
+    t->shards = kvl_calloc(n_shards, sizeof *t->shards);
+    if (t->shards == NULL) {
+        kvl_free(t);
+        return kvl_fail_nomem(err, "directory of tensors");
+    }
+    t->n_shards = n_shards;
+    t->hash = KVL_HASH_INIT;
+    *out = t;
+    return KVL_OK;
+}
+
+static kvl_status read_header(kvl_tensors *t, kvli_shard *shard, kvl_err *err) {
+    uint8_t first[N_FIRST];
+    uint8_t *head = NULL;
+    uint64_t end = 0;
+    kvl_status status = KVL_OK;
+    uint64_t n_first = shard->file.n_bytes < N_FIRST ? shard->file.n_bytes : N_FIRST;
+    KVL_TRY(kvl_file_read(&shard->file, 0, first, n_first, err));
+    KVL_TRY(kvl_safetensors_header_end(&end, first, n_first, shard->file.n_bytes, shard->file.path, err));
+    head = kvl_calloc((size_t)end, 1);
+    if (head == NULL) {
+        return kvl_fail_nomem(err, "header of a weight file");
+    }
+    KVL_GO(kvl_file_read(&shard->file, 0, head, end, err));
+    KVL_GO(kvl_safetensors_parse(&shard->entries, &shard->n_entries, head, end, shard->file.n_bytes,
+                                 shard->file.path, err));
+    t->hash = kvl_hash_bytes(t->hash, head, (size_t)end);
+done:
+    kvl_free(head);
+    return status;
+}
+
+kvl_status kvli_tensors_add(kvl_tensors *t, size_t i, const char *path, const char *name, kvl_err *err) {
+    kvli_shard *shard = &t->shards[i];
+    shard->name = kvl_strndup(name, strlen(name));
+    if (shard->name == NULL) {
+        return kvl_fail_nomem(err, "name of a weight file");
+    }
+    KVL_TRY(kvl_file_open(&shard->file, path, err));
+    return read_header(t, shard, err);
+}
+
+static int compare_name(const void *a, const void *b) {
+    const kvl_tensor *const *x = a;
+    const kvl_tensor *const *y = b;
+    return strcmp((*x)->name, (*y)->name);
+}
+
+static kvl_status check_duplicates(const kvl_tensors *t, kvl_err *err) {
+    for (size_t i = 1; i < t->n_entries; i++) {
+        const kvl_tensor *a = t->by_name[i - 1];
+        const kvl_tensor *b = t->by_name[i];
+        if (strcmp(a->name, b->name) == 0) {
+            return kvl_fail(err, KVL_E_DUP, "tensor '%.*s': expected it in one file, found it in '%.*s' and '%.*s'",
+                            (int)KVLI_NAME_CUT, a->name, (int)KVLI_NAME_CUT, t->shards[a->file].name,
+                            (int)KVLI_NAME_CUT, t->shards[b->file].name);
+        }
+    }
+    return KVL_OK;
+}
+
+kvl_status kvli_tensors_finish(kvl_tensors *t, kvl_err *err) {
+    size_t n = 0;
+    for (size_t i = 0; i < t->n_shards; i++) {
+        n += t->shards[i].n_entries;
+    }
+    t->entries = kvl_calloc(n, sizeof *t->entries);
+    t->by_name = kvl_calloc(n, sizeof *t->by_name);
+    if (t->entries == NULL || t->by_name == NULL) {
+        return kvl_fail_nomem(err, "directory of tensors");
+    }
+    for (size_t i = 0; i < t->n_shards; i++) {
+        for (size_t j = 0; j < t->shards[i].n_entries; j++) {
+            kvl_tensor *entry = &t->entries[t->n_entries];
+            *entry = t->shards[i].entries[j];
+            entry->file = (unsigned)i;
+            t->by_name[t->n_entries++] = entry;
+        }
+    }
+    qsort(t->by_name, n, sizeof *t->by_name, compare_name);
+    return check_duplicates(t, err);
+}
+
+kvl_status kvl_tensors_open_file(kvl_tensors **out, const char *path, kvl_err *err) {
+    kvl_tensors *t = NULL;
+    const char *slash = strrchr(path, '/');
+    kvl_status status = KVL_OK;
+    *out = NULL;
+    KVL_TRY(kvli_tensors_create(&t, 1, err));
+    KVL_GO(kvli_tensors_add(t, 0, path, slash != NULL ? slash + 1 : path, err));
+    KVL_GO(kvli_tensors_finish(t, err));
+    *out = t;
+    t = NULL;
+done:
+    kvl_tensors_close(t);
+    return status;
+}
+
+static kvl_status fail_no_weights(const char *dir, kvl_err *err) {
+    static const char *const others[] = {"pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt",
+                                         "consolidated.00.pth", "tf_model.h5", "model.gguf"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        if (kvli_folder_has(dir, others[i])) {
+            return kvl_fail(err, KVL_E_MISSING, "%s: expected %s or %s, found only %s: convert it to safetensors",
+                            dir, single_name, index_name, others[i]);
+        }
+    }
+    return kvl_fail(err, KVL_E_MISSING, "%s: expected %s or %s, found neither", dir, single_name, index_name);
+}
+
+kvl_status kvl_tensors_open_dir(kvl_tensors **out, const char *dir, kvl_err *err) {
+    *out = NULL;
+    if (kvli_folder_has(dir, single_name)) {
+        kvl_str path = {0};
+        kvl_status status = kvli_folder_path(&path, dir, single_name, err);
+        if (status == KVL_OK) {
+            status = kvl_tensors_open_file(out, kvl_str_text(&path), err);
+        }
+        kvl_str_free(&path);
+        return status;
+    }
+    if (kvli_folder_has(dir, index_name)) {
+        return kvli_tensors_open_index(out, dir, index_name, err);
+    }
+    return fail_no_weights(dir, err);
+}
+
+void kvl_tensors_close(kvl_tensors *t) {
+    if (t == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < t->n_shards; i++) {
+        kvl_safetensors_free(t->shards[i].entries, t->shards[i].n_entries);
+        kvl_file_close(&t->shards[i].file);
+        kvl_free(t->shards[i].name);
+    }
+    kvl_free(t->shards);
+    kvl_free(t->entries);
+    kvl_free(t->by_name);
+    kvl_free(t);
+}
+
+size_t kvl_tensors_count(const kvl_tensors *t) { return t->n_entries; }
+const kvl_tensor *kvl_tensors_at(const kvl_tensors *t, size_t i) { return &t->entries[i]; }
+uint64_t kvl_tensors_hash(const kvl_tensors *t) { return t->hash; }
+
+const kvl_tensor *kvl_tensors_find(const kvl_tensors *t, const char *name) {
+    size_t low = 0;
+    size_t high = t->n_entries;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = strcmp(name, t->by_name[middle]->name);
+        if (order == 0) {
+            return t->by_name[middle];
+        }
+        if (order < 0) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    return NULL;
+}
+
+const char *kvl_tensors_path(const kvl_tensors *t, const kvl_tensor *tensor) {
+    return t->shards[tensor->file].file.path;
+}
+
+static uint64_t load_le(const uint8_t *src, unsigned n_bytes) {
+    uint64_t bits = 0;
+    for (unsigned i = 0; i < n_bytes; i++) {
+        bits |= (uint64_t)src[i] << (8 * i);
+    }
+    return bits;
+}
+
+static void widen(float *dst, const uint8_t *src, size_t n, kvl_dtype dtype) {
+    if (dtype == KVL_DTYPE_F16) {
+        kvl_widen_f16(dst, src, n);
+    } else if (dtype == KVL_DTYPE_BF16) {
+        kvl_widen_bf16(dst, src, n);
+    } else if (dtype == KVL_DTYPE_F32) {
+        for (size_t i = 0; i < n; i++) {
+            uint32_t bits = (uint32_t)load_le(src + 4 * i, 4);
+            memcpy(&dst[i], &bits, sizeof bits);
+        }
+    } else {
+        for (size_t i = 0; i < n; i++) {
+            uint64_t bits = load_le(src + 8 * i, 8);
+            double value = 0;
+            memcpy(&value, &bits, sizeof value);
+            dst[i] = (float)value;
+        }
+    }
+}
+
+/* Index of the first value that is NaN or infinite, or n. */
+static size_t find_nonfinite(const float *x, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (!isfinite(x[i])) {
+            return i;
+        }
+    }
+    return n;
+}
+
+kvl_status kvl_tensors_read_f32(const kvl_tensors *t, const kvl_tensor *tensor, float *dst, kvl_err *err) {
+    const kvl_file *file = &t->shards[tensor->file].file;
+    if (tensor->dtype > KVL_DTYPE_F64) {
+        return kvl_fail(err, KVL_E_TYPE, "%s: tensor '%.*s', dtype: expected F32, F16, BF16 or F64, found %s",
+                        file->path, (int)KVLI_NAME_CUT, tensor->name, kvl_dtype_name(tensor->dtype));
+    }
+    if (tensor->n_items == 0) {
+        return KVL_OK;
+    }
+    uint64_t item_bytes = tensor->n_bytes / tensor->n_items;
+    uint64_t piece_items = PIECE_BYTES / item_bytes;
+    piece_items = piece_items < tensor->n_items ? piece_items : tensor->n_items;
+    uint8_t *piece = kvl_calloc((size_t)piece_items, (size_t)item_bytes);
+    if (piece == NULL) {
+        return kvl_fail_nomem(err, "values of a tensor");
+    }
+    kvl_status status = KVL_OK;
+    for (uint64_t done = 0; done < tensor->n_items && status == KVL_OK; done += piece_items) {
+        uint64_t left = tensor->n_items - done;
+        size_t n = (size_t)(left < piece_items ? left : piece_items);
+        status = kvl_file_read(file, tensor->offset + done * item_bytes, piece, n * item_bytes, err);
+        if (status == KVL_OK) {
+            widen(dst + done, piece, n, tensor->dtype);
+            size_t bad = find_nonfinite(dst + done, n);
+            if (bad != n) {
+                status = kvl_fail(err, KVL_E_NONFINITE, "%s: tensor '%.*s', index %llu: expected a finite value, found %s",
+                                  file->path, (int)KVLI_NAME_CUT, tensor->name, (unsigned long long)(done + bad),
+                                  isnan(dst[done + bad]) ? "NaN" : "infinity");
+            }
+        }
+    }
+    kvl_free(piece);
+    return status;
+}
