@@ -4,7 +4,7 @@
  * (PCRE2), byte alphabet, ranked merges. Ids equal the `tokenizers` library's. Anything in the file that
  * would change ids and is not known here is refused by name (E_UNSUPPORTED).
  *
- * A tokenizer is immutable after opening except for a private word cache: use one per thread.
+ * Encoding uses scratch memory inside the tokenizer: one caller at a time.
  */
 #ifndef KVL_TEXT_TOKENIZER_H
 #define KVL_TEXT_TOKENIZER_H
@@ -38,11 +38,11 @@ int32_t kvl_tokenizer_find(const kvl_tokenizer *t, const char *token);
 /* FNV-1a of the file's bytes. */
 uint64_t kvl_tokenizer_hash(const kvl_tokenizer *t);
 
-/* Appends the ids of text [n_bytes] to *out. Bytes that are not UTF-8 are replaced by U+FFFD, each maximal
- * bad part once (the same as Python's errors="replace"). With parse_added, the contents of added tokens in the
- * text become their ids, as `tokenizers` does by default; without it they are ordinary text. No BOS is added. */
+/* Appends the ids of text [n_bytes] to *out. Bytes that are not UTF-8 are replaced by U+FFFD, each maximal bad part once
+ * (as Python's errors="replace"). Added tokens in the text become their ids, longest first; special ones only with
+ * parse_special (as `tokenizers` does by default), otherwise they are ordinary text. No BOS is added. */
 kvl_status kvl_tokenizer_encode(kvl_tokenizer *t, kvl_ids *out, const char *text, size_t n_bytes,
-                                bool parse_added, kvl_err *err) KVL_MUST_USE;
+                                bool parse_special, kvl_err *err) KVL_MUST_USE;
 /* Bytes of ids [n], NUL-terminated, owned by the caller (kvl_free); may hold invalid UTF-8 when ids split a
  * character. With skip_special, ids of special added tokens give nothing. E_VOCAB for an id outside. */
 kvl_status kvl_tokenizer_decode(const kvl_tokenizer *t, char **out, size_t *n_bytes, const int32_t *ids,

@@ -1,0 +1,40 @@
+/* Widening of 16-bit floats: exact, in plain integer arithmetic, the same on every machine. */
+#include "kernel/kernel.h"
+
+#include <string.h>
+
+static float float_of_bits(uint32_t bits) {
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+float kvl_f32_of_bf16(uint16_t bits) { return float_of_bits((uint32_t)bits << 16); }
+
+float kvl_f32_of_f16(uint16_t bits) {
+    uint32_t sign = (uint32_t)(bits & 0x8000u) << 16;
+    uint32_t exponent = (bits >> 10) & 31u;
+    uint32_t fraction = bits & 0x3ffu;
+    if (exponent == 31) { /* infinity and NaN */
+        return float_of_bits(sign | 0x7f800000u | (fraction << 13));
+    }
+    if (exponent != 0) { /* normal: the bias goes from 15 to 127 */
+        return float_of_bits(sign | ((exponent + 112u) << 23) | (fraction << 13));
+    }
+    float magnitude = (float)fraction * 0x1p-24f; /* zero and subnormal: exact in f32 */
+    return sign != 0 ? -magnitude : magnitude;
+}
+
+static uint16_t load_u16le(const uint8_t *src) { return (uint16_t)(src[0] | (src[1] << 8)); }
+
+void kvl_widen_f16(float *dst, const uint8_t *src, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        dst[i] = kvl_f32_of_f16(load_u16le(src + 2 * i));
+    }
+}
+
+void kvl_widen_bf16(float *dst, const uint8_t *src, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        dst[i] = kvl_f32_of_bf16(load_u16le(src + 2 * i));
+    }
+}

@@ -1,0 +1,126 @@
+/* The definition of every operation: plain loops, one multiplication and one addition per term.
+ *
+ * Written to be read and to be compared with; also the table of machines without the wider instruction sets.
+ */
+#include "kernel/kernel_int.h"
+
+#include <math.h>
+#include <string.h>
+
+static void gemm_c(float *out, size_t out_stride, const float *x, size_t x_stride, const float *panels,
+                   const float *bias, size_t n_rows, size_t n_in, size_t n_cols) {
+    for (size_t first = 0; first < n_cols; first += KVL_PANEL_COLS) {
+        size_t width = kvl_min_size(KVL_PANEL_COLS, n_cols - first);
+        const float *panel = panels + first * n_in;
+        for (size_t r = 0; r < n_rows; r++) {
+            float sum[KVL_PANEL_COLS] = {0};
+            if (bias != NULL) {
+                memcpy(sum, bias + first, width * sizeof(float));
+            }
+            for (size_t k = 0; k < n_in; k++) {
+                float value = x[r * x_stride + k];
+                for (size_t c = 0; c < KVL_PANEL_COLS; c++) {
+                    sum[c] += value * panel[k * KVL_PANEL_COLS + c];
+                }
+            }
+            memcpy(out + r * out_stride + first, sum, width * sizeof(float));
+        }
+    }
+}
+
+static void layer_norm_c(float *out, const float *x, const float *gain, const float *shift, float eps, size_t n) {
+    double sum = 0;
+    double squares = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += (double)x[i];
+    }
+    double mean = sum / (double)n;
+    for (size_t i = 0; i < n; i++) {
+        double d = (double)x[i] - mean;
+        squares += d * d;
+    }
+    double scale = 1.0 / sqrt(squares / (double)n + (double)eps);
+    for (size_t i = 0; i < n; i++) {
+        out[i] = (float)(((double)x[i] - mean) * scale * (double)gain[i] + (double)shift[i]);
+    }
+}
+
+static void gelu_erf_c(float *x, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        double v = (double)x[i];
+        x[i] = (float)(0.5 * v * (1.0 + erf(v * 0.70710678118654752440)));
+    }
+}
+
+static void gelu_tanh_c(float *x, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        double v = (double)x[i];
+        x[i] = (float)(0.5 * v * (1.0 + tanh(0.79788456080286535588 * (v + 0.044715 * v * v * v))));
+    }
+}
+
+static void add_c(float *y, const float *x, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        y[i] += x[i];
+    }
+}
+
+/* 16 lanes summed pairwise: the tree every table uses. */
+static float sum_lanes(float lanes[KVL_KEY_PANEL]) {
+    for (size_t half = KVL_KEY_PANEL / 2; half != 0; half /= 2) {
+        for (size_t i = 0; i < half; i++) {
+            lanes[i] += lanes[i + half];
+        }
+    }
+    return lanes[0];
+}
+
+static void attend_c(float *out, const float *q, const float *keys, const float *values, size_t n, size_t head_dim,
+                     float scale, float *scratch) {
+    float most = -INFINITY;
+    for (size_t j = 0; j < n; j++) { /* 1. scores */
+        const float *key = keys + (j / KVL_KEY_PANEL * head_dim) * KVL_KEY_PANEL + j % KVL_KEY_PANEL;
+        float sum = 0;
+        for (size_t d = 0; d < head_dim; d++) {
+            sum += q[d] * key[d * KVL_KEY_PANEL];
+        }
+        scratch[j] = sum * scale;
+        most = scratch[j] > most ? scratch[j] : most;
+    }
+    float lanes[KVL_KEY_PANEL] = {0};
+    for (size_t j = 0; j < n; j++) { /* 2. softmax */
+        scratch[j] = expf(scratch[j] - most);
+        lanes[j % KVL_KEY_PANEL] += scratch[j];
+    }
+    float inverse = 1.0f / sum_lanes(lanes);
+    memset(out, 0, head_dim * sizeof *out);
+    for (size_t j = 0; j < n; j++) { /* 3. weighted sum of values */
+        scratch[j] *= inverse;
+        for (size_t d = 0; d < head_dim; d++) {
+            out[d] += scratch[j] * values[j * head_dim + d];
+        }
+    }
+}
+
+static double log_sum_exp_c(const float *x, size_t n) {
+    float most = x[0];
+    for (size_t i = 1; i < n; i++) {
+        most = x[i] > most ? x[i] : most;
+    }
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += exp((double)x[i] - (double)most);
+    }
+    return (double)most + log(sum);
+}
+
+const kvl_kernels kvli_kernels_c = {
+    .name = "c",
+    .gemm = gemm_c,
+    .layer_norm = layer_norm_c,
+    .gelu_erf = gelu_erf_c,
+    .gelu_tanh = gelu_tanh_c,
+    .add = add_c,
+    .attend = attend_c,
+    .log_sum_exp = log_sum_exp_c,
+};

@@ -1,0 +1,52 @@
+/* Choosing a table: by what the processor and the operating system both allow, never by model number. */
+#include "kernel/kernel_int.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { max_tables = 3 };
+
+/* Tables this machine runs, best first; returns how many. */
+static size_t usable_tables(const kvl_kernels *out[max_tables]) {
+    size_t n = 0;
+#if defined(__x86_64__)
+    /* the builtins look at CPUID and at XGETBV: registers the system does not save do not count */
+    __builtin_cpu_init();
+    bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
+        out[n++] = &kvli_kernels_avx512;
+    }
+    if (has_avx2) {
+        out[n++] = &kvli_kernels_avx2;
+    }
+#endif
+    out[n++] = &kvli_kernels_c;
+    return n;
+}
+
+kvl_status kvl_kernels_get(const kvl_kernels **out, const char *name, kvl_err *err) {
+    const kvl_kernels *tables[max_tables];
+    size_t n = usable_tables(tables);
+    char list[64] = "";
+    *out = NULL;
+    if (name == NULL || strcmp(name, "auto") == 0) {
+        *out = tables[0];
+        return KVL_OK;
+    }
+    for (size_t i = 0, at = 0; i < n; i++) {
+        if (strcmp(tables[i]->name, name) == 0) {
+            *out = tables[i];
+            return KVL_OK;
+        }
+        at += (size_t)snprintf(list + at, sizeof list - at, ", %s", tables[i]->name);
+    }
+    return kvl_fail(err, KVL_E_USAGE, "instruction set: expected auto%s on this machine, found '%.40s'", list, name);
+}
+
+const char *const *kvl_kernels_names(void) {
+    static const char *const lists[max_tables][max_tables + 1] = {
+        {"c", NULL}, {"avx2", "c", NULL}, {"avx512", "avx2", "c", NULL}};
+    const kvl_kernels *tables[max_tables];
+    return lists[usable_tables(tables) - 1];
+}

@@ -1,0 +1,13 @@
+/* The tables that kernel_init.c chooses from. The wide ones exist on x86-64 only. */
+#ifndef KVL_KERNEL_KERNEL_INT_H
+#define KVL_KERNEL_KERNEL_INT_H
+
+#include "kernel/kernel.h"
+
+extern const kvl_kernels kvli_kernels_c;
+#if defined(__x86_64__)
+extern const kvl_kernels kvli_kernels_avx2;
+extern const kvl_kernels kvli_kernels_avx512;
+#endif
+
+#endif

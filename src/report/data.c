@@ -1,0 +1,79 @@
+/* The rows for machines: CSV and JSON, all digits. */
+#include "report/report_int.h"
+
+#include "base/json.h"
+
+#include <math.h>
+#include <string.h>
+
+static void put_csv_text(kvl_str *out, const char *text) {
+    kvl_str_puts(out, "\"");
+    for (; *text != '\0'; text++) {
+        kvl_str_append(out, *text == '"' ? "\"\"" : text, *text == '"' ? 2 : 1);
+    }
+    kvl_str_puts(out, "\"");
+}
+
+static const char *stage_text(const kvl_report_row *row) {
+    return !row->is_baseline && !row->has_evicted ? "nothing evicted" : kvl_stage_name(row->stage);
+}
+
+void kvli_write_csv(kvl_str *out, const kvl_report *r) {
+    kvl_str_puts(out, "press,policy,keep_ratio,compression_ratio,mean_ppl,change_percent,stage,pooled_nll,delta_nll,"
+                      "delta_low,delta_high,n_scored,kept_min,kept_mean,kept_max,kv_bytes,period_tok\n");
+    for (size_t i = 0; i < r->n_rows; i++) {
+        const kvl_report_row *row = &r->rows[i];
+        put_csv_text(out, row->press);
+        kvl_str_puts(out, ",");
+        put_csv_text(out, row->policy);
+        kvl_str_printf(out, ",%.17g,%.17g,%.17g,%.17g,%s,%.17g,%.17g,%.17g,%.17g,%zu,%zu,%.17g,%zu,%llu,%.17g\n",
+                       row->keep_ratio, 1.0 - row->keep_ratio, row->mean_ppl, row->change_percent, stage_text(row),
+                       row->pooled_nll, row->delta.mean, row->delta.low, row->delta.high, row->n_scored, row->kept_min,
+                       row->kept_mean, row->kept_max, (unsigned long long)row->kv_bytes, row->period_tok);
+    }
+}
+
+/* Numbers that are not finite have no JSON form: null. */
+static json_t *number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
+
+static json_t *row_object(const kvl_report_row *row) {
+    json_t *o = json_object();
+    json_object_set_new(o, "press", json_string(row->press));
+    json_object_set_new(o, "policy", json_string(row->policy));
+    json_object_set_new(o, "keep_ratio", number(row->keep_ratio));
+    json_object_set_new(o, "mean_ppl", number(row->mean_ppl));
+    json_object_set_new(o, "change_percent", number(row->change_percent));
+    json_object_set_new(o, "stage", json_string(stage_text(row)));
+    json_object_set_new(o, "pooled_nll", number(row->pooled_nll));
+    json_object_set_new(o, "delta_nll", number(row->delta.mean));
+    json_object_set_new(o, "delta_low", row->delta.has_interval ? number(row->delta.low) : json_null());
+    json_object_set_new(o, "delta_high", row->delta.has_interval ? number(row->delta.high) : json_null());
+    json_object_set_new(o, "inside_interval", json_boolean(kvli_is_inside(row)));
+    json_object_set_new(o, "n_scored", json_integer((json_int_t)row->n_scored));
+    json_object_set_new(o, "kept_min", json_integer((json_int_t)row->kept_min));
+    json_object_set_new(o, "kept_mean", number(row->kept_mean));
+    json_object_set_new(o, "kept_max", json_integer((json_int_t)row->kept_max));
+    json_object_set_new(o, "kv_bytes", json_integer((json_int_t)row->kv_bytes));
+    json_object_set_new(o, "period_tok", number(row->period_tok));
+    return o;
+}
+
+void kvli_write_json(kvl_str *out, const kvl_report *r) {
+    json_t *root = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:[], s:[]}", "schema", "kvlab.report/1", "title", r->title,
+                             "protocol", r->protocol, "how", r->how, "command", r->command, "n_samples",
+                             (json_int_t)r->n_samples, "notes", "rows");
+    for (size_t i = 0; i < r->n_notes; i++) {
+        json_array_append_new(json_object_get(root, "notes"), json_string(r->notes[i]));
+    }
+    for (size_t i = 0; i < r->n_rows; i++) {
+        json_array_append_new(json_object_get(root, "rows"), row_object(&r->rows[i]));
+    }
+    char *text = root != NULL ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) : NULL;
+    json_decref(root);
+    out->failed = out->failed || text == NULL;
+    kvl_str_puts(out, text != NULL ? text : "");
+    kvl_str_puts(out, "\n");
+    json_free_t release = NULL;
+    json_get_alloc_funcs(NULL, &release);
+    release(text);
+}
