@@ -49,14 +49,14 @@ bench: build
 lint: deps-dev
 	@tools/lint --self-test
 	@tools/lint
-	@$(CLANG_FORMAT) --Wno-error=unknown --dry-run -Werror $(C_FILES)
+	@$(CLANG_FORMAT) --dry-run -Werror $(C_FILES)
 	@test -f build-gcc/build.ninja || CC=gcc $(RUN_MESON) setup build-gcc -Dwerror=true
 	@$(RUN_MESON) compile -C build-gcc
 	@test -f build-clang/build.ninja || CC=clang $(RUN_MESON) setup build-clang -Dwerror=true
 	@$(RUN_MESON) compile -C build-clang
 
 format:
-	@$(CLANG_FORMAT) --Wno-error=unknown -i $(C_FILES)
+	@$(CLANG_FORMAT) -i $(C_FILES)
 
 install: build
 	@$(RUN_MESON) install -C $(BUILD)

@@ -9,7 +9,9 @@ static const char *join(const char *dir, const char *name) {
     static char paths[8][4096];
     static unsigned next;
     char *path = paths[next++ % 8];
-    snprintf(path, sizeof paths[0], "%s/%s", dir, name);
+    if (snprintf(path, sizeof paths[0], "%s/%s", dir, name) >= (int)sizeof paths[0]) {
+        fail_msg("path too long: %s", name);
+    }
     return path;
 }
 

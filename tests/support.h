@@ -26,14 +26,14 @@ json_t *test_load_json(const char *relative);
 /* Writes bytes to a path; fails the test otherwise. */
 void test_save(const char *path, const void *bytes, size_t n);
 /* Asserts success, printing the error text otherwise. */
-#define assert_ok(call)                                                                             \
-    do {                                                                                            \
-        kvl_err assert_ok_err = {0};                                                                \
-        (void)assert_ok_err;                                                                        \
-        kvl_status assert_ok_status = (call);                                                       \
-        if (assert_ok_status != KVL_OK) {                                                           \
-            fail_msg("%s: %s", kvl_status_name(assert_ok_status), #call);                           \
-        }                                                                                           \
+#define assert_ok(call)                                                                                      \
+    do {                                                                                                     \
+        kvl_err assert_ok_err = {0};                                                                         \
+        (void)assert_ok_err;                                                                                 \
+        kvl_status assert_ok_status = (call);                                                                \
+        if (assert_ok_status != KVL_OK) {                                                                    \
+            fail_msg("%s: %s", kvl_status_name(assert_ok_status), #call);                                    \
+        }                                                                                                    \
     } while (0)
 
 #endif

@@ -10,8 +10,8 @@ enum { KVL_JSON_MAX_DEPTH = 64 };
 
 /* Parses a whole document; json_decref the result. `name` is for messages. Errors: E_DEPTH, E_DUP, E_UTF8,
  * E_NUM (numbers beyond range), E_JSON with line and column. */
-kvl_status kvl_json_parse(json_t **out, const char *bytes, size_t n_bytes, const char *name, kvl_err *err)
-    KVL_MUST_USE;
+kvl_status kvl_json_parse(json_t **out, const char *bytes, size_t n_bytes, const char *name,
+                          kvl_err *err) KVL_MUST_USE;
 /* Loads a file of at most max_bytes and parses it. */
 kvl_status kvl_json_load(json_t **out, const char *path, uint64_t max_bytes, kvl_err *err) KVL_MUST_USE;
 

@@ -13,12 +13,12 @@ typedef struct kvl_file {
 /* Opens a regular file for reading; directories, pipes and devices are refused at once (E_IO). */
 kvl_status kvl_file_open(kvl_file *out, const char *path, kvl_err *err) KVL_MUST_USE;
 /* Reads exactly n bytes at offset (short reads and EINTR are handled); E_IO when the file is shorter. */
-kvl_status kvl_file_read(const kvl_file *f, uint64_t offset, void *dst, uint64_t n_bytes, kvl_err *err)
-    KVL_MUST_USE;
+kvl_status kvl_file_read(const kvl_file *f, uint64_t offset, void *dst, uint64_t n_bytes,
+                         kvl_err *err) KVL_MUST_USE;
 void kvl_file_close(kvl_file *f);
 /* Whole file, NUL-terminated, owned by the caller (kvl_free); E_LIMIT above max_bytes. */
-kvl_status kvl_file_load(char **out, size_t *n_bytes, const char *path, uint64_t max_bytes, kvl_err *err)
-    KVL_MUST_USE;
+kvl_status kvl_file_load(char **out, size_t *n_bytes, const char *path, uint64_t max_bytes,
+                         kvl_err *err) KVL_MUST_USE;
 /* Writes through a temporary file and rename: the path holds all bytes or is left as it was. */
 kvl_status kvl_file_save(const char *path, const void *bytes, size_t n_bytes, kvl_err *err) KVL_MUST_USE;
 bool kvl_file_exists(const char *path);

@@ -9,21 +9,21 @@
  * printed as \xNN, so that a message can never drive a terminal. */
 kvl_status kvl_fail(kvl_err *err, kvl_status status, const char *fmt, ...) KVL_PRINTF(3, 4);
 
-#define KVL_TRY(call)                      \
-    do {                                   \
-        kvl_status kvl_try_status = (call); \
-        if (kvl_try_status != KVL_OK) {    \
-            return kvl_try_status;         \
-        }                                  \
+#define KVL_TRY(call)                                                                                        \
+    do {                                                                                                     \
+        kvl_status kvl_try_status = (call);                                                                  \
+        if (kvl_try_status != KVL_OK) {                                                                      \
+            return kvl_try_status;                                                                           \
+        }                                                                                                    \
     } while (0)
 
 /* The same for functions with a `done:` label and a local `kvl_status status`. */
-#define KVL_GO(call)               \
-    do {                           \
-        status = (call);           \
-        if (status != KVL_OK) {    \
-            goto done;             \
-        }                          \
+#define KVL_GO(call)                                                                                         \
+    do {                                                                                                     \
+        status = (call);                                                                                     \
+        if (status != KVL_OK) {                                                                              \
+            goto done;                                                                                       \
+        }                                                                                                    \
     } while (0)
 
 #endif

@@ -117,7 +117,8 @@ kvl_status kvl_cache_reserve(kvl_cache *c, size_t n_more, kvl_err *err) {
         }
         if (need > h->cap) {
             size_t grown = kvl_max_size(need, kvl_round_up((size_t)h->cap * 3 / 2, panel));
-            KVL_TRY(set_capacity(h, (uint32_t)kvl_min_size(grown, INT32_MAX / panel * panel), c->head_dim, err));
+            KVL_TRY(
+                set_capacity(h, (uint32_t)kvl_min_size(grown, INT32_MAX / panel * panel), c->head_dim, err));
         }
     }
     return KVL_OK;
@@ -174,8 +175,8 @@ kvl_status kvl_cache_keep(kvl_cache *c, uint32_t layer, uint32_t head, const uin
     bool is_ascending = true;
     for (size_t i = 0; i < n_slots; i++) {
         if (slots[i] >= h->n || n_slots > h->n) {
-            return kvl_fail(err, KVL_E_CHECK, "layer %u, head %u: expected slots below %u, found %u", layer, head,
-                            h->n, slots[i]);
+            return kvl_fail(err, KVL_E_CHECK, "layer %u, head %u: expected slots below %u, found %u", layer,
+                            head, h->n, slots[i]);
         }
         is_ascending = is_ascending && (i == 0 || slots[i] > slots[i - 1]);
     }

@@ -1,8 +1,8 @@
 /* The ragged key/value cache of one stream.
  *
- * Every (layer, KV head) is a list of its own: its length, its positions, its memory. An entry has a slot (where
- * it lies) and a position (which token it came from); the two are unrelated once something was evicted. `keep`
- * moves the survivors together and gives memory back; nothing is masked.
+ * Every (layer, KV head) is a list of its own: its length, its positions, its memory. An entry has a slot
+ * (where it lies) and a position (which token it came from); the two are unrelated once something was
+ * evicted. `keep` moves the survivors together and gives memory back; nothing is masked.
  *
  *   keys       panels of 16 entries, dimensions-major inside: entry j, dimension d at
  *              keys[(j / 16 * D + d) * 16 + j % 16]; so attention scores 16 keys without horizontal sums

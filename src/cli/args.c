@@ -39,7 +39,8 @@ const char *kvl_nearest_name(const char *word, size_t n_word, const char *const 
     return best;
 }
 
-static kvl_status fail_unknown(const kvl_arg *table, size_t n, const char *word, size_t n_word, kvl_err *err) {
+static kvl_status fail_unknown(const kvl_arg *table, size_t n, const char *word, size_t n_word,
+                               kvl_err *err) {
     const char *names[64];
     size_t n_names = kvl_min_size(n, 64);
     for (size_t i = 0; i < n_names; i++) {
@@ -50,8 +51,8 @@ static kvl_status fail_unknown(const kvl_arg *table, size_t n, const char *word,
         return kvl_fail(err, KVL_E_USAGE, "unknown option '--%.*s'; did you mean --%s?",
                         (int)kvl_min_size(n_word, 80), word, nearest);
     }
-    return kvl_fail(err, KVL_E_USAGE, "unknown option '--%.*s'; --help lists all", (int)kvl_min_size(n_word, 80),
-                    word);
+    return kvl_fail(err, KVL_E_USAGE, "unknown option '--%.*s'; --help lists all",
+                    (int)kvl_min_size(n_word, 80), word);
 }
 
 static const kvl_arg *find_long(const kvl_arg *table, size_t n, const char *name, size_t n_name) {
@@ -72,27 +73,29 @@ static const kvl_arg *find_short(const kvl_arg *table, size_t n, char letter) {
     return NULL;
 }
 
-/* Hands one option over; `attached` is the value behind '=' or the letter, or NULL. Advances *i over a value taken
- * from the next word. */
-static kvl_status deliver(const kvl_arg *arg, const char *attached, int argc, char **argv, int *i, kvl_arg_fn *fn,
-                          void *ud, kvl_err *err) {
+/* Hands one option over; `attached` is the value behind '=' or the letter, or NULL. Advances *i over a value
+ * taken from the next word. */
+static kvl_status deliver(const kvl_arg *arg, const char *attached, int argc, char **argv, int *i,
+                          kvl_arg_fn *fn, void *ud, kvl_err *err) {
     if (arg->value == NULL) {
         if (attached != NULL) {
-            return kvl_fail(err, KVL_E_USAGE, "option --%s: expected no value, found '%.80s'", arg->name, attached);
+            return kvl_fail(err, KVL_E_USAGE, "option --%s: expected no value, found '%.80s'", arg->name,
+                            attached);
         }
         return fn(ud, arg->id, NULL, err);
     }
     if (attached == NULL) {
         if (*i + 1 >= argc) {
-            return kvl_fail(err, KVL_E_USAGE, "option --%s: expected %s, found nothing", arg->name, arg->value);
+            return kvl_fail(err, KVL_E_USAGE, "option --%s: expected %s, found nothing", arg->name,
+                            arg->value);
         }
         attached = argv[++*i];
     }
     return fn(ud, arg->id, attached, err);
 }
 
-kvl_status kvl_args_parse(const kvl_arg *table, size_t n, int argc, char **argv, int first, kvl_arg_fn *fn, void *ud,
-                          kvl_err *err) {
+kvl_status kvl_args_parse(const kvl_arg *table, size_t n, int argc, char **argv, int first, kvl_arg_fn *fn,
+                          void *ud, kvl_err *err) {
     bool is_open = true;
     for (int i = first; i < argc; i++) {
         const char *word = argv[i];

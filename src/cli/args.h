@@ -15,10 +15,10 @@ typedef struct kvl_arg {
 /* Called for every option (value NULL for flags) and, with id -1, for every operand. */
 typedef kvl_status kvl_arg_fn(void *ud, int id, const char *value, kvl_err *err);
 
-/* Parses argv[first..]. Long options as --name=value or --name value, short as -x value or -xvalue; "--" ends options.
- * Errors: E_USAGE naming the option, with the nearest known name. */
-kvl_status kvl_args_parse(const kvl_arg *table, size_t n, int argc, char **argv, int first, kvl_arg_fn *fn, void *ud,
-                          kvl_err *err) KVL_MUST_USE;
+/* Parses argv[first..]. Long options as --name=value or --name value, short as -x value or -xvalue; "--" ends
+ * options. Errors: E_USAGE naming the option, with the nearest known name. */
+kvl_status kvl_args_parse(const kvl_arg *table, size_t n, int argc, char **argv, int first, kvl_arg_fn *fn,
+                          void *ud, kvl_err *err) KVL_MUST_USE;
 /* Appends one help line per option. */
 void kvl_args_help(const kvl_arg *table, size_t n, kvl_str *out);
 /* The name in names [n] with the smallest edit distance to word, or NULL when none is near. */

@@ -102,8 +102,8 @@ static kvl_status fit_protocol(session *s, kvl_err *err) {
     kvl_protocol *p = &s->info.protocol;
     *p = s->options.preset->protocol;
     if (s->options.max_tokens > n_context) {
-        return kvl_fail(err, KVL_E_USAGE, "--max-tokens: expected at most %zu (the context of %s), found %zu", n_context,
-                        s->model->name, s->options.max_tokens);
+        return kvl_fail(err, KVL_E_USAGE, "--max-tokens: expected at most %zu (the context of %s), found %zu",
+                        n_context, s->model->name, s->options.max_tokens);
     }
     if (s->options.max_tokens != 0) {
         p->max_tokens = s->options.max_tokens;
@@ -112,7 +112,8 @@ static kvl_status fit_protocol(session *s, kvl_err *err) {
     if (p->max_tokens > n_context) {
         kvl_str *note = kvl_sweep_add_note(&s->info);
         if (note != NULL) {
-            kvl_str_printf(note, "the preset asks for %zu tokens per sample; cut to the model's context of %zu",
+            kvl_str_printf(note,
+                           "the preset asks for %zu tokens per sample; cut to the model's context of %zu",
                            p->max_tokens, n_context);
         }
         p->max_tokens = n_context;
@@ -181,8 +182,8 @@ static kvl_status run_timing(session *s, kvl_err *err) {
     for (size_t i = 1; i < s->samples.n; i++) {
         longest = s->samples.items[i].ids.n > s->samples.items[longest].ids.n ? i : longest;
     }
-    kvl_status status = kvl_sweep_timing(&out, s->engine, &s->samples.items[longest], s->policies, s->n_policies,
-                                         s->options.format == KVL_SWEEP_JSONL, err);
+    kvl_status status = kvl_sweep_timing(&out, s->engine, &s->samples.items[longest], s->policies,
+                                         s->n_policies, s->options.format == KVL_SWEEP_JSONL, err);
     if (status == KVL_OK) {
         status = kvl_print(kvl_str_text(&out), out.len, err);
     }

@@ -47,8 +47,9 @@ const char *kvl_data_root(void) {
             return path;
         }
     }
-    return kvl_file_exists(KVL_INSTALL_DATA_DIR) && !kvl_file_exists(KVL_SOURCE_DATA_DIR) ? KVL_INSTALL_DATA_DIR
-                                                                                       : KVL_SOURCE_DATA_DIR;
+    return kvl_file_exists(KVL_INSTALL_DATA_DIR) && !kvl_file_exists(KVL_SOURCE_DATA_DIR)
+               ? KVL_INSTALL_DATA_DIR
+               : KVL_SOURCE_DATA_DIR;
 }
 
 kvl_status kvl_print(const char *text, size_t n, kvl_err *err) {

@@ -48,7 +48,8 @@ static json_t *identity(const kvl_sweep_run_info *info, const cell_view *v, cons
     json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:s}", "schema", schema, "preset",
                           info->options->preset->name, "model", kvl_engine_model(info->engine)->name, "press",
                           kvl_str_text(&press), "policy", kvl_str_text(&text), "keep_ratio",
-                          policy->size_tok != 0 ? json_null() : number(policy->press->is_identity ? 1 : policy->keep_ratio),
+                          policy->size_tok != 0 ? json_null()
+                                                : number(policy->press->is_identity ? 1 : policy->keep_ratio),
                           "sample", info->samples->items[v->cell->sample].name);
     if (o != NULL && v->baseline != NULL) {
         json_object_set_new(o, "baseline", json_string(v->baseline));

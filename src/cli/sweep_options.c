@@ -87,7 +87,8 @@ static kvl_status add_press(kvl_sweep_options *o, const char *word, kvl_err *err
 }
 
 /* Inserts in decreasing order; a ratio given twice counts once. */
-static kvl_status add_ratio(kvl_sweep_options *o, double ratio, const char *option, const char *word, kvl_err *err) {
+static kvl_status add_ratio(kvl_sweep_options *o, double ratio, const char *option, const char *word,
+                            kvl_err *err) {
     if (!(ratio > 0.0 && ratio <= 1.0)) {
         return kvl_fail(err, KVL_E_USAGE, "%s: expected %s, found '%.80s'", option,
                         strcmp(option, "--ratio") == 0 ? "a keep ratio above 0 and at most 1"
@@ -140,7 +141,8 @@ static kvl_status set_format(kvl_sweep_options *o, const char *value, kvl_err *e
             return KVL_OK;
         }
     }
-    return kvl_fail(err, KVL_E_USAGE, "--output: expected table, md, csv, json or jsonl, found '%.80s'", value);
+    return kvl_fail(err, KVL_E_USAGE, "--output: expected table, md, csv, json or jsonl, found '%.80s'",
+                    value);
 }
 
 static kvl_status set_preset(kvl_sweep_options *o, const char *value, kvl_err *err) {
@@ -213,8 +215,9 @@ void kvl_sweep_options_free(kvl_sweep_options *o) {
 
 void kvl_sweep_options_help(kvl_str *out) {
     size_t n = 0;
-    kvl_str_puts(out, "usage: kvlab sweep [OPTIONS]\n\nQuality at every keep ratio: the table on standard output, the "
-                      "curve as PNG and SVG.\n\noptions:\n");
+    kvl_str_puts(
+        out, "usage: kvlab sweep [OPTIONS]\n\nQuality at every keep ratio: the table on standard output, the "
+             "curve as PNG and SVG.\n\noptions:\n");
     kvl_args_help(table, n_table, out);
     kvl_str_puts(out, "\npresses:\n");
     const kvl_press *const *presses = kvl_presses(&n);
@@ -226,9 +229,10 @@ void kvl_sweep_options_help(kvl_str *out) {
                            option->choices != NULL ? option->choices : "N", option->help, option->initial);
         }
     }
-    kvl_str_puts(out, "\na policy is PRESS[(OPTIONS)][:KEY=VALUE]... with the keys\n"
-                      "  keep=R size=N cap=N trigger=ge|gt cadence=step|N|once sinks=N recent=N skip=A+B|none\n"
-                      "  order=time|score positions=true|cache-length\n\npresets:\n");
+    kvl_str_puts(out,
+                 "\na policy is PRESS[(OPTIONS)][:KEY=VALUE]... with the keys\n"
+                 "  keep=R size=N cap=N trigger=ge|gt cadence=step|N|once sinks=N recent=N skip=A+B|none\n"
+                 "  order=time|score positions=true|cache-length\n\npresets:\n");
     const kvl_preset *presets = kvl_presets(&n);
     for (size_t i = 0; i < n; i++) {
         kvl_str_printf(out, "  %-18s %s\n", presets[i].name, presets[i].summary);

@@ -17,7 +17,7 @@ typedef enum kvl_sweep_format {
 
 typedef struct kvl_sweep_options {
     const kvl_preset *preset;
-    const char *model_dir; /* NULL: the model that comes with the program */
+    const char *model_dir;             /* NULL: the model that comes with the program */
     const char *presses[KVL_MAX_LIST]; /* policy texts; borrowed from list_text */
     size_t n_presses;
     double ratios[KVL_MAX_LIST]; /* decreasing, without duplicates */
@@ -40,8 +40,9 @@ typedef struct kvl_sweep_options {
 kvl_status kvl_sweep_options_parse(kvl_sweep_options *o, int argc, char **argv, kvl_err *err) KVL_MUST_USE;
 void kvl_sweep_options_free(kvl_sweep_options *o);
 void kvl_sweep_options_help(kvl_str *out);
-/* Policies to run: the given presses (or the preset's) at every ratio below 1. *out is the caller's (kvl_free). */
-kvl_status kvl_sweep_options_policies(kvl_policy **out, size_t *n, const kvl_sweep_options *o, kvl_err *err)
-    KVL_MUST_USE;
+/* Policies to run: the given presses (or the preset's) at every ratio below 1. *out is the caller's
+ * (kvl_free). */
+kvl_status kvl_sweep_options_policies(kvl_policy **out, size_t *n, const kvl_sweep_options *o,
+                                      kvl_err *err) KVL_MUST_USE;
 
 #endif

@@ -55,7 +55,8 @@ static double period_of(const kvl_sweep *s, size_t policy) {
 }
 
 /* Sums over samples that both the mean PPL and the pooled figures need. */
-static void fill_quality(kvl_report_row *row, const kvl_sweep *s, size_t policy, double *sums, size_t *counts) {
+static void fill_quality(kvl_report_row *row, const kvl_sweep *s, size_t policy, double *sums,
+                         size_t *counts) {
     double nll = 0;
     for (size_t i = 0; i < s->n_samples; i++) {
         const kvl_cell *c = policy == 0 ? baseline_cell(s, i) : kvl_sweep_cell(s, policy, i);
@@ -82,6 +83,42 @@ static void fill_sizes(kvl_report_row *row, const kvl_sweep *s, size_t policy) {
     row->period_tok = period_of(s, policy);
 }
 
+/* Policy text without its budget: what all points of one curve share. */
+static void curve_text(const kvl_policy *p, kvl_str *out) {
+    kvl_policy full = *p;
+    full.size_tok = 0;
+    full.keep_ratio = 1;
+    kvl_str text = {0};
+    kvl_policy_text(&full, &text);
+    const char *keep = strstr(kvl_str_text(&text), ":keep=1");
+    size_t n_before = keep != NULL ? (size_t)(keep - kvl_str_text(&text)) : text.len;
+    kvl_str_append(out, kvl_str_text(&text), n_before);
+    kvl_str_puts(out, keep != NULL ? keep + strlen(":keep=1") : "");
+    kvl_str_free(&text);
+}
+
+/* Name of a row's curve: its press, or more of the policy where one press has several curves. */
+static void name_curve(const kvl_sweep *s, size_t policy, kvl_str *out) {
+    kvl_str own_press = {0};
+    kvl_str own_curve = {0};
+    bool is_unique = true;
+    kvl_policy_press_text(&s->policies[policy], &own_press);
+    curve_text(&s->policies[policy], &own_curve);
+    for (size_t i = 1; i < s->n_policies; i++) {
+        kvl_str press = {0};
+        kvl_str curve = {0};
+        kvl_policy_press_text(&s->policies[i], &press);
+        curve_text(&s->policies[i], &curve);
+        is_unique = is_unique && (strcmp(kvl_str_text(&press), kvl_str_text(&own_press)) != 0 ||
+                                  strcmp(kvl_str_text(&curve), kvl_str_text(&own_curve)) == 0);
+        kvl_str_free(&press);
+        kvl_str_free(&curve);
+    }
+    kvl_str_puts(out, kvl_str_text(is_unique ? &own_press : &own_curve));
+    kvl_str_free(&own_press);
+    kvl_str_free(&own_curve);
+}
+
 static kvl_status make_rows(kvl_sweep_report *out, const kvl_sweep *s, kvl_err *err) {
     double *sums = kvl_calloc(s->n_samples, sizeof *sums);
     size_t *counts = kvl_calloc(s->n_samples, sizeof *counts);
@@ -92,7 +129,7 @@ static kvl_status make_rows(kvl_sweep_report *out, const kvl_sweep *s, kvl_err *
     }
     for (size_t p = 0; p < s->n_policies; p++) {
         kvl_report_row *row = &out->rows[p];
-        kvl_policy_press_text(&s->policies[p], &out->texts[2 * p]);
+        name_curve(s, p, &out->texts[2 * p]);
         kvl_policy_text(&s->policies[p], &out->texts[2 * p + 1]);
         KVL_GO(kvl_str_check(&out->texts[2 * p + 1], "report", err));
         row->press = kvl_str_text(&out->texts[2 * p]);
@@ -110,7 +147,8 @@ done:
 }
 
 /* Stages of one run of rows with the same press: a curve of its own. */
-static kvl_status stage_group(kvl_sweep_report *out, const kvl_sweep *s, size_t first, size_t n, kvl_err *err) {
+static kvl_status stage_group(kvl_sweep_report *out, const kvl_sweep *s, size_t first, size_t n,
+                              kvl_err *err) {
     double *sums = kvl_calloc(n * s->n_samples, sizeof *sums);
     size_t *counts = kvl_calloc(s->n_samples, sizeof *counts);
     bool *is_valid = kvl_calloc(n, sizeof *is_valid);
@@ -157,8 +195,8 @@ static void describe(kvl_sweep_report *out, const kvl_sweep_run_info *info) {
     const kvl_protocol *p = &info->protocol;
     const kvl_model *model = kvl_engine_model(info->engine);
     kvl_str_printf(&out->title, "%s on %s", info->options->preset->name, model->name);
-    kvl_str_printf(&out->protocol, "stream protocol: %zu samples, at most %zu tokens each", info->samples->n,
-                   p->max_tokens);
+    kvl_str_printf(&out->protocol, "stream protocol: %zu sample%s, at most %zu tokens each", info->samples->n,
+                   info->samples->n == 1 ? "" : "s", p->max_tokens);
     if (p->is_two_phase) {
         kvl_str_puts(&out->protocol, ", prefill per sample, later steps scored");
     } else if (p->prefill != 0) {
@@ -167,13 +205,15 @@ static void describe(kvl_sweep_report *out, const kvl_sweep_run_info *info) {
         kvl_str_puts(&out->protocol, ", one token per step, every step scored, no BOS");
     }
     if (p->baseline_tokens != 0) {
-        kvl_str_printf(&out->protocol,
-                       "; keep 1: one pass over at most %zu tokens (as published); ΔNLL: against the same tokens",
-                       p->baseline_tokens);
+        kvl_str_printf(
+            &out->protocol,
+            "; keep 1: one pass over at most %zu tokens (as published); ΔNLL: against the same tokens",
+            p->baseline_tokens);
     } else {
         kvl_str_puts(&out->protocol, "; keep 1: the same loop on the same tokens, nothing evicted");
     }
-    kvl_str_printf(&out->how, "kvlab %s, %s, %u thread%s, f32 (stored %s), model hash %016llx; identity check passed",
+    kvl_str_printf(&out->how,
+                   "kvlab %s, %s, %u thread%s, f32 (stored %s), model hash %016llx; identity check passed",
                    KVL_VERSION, kvl_engine_isa(info->engine), kvl_engine_threads(info->engine),
                    kvl_engine_threads(info->engine) == 1 ? "" : "s", model->stored_dtype,
                    (unsigned long long)model->hash);

@@ -31,7 +31,8 @@ typedef struct kvl_sweep_report {
 } kvl_sweep_report;
 
 /* Cells -> rows: means, paired intervals, stages. */
-kvl_status kvl_sweep_report_make(kvl_sweep_report *out, const kvl_sweep_run_info *info, kvl_err *err) KVL_MUST_USE;
+kvl_status kvl_sweep_report_make(kvl_sweep_report *out, const kvl_sweep_run_info *info,
+                                 kvl_err *err) KVL_MUST_USE;
 void kvl_sweep_report_free(kvl_sweep_report *r);
 
 /* One JSON object per cell and line (schema kvlab.cell/1); and the per-token NLLs (schema kvlab.nll/1). */

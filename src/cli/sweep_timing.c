@@ -10,16 +10,19 @@
 
 enum { prompt_tokens = 512, new_tokens = 64, repetitions = 7 };
 
-static const char published_claim[] =
-    "the published \"92.9 % better TTFT\" is an artefact: its baseline's TTFT was not measured but set to 0.1 x the time "
-    "of a whole generation (5 to 10 decode steps), the compressed one was read before any compression took place";
+static const char published_claim[] = "the published \"92.9 % better TTFT\" is an artefact: its baseline's "
+                                      "TTFT was not measured but set to 0.1 x the time "
+                                      "of a whole generation (5 to 10 decode steps), the compressed one was "
+                                      "read before any compression took place";
 
 static void write_table(kvl_str *out, const kvl_timing *t, const kvl_policy *policies, size_t n) {
-    kvl_str_printf(out, "prompt %zu tokens, compressed once after the prefill, then %zu tokens decoded; medians of %d "
-                        "interleaved repetitions after a warm-up\n\n",
-                   t[0].n_prompt, t[0].n_new, (int)repetitions);
-    kvl_str_printf(out, "%-28s %10s %12s %10s %10s %10s %12s\n", "policy", "TTFT ms", "compress ms", "TPOT ms",
-                   "tokens/s", "KV KiB", "peak RSS MiB");
+    kvl_str_printf(
+        out,
+        "prompt %zu tokens, compressed once after the prefill, then %zu tokens decoded; medians of %d "
+        "interleaved repetitions after a warm-up\n\n",
+        t[0].n_prompt, t[0].n_new, (int)repetitions);
+    kvl_str_printf(out, "%-28s %10s %12s %10s %10s %10s %12s\n", "policy", "TTFT ms", "compress ms",
+                   "TPOT ms", "tokens/s", "KV KiB", "peak RSS MiB");
     for (size_t i = 0; i < n; i++) {
         kvl_str name = {0};
         kvl_policy_press_text(&policies[i], &name);
@@ -32,8 +35,9 @@ static void write_table(kvl_str *out, const kvl_timing *t, const kvl_policy *pol
                        (double)t[i].kv_bytes_live / 1024, (double)t[i].peak_rss_bytes / 1048576);
         kvl_str_free(&name);
     }
-    kvl_str_printf(out, "\nTTFT: from the call to the first new token in the caller's hands; it ends before the "
-                        "compression, so no policy can change it.\n%s\n",
+    kvl_str_printf(out,
+                   "\nTTFT: from the call to the first new token in the caller's hands; it ends before the "
+                   "compression, so no policy can change it.\n%s\n",
                    published_claim);
 }
 
@@ -42,13 +46,14 @@ static kvl_status write_lines(kvl_str *out, const kvl_timing *t, const kvl_polic
     for (size_t i = 0; i < n; i++) {
         kvl_str policy = {0};
         kvl_policy_text(&policies[i], &policy);
-        json_t *o = json_pack(
-            "{s:s, s:s, s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:I, s:s, s:I}", "schema", "kvlab.timing/1", "model",
-            kvl_engine_model(engine)->name, "policy", kvl_str_text(&policy), "n_prompt", (json_int_t)t[i].n_prompt,
-            "n_new", (json_int_t)t[i].n_new, "ttft_ns", t[i].ttft_ns, "compress_ns", t[i].compress_ns, "tpot_ns",
-            t[i].tpot_ns, "tokens_per_s", t[i].tokens_per_s, "kv_bytes_live", (json_int_t)t[i].kv_bytes_live,
-            "peak_rss_bytes", (json_int_t)t[i].peak_rss_bytes, "isa", kvl_engine_isa(engine), "threads",
-            (json_int_t)kvl_engine_threads(engine));
+        json_t *o =
+            json_pack("{s:s, s:s, s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:I, s:s, s:I}", "schema",
+                      "kvlab.timing/1", "model", kvl_engine_model(engine)->name, "policy",
+                      kvl_str_text(&policy), "n_prompt", (json_int_t)t[i].n_prompt, "n_new",
+                      (json_int_t)t[i].n_new, "ttft_ns", t[i].ttft_ns, "compress_ns", t[i].compress_ns,
+                      "tpot_ns", t[i].tpot_ns, "tokens_per_s", t[i].tokens_per_s, "kv_bytes_live",
+                      (json_int_t)t[i].kv_bytes_live, "peak_rss_bytes", (json_int_t)t[i].peak_rss_bytes,
+                      "isa", kvl_engine_isa(engine), "threads", (json_int_t)kvl_engine_threads(engine));
         kvl_str_free(&policy);
         char *text = o != NULL ? json_dumps(o, JSON_COMPACT) : NULL;
         json_decref(o);
@@ -63,8 +68,8 @@ static kvl_status write_lines(kvl_str *out, const kvl_timing *t, const kvl_polic
     return KVL_OK;
 }
 
-kvl_status kvl_sweep_timing(kvl_str *out, kvl_engine *engine, const kvl_sample *sample, const kvl_policy *policies,
-                            size_t n_policies, bool is_jsonl, kvl_err *err) {
+kvl_status kvl_sweep_timing(kvl_str *out, kvl_engine *engine, const kvl_sample *sample,
+                            const kvl_policy *policies, size_t n_policies, bool is_jsonl, kvl_err *err) {
     size_t n = n_policies + 1;
     kvl_policy *all = kvl_calloc(n, sizeof *all);
     kvl_timing *timings = kvl_calloc(n, sizeof *timings);

@@ -1,8 +1,9 @@
 /* Attention of one layer for a batch: one item per (stream, KV head).
  *
- * An item rotates its rows' queries and keys, appends keys and values to its head, then attends row by row: row i of a
- * stream sees what the head held before the batch and the rows up to itself. A head belongs to one item, so that
- * appending needs no lock, and a row's sums run over slots in order whatever batch the row is in.
+ * An item rotates its rows' queries and keys, appends keys and values to its head, then attends row by row:
+ * row i of a stream sees what the head held before the batch and the rows up to itself. A head belongs to one
+ * item, so that appending needs no lock, and a row's sums run over slots in order whatever batch the row is
+ * in.
  */
 #include "engine/engine_int.h"
 

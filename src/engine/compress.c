@@ -1,4 +1,5 @@
-/* Compression between passes: score, select, apply, for every head a policy acts on. One item per (job, layer). */
+/* Compression between passes: score, select, apply, for every head a policy acts on. One item per (job,
+ * layer). */
 #include "engine/engine_int.h"
 
 #include "base/alloc.h"
@@ -61,7 +62,8 @@ static kvl_status compress_head(kvl_engine *e, const kvl_compress_job *job, uint
     uint32_t *slots = scratch->bytes;
     void *select_scratch = (char *)scratch->bytes + kvl_round_up(entries.n * sizeof *slots, KVL_ALIGN_BYTES);
     job->policy->press->score(job->policy->conf, &view, scores, scores + kvl_round_up(entries.n, 16));
-    KVL_TRY(kvl_select(slots, target, job->policy, scores, entries.positions, entries.n, select_scratch, err));
+    KVL_TRY(
+        kvl_select(slots, target, job->policy, scores, entries.positions, entries.n, select_scratch, err));
     return kvl_cache_keep(stream->cache, layer, head, slots, target, err);
 }
 

@@ -122,8 +122,8 @@ kvl_status kvli_engine_rotary(kvl_engine *e, size_t n_positions, kvl_err *err) {
     }
     size_t n_pairs = n_rotary / 2;
     for (size_t i = 0; i < n_pairs; i++) {
-        /* The frequency is rounded to float and the angle formed in float, as the reference implementations do:
-         * at position 1000 the rounding of the product is the largest difference otherwise. */
+        /* The frequency is rounded to float and the angle formed in float, as the reference implementations
+         * do: at position 1000 the rounding of the product is the largest difference otherwise. */
         float frequency = (float)(1.0 / pow(e->model->shape.rope_base, (double)(2 * i) / (double)n_rotary));
         for (size_t p = 0; p < n_positions; p++) {
             float angle = (float)p * frequency;

@@ -1,9 +1,9 @@
 /* The forward pass over a batch of rows, and compression between passes.
  *
- * A row is one token of one stream. Prefill is many rows of one stream, decoding is one row, a sweep is one row of
- * each of its streams: one pass, one code path, weights read once. A row sees what its stream's cache holds and the
- * rows of the same stream before it in the batch. What a row computes does not depend on the other streams in the
- * batch, on how a text is cut into batches, or on the number of threads: same bits.
+ * A row is one token of one stream. Prefill is many rows of one stream, decoding is one row, a sweep is one
+ * row of each of its streams: one pass, one code path, weights read once. A row sees what its stream's cache
+ * holds and the rows of the same stream before it in the batch. What a row computes does not depend on the
+ * other streams in the batch, on how a text is cut into batches, or on the number of threads: same bits.
  *
  * One engine serves one caller at a time; several engines may share a model.
  */
@@ -24,9 +24,9 @@ typedef struct kvl_engine_options {
 /* One sequence: its cache and its logical position. Create with kvl_stream_create. */
 typedef struct kvl_stream {
     kvl_cache *cache;
-    uint64_t n_seen;              /* tokens processed: the position of the next token in mode `true` */
-    uint64_t n_events;            /* compressions so far */
-    uint64_t seed;                /* for presses that draw; set by the caller, copied by forks */
+    uint64_t n_seen;               /* tokens processed: the position of the next token in mode `true` */
+    uint64_t n_events;             /* compressions so far */
+    uint64_t seed;                 /* for presses that draw; set by the caller, copied by forks */
     bool is_cache_length_position; /* position of the next token: length of layer 0, not n_seen */
 } kvl_stream;
 
@@ -36,8 +36,8 @@ typedef struct kvl_row {
     int32_t target; /* next token, for its NLL; -1: not scored */
     bool wants_top; /* fill `top` */
     /* filled in by the pass */
-    int32_t top; /* most likely next token; the lowest id among equals */
-    double nll;  /* nats, of target */
+    int32_t top;   /* most likely next token; the lowest id among equals */
+    double nll;    /* nats, of target */
     float *logits; /* [V], caller's, or NULL */
 } kvl_row;
 
@@ -56,9 +56,9 @@ kvl_status kvl_stream_create(kvl_stream **out, const kvl_engine *e, kvl_err *err
 kvl_status kvl_stream_fork(kvl_stream **out, const kvl_stream *s, kvl_err *err) KVL_MUST_USE;
 void kvl_stream_destroy(kvl_stream *s);
 
-/* Runs the rows in order. Tokens must lie below the embedding's rows, targets below V; logits only where asked.
- * Errors: E_USAGE for a token outside, E_NOMEM, E_CHECK for a logit that is not finite (names the row). After an
- * error the streams of the batch are undefined. */
+/* Runs the rows in order. Tokens must lie below the embedding's rows, targets below V; logits only where
+ * asked. Errors: E_USAGE for a token outside, E_NOMEM, E_CHECK for a logit that is not finite (names the
+ * row). After an error the streams of the batch are undefined. */
 kvl_status kvl_engine_forward(kvl_engine *e, kvl_row *rows, size_t n_rows, kvl_err *err) KVL_MUST_USE;
 
 /* One stream to compress by one policy. */
@@ -69,9 +69,9 @@ typedef struct kvl_compress_job {
 
 /* Whether the policy, looked at now, would evict anything from this stream. */
 bool kvl_policy_fires(const kvl_policy *policy, const kvl_stream *stream, const kvl_shape *shape);
-/* Scores, selects and applies for every head of every layer on which the policy acts. Jobs are of distinct streams
- * on which their policies fire; each stream's n_events is raised by one. */
-kvl_status kvl_engine_compress(kvl_engine *e, const kvl_compress_job *jobs, size_t n_jobs, kvl_err *err)
-    KVL_MUST_USE;
+/* Scores, selects and applies for every head of every layer on which the policy acts. Jobs are of distinct
+ * streams on which their policies fire; each stream's n_events is raised by one. */
+kvl_status kvl_engine_compress(kvl_engine *e, const kvl_compress_job *jobs, size_t n_jobs,
+                               kvl_err *err) KVL_MUST_USE;
 
 #endif

@@ -13,15 +13,15 @@ enum {
 
 /* Activations of one batch; each [KVL_BATCH_ROWS, width]. */
 typedef struct kvl_activations {
-    float *x;      /* [E] residual stream */
+    float *x;       /* [E] residual stream */
     float *attn_in; /* [E] normalised input of attention */
-    float *ff_in;  /* [E] normalised input of the feed-forward block */
-    float *qkv;    /* [(H + 2K) D] */
-    float *mix;    /* [H D] attention output before projection */
-    float *attn;   /* [E] attention output */
-    float *inner;  /* [F] inner layer of the feed-forward block */
-    float *ff;     /* [E] feed-forward output */
-    float *logits; /* [KVL_SCORE_ROWS, V] */
+    float *ff_in;   /* [E] normalised input of the feed-forward block */
+    float *qkv;     /* [(H + 2K) D] */
+    float *mix;     /* [H D] attention output before projection */
+    float *attn;    /* [E] attention output */
+    float *inner;   /* [F] inner layer of the feed-forward block */
+    float *ff;      /* [E] feed-forward output */
+    float *logits;  /* [KVL_SCORE_ROWS, V] */
 } kvl_activations;
 
 /* A run of rows of one stream inside a batch. */
@@ -48,8 +48,8 @@ struct kvl_engine {
     kvl_activations act;
     kvl_thread_scratch *scratch; /* [n_threads] */
     /* the batch being computed */
-    size_t order[KVL_BATCH_ROWS];       /* rows grouped by stream, order inside a stream kept */
-    int32_t position[KVL_BATCH_ROWS];   /* of each row */
+    size_t order[KVL_BATCH_ROWS];     /* rows grouped by stream, order inside a stream kept */
+    int32_t position[KVL_BATCH_ROWS]; /* of each row */
     kvl_span spans[KVL_BATCH_ROWS];
     size_t n_spans;
     uint64_t scratch_bytes;
@@ -59,8 +59,8 @@ struct kvl_engine {
 kvl_status kvli_engine_scratch(kvl_engine *e, size_t n_floats, size_t n_bytes, kvl_err *err) KVL_MUST_USE;
 /* Rotation table for positions below n. */
 kvl_status kvli_engine_rotary(kvl_engine *e, size_t n_positions, kvl_err *err) KVL_MUST_USE;
-/* out[r] = in[r] W + b for the batch's first n rows, split over the pool by output columns. If `activate` is set it is
- * applied to each finished piece. */
+/* out[r] = in[r] W + b for the batch's first n rows, split over the pool by output columns. If `activate` is
+ * set it is applied to each finished piece. */
 void kvli_engine_linear(kvl_engine *e, const kvl_linear *w, float *out, const float *in, size_t n_rows,
                         void (*activate)(float *x, size_t n));
 /* Attention of layer `layer` for the batch: rotates, appends, attends; qkv -> mix. */

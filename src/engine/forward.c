@@ -14,8 +14,8 @@ static kvl_status check_rows(const kvl_engine *e, const kvl_row *rows, size_t n_
     const kvl_model *m = e->model;
     for (size_t i = 0; i < n_rows; i++) {
         if (rows[i].token < 0 || (uint32_t)rows[i].token >= m->n_vocab_in) {
-            return kvl_fail(err, KVL_E_USAGE, "row %zu: expected a token id below %u, found %d", i, m->n_vocab_in,
-                            rows[i].token);
+            return kvl_fail(err, KVL_E_USAGE, "row %zu: expected a token id below %u, found %d", i,
+                            m->n_vocab_in, rows[i].token);
         }
         if (rows[i].target < -1 || (rows[i].target >= 0 && (uint32_t)rows[i].target >= m->shape.n_vocab)) {
             return kvl_fail(err, KVL_E_USAGE, "row %zu: expected a target id below %u, found %d", i,
@@ -36,7 +36,8 @@ static void plan_spans(kvl_engine *e, const kvl_row *rows, size_t n_rows) {
         }
         kvl_stream *stream = rows[i].stream;
         kvl_span span = {.stream = stream, .first_row = n_ordered};
-        uint64_t first = stream->is_cache_length_position ? kvl_cache_len(stream->cache, 0, 0) : stream->n_seen;
+        uint64_t first =
+            stream->is_cache_length_position ? kvl_cache_len(stream->cache, 0, 0) : stream->n_seen;
         for (size_t j = i; j < n_rows; j++) {
             if (rows[j].stream == stream) {
                 is_taken[j] = true;
@@ -59,7 +60,8 @@ static kvl_status prepare(kvl_engine *e, kvl_err *err) {
         KVL_TRY(kvl_cache_reserve(span->stream->cache, span->n_rows, err));
         for (uint32_t layer = 0; layer < s->n_layers; layer++) {
             for (uint32_t head = 0; head < s->n_kv_heads; head++) {
-                longest = kvl_max_size(longest, kvl_cache_len(span->stream->cache, layer, head) + span->n_rows);
+                longest =
+                    kvl_max_size(longest, kvl_cache_len(span->stream->cache, layer, head) + span->n_rows);
             }
         }
         size_t last_row = e->order[span->first_row + span->n_rows - 1];
@@ -135,7 +137,8 @@ static kvl_status run_batch(kvl_engine *e, kvl_row *rows, size_t n_rows, kvl_err
     plan_spans(e, rows, n_rows);
     KVL_TRY(prepare(e, err));
     for (size_t i = 0; i < n_rows; i++) {
-        memcpy(e->act.x + i * width, e->model->embedding + (size_t)rows[i].token * width, width * sizeof(float));
+        memcpy(e->act.x + i * width, e->model->embedding + (size_t)rows[i].token * width,
+               width * sizeof(float));
     }
     for (uint32_t layer = 0; layer < e->model->shape.n_layers; layer++) {
         run_layer(e, layer, n_rows);

@@ -17,7 +17,8 @@ static void norm_picked(void *ud, size_t item, unsigned thread) {
     kvl_engine *e = job->e;
     size_t width = e->model->shape.width;
     e->kernels->layer_norm(e->act.attn_in + item * width, e->act.x + job->picked[item] * width,
-                           e->model->final_norm.gain, e->model->final_norm.shift, e->model->shape.norm_eps, width);
+                           e->model->final_norm.gain, e->model->final_norm.shift, e->model->shape.norm_eps,
+                           width);
 }
 
 static int32_t index_of_max(const float *x, size_t n) {

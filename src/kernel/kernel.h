@@ -33,7 +33,8 @@ typedef struct kvl_kernels {
 
     /* out = (x - mean(x)) / sqrt(var(x) + eps) * gain + shift over n values; mean and variance (divided by n)
      * in double. out may be x. gain and shift [n]. */
-    void (*layer_norm)(float *out, const float *x, const float *gain, const float *shift, float eps, size_t n);
+    void (*layer_norm)(float *out, const float *x, const float *gain, const float *shift, float eps,
+                       size_t n);
 
     /* x = x/2 * (1 + erf(x / sqrt 2)) in place; absolute error below 1e-6 * max(1, |x|). */
     void (*gelu_erf)(float *x, size_t n);

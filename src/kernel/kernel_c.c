@@ -28,7 +28,8 @@ static void gemm_c(float *out, size_t out_stride, const float *x, size_t x_strid
     }
 }
 
-static void layer_norm_c(float *out, const float *x, const float *gain, const float *shift, float eps, size_t n) {
+static void layer_norm_c(float *out, const float *x, const float *gain, const float *shift, float eps,
+                         size_t n) {
     double sum = 0;
     double squares = 0;
     for (size_t i = 0; i < n; i++) {
@@ -75,8 +76,8 @@ static float sum_lanes(float lanes[KVL_KEY_PANEL]) {
     return lanes[0];
 }
 
-static void attend_c(float *out, const float *q, const float *keys, const float *values, size_t n, size_t head_dim,
-                     float scale, float *scratch) {
+static void attend_c(float *out, const float *q, const float *keys, const float *values, size_t n,
+                     size_t head_dim, float scale, float *scratch) {
     float most = -INFINITY;
     for (size_t j = 0; j < n; j++) { /* 1. scores */
         const float *key = keys + (j / KVL_KEY_PANEL * head_dim) * KVL_KEY_PANEL + j % KVL_KEY_PANEL;

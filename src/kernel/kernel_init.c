@@ -41,7 +41,8 @@ kvl_status kvl_kernels_get(const kvl_kernels **out, const char *name, kvl_err *e
         }
         at += (size_t)snprintf(list + at, sizeof list - at, ", %s", tables[i]->name);
     }
-    return kvl_fail(err, KVL_E_USAGE, "instruction set: expected auto%s on this machine, found '%.40s'", list, name);
+    return kvl_fail(err, KVL_E_USAGE, "instruction set: expected auto%s on this machine, found '%.40s'", list,
+                    name);
 }
 
 const char *const *kvl_kernels_names(void) {

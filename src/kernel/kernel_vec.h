@@ -7,8 +7,8 @@
  *   KERNELS    name of the table to define, KERNELS_NAME its name as text
  * Everything here is static, so that no code compiled for one set can be reached from a machine without it.
  *
- * Order of operations: every lane is one output element and sums in order of the inner dimension; tile sizes only
- * choose how many elements are computed side by side. So results do not depend on the number of rows.
+ * Order of operations: every lane is one output element and sums in order of the inner dimension; tile sizes
+ * only choose how many elements are computed side by side. So results do not depend on the number of rows.
  */
 #include "kernel/kernel_int.h"
 
@@ -40,8 +40,8 @@ ALWAYS_INLINE vec larger(vec a, vec b) { return select_lanes(a > b, a, b); }
 /* ---- product ---- */
 
 /* Rows r0 .. r0+rows-1 times two vectors of columns; rows is a constant after inlining. */
-ALWAYS_INLINE void gemm_tile(float *out, size_t out_stride, const float *x, size_t x_stride, const float *panel,
-                             const float *start, size_t n_in, size_t rows) {
+ALWAYS_INLINE void gemm_tile(float *out, size_t out_stride, const float *x, size_t x_stride,
+                             const float *panel, const float *start, size_t n_in, size_t rows) {
     vec sum[TILE_ROWS][2];
     for (size_t r = 0; r < rows; r++) {
         sum[r][0] = load(start);
@@ -63,7 +63,7 @@ ALWAYS_INLINE void gemm_tile(float *out, size_t out_stride, const float *x, size
     }
 }
 
-#define TILE_CASE(rows) \
+#define TILE_CASE(rows)                                                                                      \
     case rows: gemm_tile(out, out_stride, x, x_stride, panel, start, n_in, rows); break
 
 /* 2 VW columns of one panel for all rows. */
@@ -122,7 +122,8 @@ static void gemm_tail(float *out, size_t out_stride, const float *x, size_t x_st
     for (size_t done = 0; done < n_rows; done += TILE_ROWS) {
         size_t rows = kvl_min_size(TILE_ROWS, n_rows - done);
         for (size_t c = 0; c < KVL_PANEL_COLS; c += 2 * VW) {
-            gemm_columns(buffer + c, KVL_PANEL_COLS, x + done * x_stride, x_stride, panel + c, start + c, rows, n_in);
+            gemm_columns(buffer + c, KVL_PANEL_COLS, x + done * x_stride, x_stride, panel + c, start + c,
+                         rows, n_in);
         }
         for (size_t r = 0; r < rows; r++) {
             memcpy(out + (done + r) * out_stride, buffer + r * KVL_PANEL_COLS, width * sizeof(float));
@@ -158,8 +159,8 @@ static void gemm_v(float *out, size_t out_stride, const float *x, size_t x_strid
 
 /* ---- exponential ---- */
 
-/* exp(x) for x <= 88: x = n ln 2 + r, |r| <= ln 2 / 2, polynomial of degree 6 in r (Cephes expf, Moshier 1984),
- * error below 2 ulp; below -87.33 exactly 0; NaN stays NaN. */
+/* exp(x) for x <= 88: x = n ln 2 + r, |r| <= ln 2 / 2, polynomial of degree 6 in r (Cephes expf, Moshier
+ * 1984), error below 2 ulp; below -87.33 exactly 0; NaN stays NaN. */
 ALWAYS_INLINE vec vec_exp(vec x) {
     vec clamped = larger(x, splat(-87.33f));
     /* adding 1.5 * 2^23 rounds to the nearest whole number and leaves it in the low bits */
@@ -237,7 +238,8 @@ static double log_sum_exp_v(const float *x, size_t n) {
     return (double)most + log(sum_of_dlanes(low + high));
 }
 
-static void layer_norm_v(float *out, const float *x, const float *gain, const float *shift, float eps, size_t n) {
+static void layer_norm_v(float *out, const float *x, const float *gain, const float *shift, float eps,
+                         size_t n) {
     size_t whole = n / VW * VW;
     dvec low = {0};
     dvec high = {0};
@@ -288,17 +290,17 @@ ALWAYS_INLINE vec vec_gelu_tanh(vec x) {
     return x * sigmoid;
 }
 
-#define ELEMENTWISE(name, function)                                                       \
-    static void name(float *x, size_t n) {                                                \
-        size_t i = 0;                                                                     \
-        for (; i + VW <= n; i += VW) {                                                    \
-            store(x + i, function(load(x + i)));                                          \
-        }                                                                                 \
-        if (i < n) {                                                                      \
-            float lanes[VW];                                                              \
-            store(lanes, function(load_part(x + i, n - i, 0.0f)));                        \
-            memcpy(x + i, lanes, (n - i) * sizeof(float));                                \
-        }                                                                                 \
+#define ELEMENTWISE(name, function)                                                                          \
+    static void name(float *x, size_t n) {                                                                   \
+        size_t i = 0;                                                                                        \
+        for (; i + VW <= n; i += VW) {                                                                       \
+            store(x + i, function(load(x + i)));                                                             \
+        }                                                                                                    \
+        if (i < n) {                                                                                         \
+            float lanes[VW];                                                                                 \
+            store(lanes, function(load_part(x + i, n - i, 0.0f)));                                           \
+            memcpy(x + i, lanes, (n - i) * sizeof(float));                                                   \
+        }                                                                                                    \
     }
 ELEMENTWISE(gelu_erf_v, vec_gelu_erf)
 ELEMENTWISE(gelu_tanh_v, vec_gelu_tanh)
@@ -316,7 +318,8 @@ static void add_v(float *y, const float *x, size_t n) {
 /* ---- attention ---- */
 
 /* Scores of `panels` key panels side by side, unscaled; the count is a constant after inlining. */
-ALWAYS_INLINE void score_panels(float *scores, const float *q, const float *keys, size_t head_dim, size_t panels) {
+ALWAYS_INLINE void score_panels(float *scores, const float *q, const float *keys, size_t head_dim,
+                                size_t panels) {
     enum { per_panel = KVL_KEY_PANEL / VW };
     vec sum[4 * per_panel];
     for (size_t i = 0; i < panels * per_panel; i++) {
@@ -362,8 +365,8 @@ static float softmax_weights(float *scratch, size_t n, size_t padded, float scal
 }
 
 /* `vecs` vectors of the output, summed over entries in order. */
-ALWAYS_INLINE void mix_values(float *out, const float *weights, const float *values, size_t n, size_t head_dim,
-                              size_t vecs) {
+ALWAYS_INLINE void mix_values(float *out, const float *weights, const float *values, size_t n,
+                              size_t head_dim, size_t vecs) {
     vec sum[4];
     for (size_t i = 0; i < vecs; i++) {
         sum[i] = splat(0.0f);
@@ -380,8 +383,8 @@ ALWAYS_INLINE void mix_values(float *out, const float *weights, const float *val
     }
 }
 
-static void attend_v(float *out, const float *q, const float *keys, const float *values, size_t n, size_t head_dim,
-                     float scale, float *scratch) {
+static void attend_v(float *out, const float *q, const float *keys, const float *values, size_t n,
+                     size_t head_dim, float scale, float *scratch) {
     size_t n_panels = (n + KVL_KEY_PANEL - 1) / KVL_KEY_PANEL;
     size_t panel_floats = head_dim * KVL_KEY_PANEL;
     size_t p = 0;

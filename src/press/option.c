@@ -81,10 +81,11 @@ void kvl_options_reset(const kvl_option *options, size_t n, void *conf) {
     }
 }
 
-static kvl_status fail_value(const kvl_option *o, const char *owner, const char *text, size_t n, kvl_err *err) {
+static kvl_status fail_value(const kvl_option *o, const char *owner, const char *text, size_t n,
+                             kvl_err *err) {
     if (o->kind == KVL_OPTION_CHOICE) {
-        return kvl_fail(err, KVL_E_USAGE, "press %s: option %s: expected one of %s, found '%.*s'", owner, o->name,
-                        o->choices, (int)kvl_min_size(n, 80), text);
+        return kvl_fail(err, KVL_E_USAGE, "press %s: option %s: expected one of %s, found '%.*s'", owner,
+                        o->name, o->choices, (int)kvl_min_size(n, 80), text);
     }
     return kvl_fail(err, KVL_E_USAGE, "press %s: option %s: expected a %s from %g to %g, found '%.*s'", owner,
                     o->name, o->kind == KVL_OPTION_COUNT ? "whole number" : "number", o->min, o->max,
@@ -132,7 +133,8 @@ kvl_status kvl_options_parse(const kvl_option *options, size_t n, void *conf, co
         text += len;
         n_text -= len;
         if (n_text == 1) {
-            return kvl_fail(err, KVL_E_USAGE, "press %s: expected an option after the comma, found nothing", owner);
+            return kvl_fail(err, KVL_E_USAGE, "press %s: expected an option after the comma, found nothing",
+                            owner);
         }
         if (n_text != 0) {
             text++;

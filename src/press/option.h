@@ -13,17 +13,17 @@ typedef enum kvl_option_kind {
 typedef struct kvl_option {
     const char *name;
     kvl_option_kind kind;
-    size_t offset;         /* of the field in the configuration struct */
-    const char *initial;   /* default, in the text form */
-    double min, max;       /* bounds of numbers, inclusive */
-    const char *choices;   /* "low|high" */
-    const char *help;      /* one line */
+    size_t offset;       /* of the field in the configuration struct */
+    const char *initial; /* default, in the text form */
+    double min, max;     /* bounds of numbers, inclusive */
+    const char *choices; /* "low|high" */
+    const char *help;    /* one line */
 } kvl_option;
 
 /* Sets every field to its default. */
 void kvl_options_reset(const kvl_option *options, size_t n, void *conf);
-/* Parses "value" (for the first option) or "name=value[,name=value...]" into conf; empty text changes nothing.
- * Errors: E_USAGE naming the option, what is allowed and what was found. */
+/* Parses "value" (for the first option) or "name=value[,name=value...]" into conf; empty text changes
+ * nothing. Errors: E_USAGE naming the option, what is allowed and what was found. */
 kvl_status kvl_options_parse(const kvl_option *options, size_t n, void *conf, const char *owner,
                              const char *text, size_t n_text, kvl_err *err) KVL_MUST_USE;
 /* Appends the options that differ from their defaults in canonical form: "high", "sinks=8". */

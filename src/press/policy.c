@@ -4,9 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-void kvl_policy_init(kvl_policy *p) {
-    *p = (kvl_policy){.keep_ratio = 1.0, .cap_tok = 1, .cadence_tok = 1};
-}
+void kvl_policy_init(kvl_policy *p) { *p = (kvl_policy){.keep_ratio = 1.0, .cap_tok = 1, .cadence_tok = 1}; }
 
 bool kvl_policy_skips(const kvl_policy *p, uint32_t layer) {
     return layer < KVL_POLICY_MAX_LAYERS && ((p->skip[layer / 64] >> (layer % 64)) & 1) != 0;
@@ -39,7 +37,8 @@ static kvl_status set_count(uint64_t *out, const char *key, const char *value, u
 static kvl_status set_either(bool *out, const char *key, const char *value, const char *no, const char *yes,
                              kvl_err *err) {
     if (strcmp(value, no) != 0 && strcmp(value, yes) != 0) {
-        return kvl_fail(err, KVL_E_USAGE, "policy: %s: expected %s or %s, found '%.80s'", key, no, yes, value);
+        return kvl_fail(err, KVL_E_USAGE, "policy: %s: expected %s or %s, found '%.80s'", key, no, yes,
+                        value);
     }
     *out = strcmp(value, yes) == 0;
     return KVL_OK;
@@ -122,10 +121,11 @@ kvl_status kvl_policy_set(kvl_policy *p, const char *key, const char *value, kvl
     if (strcmp(key, "positions") == 0) {
         return set_either(&p->is_cache_length_position, key, value, "true", "cache-length", err);
     }
-    return kvl_fail(err, KVL_E_USAGE,
-                    "policy: unknown key '%.80s'; keys: keep, size, cap, trigger, cadence, sinks, recent, skip, "
-                    "order, positions",
-                    key);
+    return kvl_fail(
+        err, KVL_E_USAGE,
+        "policy: unknown key '%.80s'; keys: keep, size, cap, trigger, cadence, sinks, recent, skip, "
+        "order, positions",
+        key);
 }
 
 /* Length of the press part: up to the first ':' outside parentheses. Sets *n_name to the name's length. */

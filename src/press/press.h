@@ -1,9 +1,9 @@
 /* A press ranks the entries of one KV head: larger score = keep.
  *
- * A press is a constant struct in a file of its own and one line in press_list.def. It scores and does nothing
- * else: budgets, protections and ties are select.c's, moving memory is the cache's. It sees one head through a
- * read-only view and knows neither storage types nor panel layout nor other streams. press_template.c is a
- * working press to copy; docs/write-a-press.md walks through it.
+ * A press is a constant struct in a file of its own and one line in press_list.def. It scores and does
+ * nothing else: budgets, protections and ties are select.c's, moving memory is the cache's. It sees one head
+ * through a read-only view and knows neither storage types nor panel layout nor other streams.
+ * press_template.c is a working press to copy; docs/write-a-press.md walks through it.
  */
 #ifndef KVL_PRESS_PRESS_H
 #define KVL_PRESS_PRESS_H

@@ -1,11 +1,12 @@
 /* knorm: keep the keys of smallest (or, as a control, largest) L2 norm.
  *
  * Source: Devoto et al., "A Simple and Effective L2 Norm-Based Strategy for KV Cache Compression", EMNLP 2024
- * (arXiv 2406.11430), section 3; code alessiodevoto/l2compress f93d6ca. Rotation keeps the norm, so that scoring
- * rotated keys equals scoring unrotated ones. Unlike that code, survivors stay in time order unless order=score.
+ * (arXiv 2406.11430), section 3; code alessiodevoto/l2compress f93d6ca. Rotation keeps the norm, so that
+ * scoring rotated keys equals scoring unrotated ones. Unlike that code, survivors stay in time order unless
+ * order=score.
  *
- * The norm is summed in double: two keys whose norms differ by less than a float rounding error are then ranked
- * by their true norms, not by the order of summation.
+ * The norm is summed in double: two keys whose norms differ by less than a float rounding error are then
+ * ranked by their true norms, not by the order of summation.
  */
 #include "press/press.h"
 

@@ -1,10 +1,9 @@
 /* random: two different nulls for a ranking rule.
  *
- * static   a priority drawn once per key and head; re-selecting by it is a running top-K, as with every score that
- *          never changes, so old winners stay for ever
- * redrawn  fresh priorities at every compression; every entry survives with the same probability, so old
- *          entries die out
- * The two behave so differently that "random eviction" without the word is not a baseline.
+ * static   a priority drawn once per key and head; re-selecting by it is a running top-K, as with every score
+ * that never changes, so old winners stay for ever redrawn  fresh priorities at every compression; every
+ * entry survives with the same probability, so old entries die out The two behave so differently that "random
+ * eviction" without the word is not a baseline.
  */
 #include "press/press.h"
 

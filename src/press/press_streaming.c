@@ -1,7 +1,8 @@
 /* streaming: the first tokens (attention sinks) and the newest.
  *
- * Source: Xiao et al., "Efficient Streaming Language Models with Attention Sinks", ICLR 2024 (arXiv 2309.17453),
- * section 3.2; positions are the stream's (positions=), not re-based inside the cache as in that paper.
+ * Source: Xiao et al., "Efficient Streaming Language Models with Attention Sinks", ICLR 2024 (arXiv
+ * 2309.17453), section 3.2; positions are the stream's (positions=), not re-based inside the cache as in that
+ * paper.
  */
 #include "press/press.h"
 

@@ -21,12 +21,14 @@ static kvl_status keep_all(kvl_stream *s, const kvl_shape *shape, kvl_err *err) 
     return KVL_OK;
 }
 
-static kvl_status compare(const kvl_row *whole, const kvl_row *stepped, size_t t, const char *name, kvl_err *err) {
+static kvl_status compare(const kvl_row *whole, const kvl_row *stepped, size_t t, const char *name,
+                          kvl_err *err) {
     if (memcmp(&whole->nll, &stepped->nll, sizeof whole->nll) != 0) {
-        return kvl_fail(err, KVL_E_CHECK,
-                        "identity check on %s: token %zu: expected the same NLL in one pass and step by step, found "
-                        "%.17g and %.17g",
-                        name, t, whole->nll, stepped->nll);
+        return kvl_fail(
+            err, KVL_E_CHECK,
+            "identity check on %s: token %zu: expected the same NLL in one pass and step by step, found "
+            "%.17g and %.17g",
+            name, t, whole->nll, stepped->nll);
     }
     return KVL_OK;
 }

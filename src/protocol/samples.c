@@ -44,7 +44,9 @@ static size_t count_chars(const char *text, size_t n_bytes) {
     return n;
 }
 
-static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\v' || c == '\f'; }
+static bool is_blank(char c) {
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\v' || c == '\f';
+}
 
 static size_t stripped_chars(const char *text, size_t n_bytes) {
     while (n_bytes != 0 && is_blank(text[0])) {
@@ -87,13 +89,14 @@ static bool next_row(const char **at, const char *end, const char **row, size_t 
     return true;
 }
 
-static kvl_status finish(kvl_sample *s, const char *text, size_t n_bytes, kvl_tokenizer *tokenizer, kvl_err *err) {
+static kvl_status finish(kvl_sample *s, const char *text, size_t n_bytes, kvl_tokenizer *tokenizer,
+                         kvl_err *err) {
     s->hash = kvl_hash_bytes(KVL_HASH_INIT, text, n_bytes);
     s->n_chars = count_chars(text, n_bytes);
     KVL_TRY(kvl_tokenizer_encode(tokenizer, &s->ids, text, n_bytes, false, err));
     if (s->ids.n < 2) {
-        return kvl_fail(err, KVL_E_TEXT, "text %s: expected at least 2 tokens to score one, found %zu", s->name,
-                        s->ids.n);
+        return kvl_fail(err, KVL_E_TEXT, "text %s: expected at least 2 tokens to score one, found %zu",
+                        s->name, s->ids.n);
     }
     return KVL_OK;
 }
@@ -138,14 +141,15 @@ static kvl_status append_id(kvl_ids *ids, int32_t id, kvl_err *err) {
     return KVL_OK;
 }
 
-/* The chunk of the paper's script: BOS + rows, each followed by EOS. Rows after the first 16384 tokens are left. */
+/* The chunk of the paper's script: BOS + rows, each followed by EOS. Rows after the first 16384 tokens are
+ * left. */
 static kvl_status wiki_chunk(kvl_sample *s, sources *src, kvl_tokenizer *tokenizer, kvl_err *err) {
     enum { enough_tokens = 16384 };
     KVL_TRY(load_wiki(src, err));
     int32_t eos = kvl_tokenizer_find(tokenizer, "<|endoftext|>");
     if (eos < 0) {
-        return kvl_fail(err, KVL_E_UNSUPPORTED, "sample %s: expected a tokenizer with <|endoftext|>, found none",
-                        s->name);
+        return kvl_fail(err, KVL_E_UNSUPPORTED,
+                        "sample %s: expected a tokenizer with <|endoftext|>, found none", s->name);
     }
     KVL_TRY(append_id(&s->ids, eos, err));
     const char *at = src->wiki;
@@ -191,8 +195,8 @@ static kvl_status add_item(kvl_samples *s, const char *name, size_t n_name, kvl_
     return KVL_OK;
 }
 
-kvl_status kvl_samples_load(kvl_samples *out, const char *names, const char *data_dir, kvl_tokenizer *tokenizer,
-                            kvl_err *err) {
+kvl_status kvl_samples_load(kvl_samples *out, const char *names, const char *data_dir,
+                            kvl_tokenizer *tokenizer, kvl_err *err) {
     sources src = {.data_dir = data_dir};
     kvl_status status = KVL_OK;
     *out = (kvl_samples){0};
@@ -223,8 +227,8 @@ kvl_status kvl_samples_add_file(kvl_samples *s, const char *path, kvl_tokenizer 
     const char *base = slash != NULL ? slash + 1 : path;
     kvl_status status = KVL_OK;
     if (stripped_chars(text, n_bytes) == 0) {
-        status = kvl_fail(err, KVL_E_TEXT, "%s: expected a text, found nothing but white space (%zu bytes)", path,
-                          n_bytes);
+        status = kvl_fail(err, KVL_E_TEXT, "%s: expected a text, found nothing but white space (%zu bytes)",
+                          path, n_bytes);
         goto done;
     }
     KVL_GO(add_item(s, base, strlen(base), &item, err));

@@ -24,11 +24,12 @@ typedef struct kvl_samples {
 
 /* Loads the samples named in `names` (separated by blanks) from data_dir and tokenizes them.
  * Errors: E_IO, E_USAGE for an unknown name, E_TEXT for an empty text, and those of the tokenizer. */
-kvl_status kvl_samples_load(kvl_samples *out, const char *names, const char *data_dir, kvl_tokenizer *tokenizer,
-                            kvl_err *err) KVL_MUST_USE;
-/* Adds a text file as a sample named by its base name. E_TEXT when it is empty or gives fewer than 2 tokens. */
-kvl_status kvl_samples_add_file(kvl_samples *s, const char *path, kvl_tokenizer *tokenizer, kvl_err *err)
-    KVL_MUST_USE;
+kvl_status kvl_samples_load(kvl_samples *out, const char *names, const char *data_dir,
+                            kvl_tokenizer *tokenizer, kvl_err *err) KVL_MUST_USE;
+/* Adds a text file as a sample named by its base name. E_TEXT when it is empty or gives fewer than 2 tokens.
+ */
+kvl_status kvl_samples_add_file(kvl_samples *s, const char *path, kvl_tokenizer *tokenizer,
+                                kvl_err *err) KVL_MUST_USE;
 void kvl_samples_free(kvl_samples *s);
 
 /* Bytes of the first n_chars code points of UTF-8 text. */

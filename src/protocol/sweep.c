@@ -1,7 +1,7 @@
 /* Lockstep execution of a sweep.
  *
- * A lane is a stream with the cells that still share it. Every sample starts as one lane with all its cells, the
- * baseline among them; a cell whose policy fires leaves on a fork.
+ * A lane is a stream with the cells that still share it. Every sample starts as one lane with all its cells,
+ * the baseline among them; a cell whose policy fires leaves on a fork.
  */
 #include "protocol/sweep.h"
 
@@ -24,10 +24,10 @@ typedef struct run {
     kvl_sweep *sweep;
     lane *lanes; /* [n_samples * n_policies]: never more than cells */
     size_t n_lanes;
-    kvl_row *rows;          /* scratch, one per lane */
-    size_t *row_lane;       /* lane of each row */
-    kvl_compress_job *jobs; /* scratch, one per lane */
-    size_t *job_cell;       /* cell of each job */
+    kvl_row *rows;             /* scratch, one per lane */
+    size_t *row_lane;          /* lane of each row */
+    kvl_compress_job *jobs;    /* scratch, one per lane */
+    size_t *job_cell;          /* cell of each job */
     kvl_policy *cell_policies; /* [cells]: with the sample's own cap in two-phase protocols */
     size_t steps_done;
     size_t steps_total;
@@ -89,7 +89,8 @@ static kvl_status plan_cell(run *r, size_t policy, size_t sample, kvl_err *err) 
         own->cap_tok = prefill;
     }
     if (c->n_tokens < c->first_scored + 2) {
-        return kvl_fail(err, KVL_E_TEXT, "sample %s: expected more than %zu tokens for this protocol, found %zu",
+        return kvl_fail(err, KVL_E_TEXT,
+                        "sample %s: expected more than %zu tokens for this protocol, found %zu",
                         sample_of(r, sample)->name, c->first_scored + 1, c->n_tokens);
     }
     r->steps_total += policy == 0 ? c->n_tokens - 1 - prefill : 0;
@@ -295,7 +296,8 @@ static kvl_status run_lanes(run *r, kvl_err *err) {
     for (size_t n_rows = 1; n_rows != 0;) {
         KVL_TRY(step_all(r, &n_rows, err));
         const kvl_sweep_config *config = r->config;
-        if (config->progress != NULL && !config->progress(config->progress_ud, r->steps_done, r->steps_total)) {
+        if (config->progress != NULL &&
+            !config->progress(config->progress_ud, r->steps_done, r->steps_total)) {
             return kvl_fail(err, KVL_E_INTERRUPTED, "stopped after %zu of %zu steps", r->steps_done,
                             r->steps_total);
         }
@@ -318,7 +320,8 @@ static kvl_status run_one_pass(run *r, size_t sample, kvl_err *err) {
     KVL_TRY(alloc_cell(c, c->n_tokens - 1, s->n_layers, err));
     kvl_stream *stream = NULL;
     kvl_row *rows = kvl_calloc(c->n_tokens, sizeof *rows);
-    kvl_status status = rows != NULL ? kvl_stream_create(&stream, r->engine, err) : kvl_fail_nomem(err, "baseline");
+    kvl_status status =
+        rows != NULL ? kvl_stream_create(&stream, r->engine, err) : kvl_fail_nomem(err, "baseline");
     if (status != KVL_OK) {
         goto done;
     }

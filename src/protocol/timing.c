@@ -21,8 +21,8 @@ static double median(double *x, size_t n) {
     return n % 2 != 0 ? x[n / 2] : 0.5 * (x[n / 2 - 1] + x[n / 2]);
 }
 
-static kvl_status decode(kvl_engine *engine, kvl_stream *stream, int32_t token, size_t n_new, double *token_ns,
-                         kvl_err *err) {
+static kvl_status decode(kvl_engine *engine, kvl_stream *stream, int32_t token, size_t n_new,
+                         double *token_ns, kvl_err *err) {
     for (size_t i = 0; i < n_new; i++) {
         kvl_row row = {.stream = stream, .token = token, .target = -1, .wants_top = true};
         uint64_t start = kvl_clock_ns();
@@ -85,7 +85,8 @@ static void summarise(kvl_timing *t, const observation *seen, double *scratch, s
     t->tokens_per_s = t->tpot_ns > 0 ? 1e9 / t->tpot_ns : 0;
 }
 
-kvl_status kvl_timing_run(kvl_timing *out, kvl_engine *engine, const kvl_timing_config *config, kvl_err *err) {
+kvl_status kvl_timing_run(kvl_timing *out, kvl_engine *engine, const kvl_timing_config *config,
+                          kvl_err *err) {
     size_t n_context = kvl_engine_model(engine)->shape.n_context;
     size_t n_new = kvl_min_size(config->n_new, n_context / 2);
     size_t n_prompt = kvl_min_size(config->n_prompt, kvl_min_size(config->sample->ids.n, n_context - n_new));
@@ -105,8 +106,8 @@ kvl_status kvl_timing_run(kvl_timing *out, kvl_engine *engine, const kvl_timing_
             out[p].n_prompt = n_prompt;
             out[p].n_new = n_new;
             kvl_peak_rss_reset();
-            KVL_GO(generate(engine, config, &policy, &out[p], rep == 0 ? &ignored : &seen[p * n_reps + rep - 1],
-                            rows, scratch, err));
+            KVL_GO(generate(engine, config, &policy, &out[p],
+                            rep == 0 ? &ignored : &seen[p * n_reps + rep - 1], rows, scratch, err));
             uint64_t peak = kvl_peak_rss_bytes();
             out[p].peak_rss_bytes = rep == 0 || peak > out[p].peak_rss_bytes ? peak : out[p].peak_rss_bytes;
         }

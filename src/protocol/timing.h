@@ -1,8 +1,9 @@
 /* Honest time: what a user waits for, with and without compression.
  *
- * A prompt is prefilled in one call; TTFT is the time from the call to the moment the first new token's id is in the
- * caller's hands; then the policy compresses the prompt's cache once; then tokens are decoded greedily. All policies
- * take turns in every repetition, in an order that rotates, after one warm-up round; figures are medians.
+ * A prompt is prefilled in one call; TTFT is the time from the call to the moment the first new token's id is
+ * in the caller's hands; then the policy compresses the prompt's cache once; then tokens are decoded
+ * greedily. All policies take turns in every repetition, in an order that rotates, after one warm-up round;
+ * figures are medians.
  */
 #ifndef KVL_PROTOCOL_TIMING_H
 #define KVL_PROTOCOL_TIMING_H
@@ -28,11 +29,12 @@ typedef struct kvl_timing {
     double tpot_ns;     /* one decoded token */
     double tokens_per_s;
     uint64_t kv_bytes_live; /* after compression */
-    uint64_t peak_rss_bytes; /* peak of the process during this policy's runs; 0 when the system does not tell */
+    uint64_t
+        peak_rss_bytes; /* peak of the process during this policy's runs; 0 when the system does not tell */
 } kvl_timing;
 
 /* out [n_policies]. */
-kvl_status kvl_timing_run(kvl_timing *out, kvl_engine *engine, const kvl_timing_config *config, kvl_err *err)
-    KVL_MUST_USE;
+kvl_status kvl_timing_run(kvl_timing *out, kvl_engine *engine, const kvl_timing_config *config,
+                          kvl_err *err) KVL_MUST_USE;
 
 #endif

@@ -1,8 +1,8 @@
 /* The curve as a picture: one drawing code for PNG and SVG (cairo + pango).
  *
- * Layout in points of an 820 x 520 page: title and protocol line on top, plot, axis labels, command line at the foot. The x
- * axis runs from the full cache on the left to the smallest cache on the right, as the published picture does. Colours are
- * those of Okabe and Ito (2008), which colour-blind readers tell apart.
+ * Layout in points of an 820 x 520 page: title and protocol line on top, plot, axis labels, command line at
+ * the foot. The x axis runs from the full cache on the left to the smallest cache on the right, as the
+ * published picture does. Colours are those of Okabe and Ito (2008), which colour-blind readers tell apart.
  */
 #include "report/report_int.h"
 
@@ -17,8 +17,9 @@
 
 enum { page_width = 820, page_height = 520, left = 70, right = 24, top = 64, bottom = 76, png_scale = 2 };
 
-static const double palette[][3] = {{0.00, 0.45, 0.70}, {0.84, 0.37, 0.00}, {0.00, 0.62, 0.45}, {0.80, 0.47, 0.65},
-                                    {0.90, 0.62, 0.00}, {0.34, 0.71, 0.91}, {0.30, 0.30, 0.30}};
+static const double palette[][3] = {{0.00, 0.45, 0.70}, {0.84, 0.37, 0.00}, {0.00, 0.62, 0.45},
+                                    {0.80, 0.47, 0.65}, {0.90, 0.62, 0.00}, {0.34, 0.71, 0.91},
+                                    {0.30, 0.30, 0.30}};
 enum { n_palette = sizeof palette / sizeof palette[0] };
 
 typedef struct plot {
@@ -34,8 +35,10 @@ typedef struct plot {
 
 typedef enum anchor { anchor_left, anchor_middle, anchor_right } anchor;
 
-/* Draws one line of text with its baseline box's top at y, cut with an ellipsis at max_width; returns its width. */
-static double draw_text(const plot *p, double x, double y, double size, anchor a, double max_width, const char *text) {
+/* Draws one line of text with its baseline box's top at y, cut with an ellipsis at max_width; returns its
+ * width. */
+static double draw_text(const plot *p, double x, double y, double size, anchor a, double max_width,
+                        const char *text) {
     char description[64];
     PangoLayout *layout = pango_cairo_create_layout(p->cr);
     snprintf(description, sizeof description, "DejaVu Sans, Sans %.1fpx", size);
@@ -53,6 +56,7 @@ static double draw_text(const plot *p, double x, double y, double size, anchor a
     double width = (double)box.width / PANGO_SCALE;
     cairo_move_to(p->cr, a == anchor_left ? x : a == anchor_middle ? x - width / 2 : x - width, y);
     pango_cairo_show_layout(p->cr, layout);
+    cairo_new_path(p->cr); /* the text's point must not begin the next line */
     pango_font_description_free(font);
     g_object_unref(layout);
     return width;
@@ -67,12 +71,17 @@ static double x_of(const plot *p, double keep) {
 }
 
 static double y_of(const plot *p, double ppl) {
-    double share = p->is_log ? log(ppl / p->y_min) / log(p->y_max / p->y_min) : (ppl - p->y_min) / (p->y_max - p->y_min);
+    double share =
+        p->is_log ? log(ppl / p->y_min) / log(p->y_max / p->y_min) : (ppl - p->y_min) / (p->y_max - p->y_min);
     return page_height - bottom - share * (page_height - top - bottom);
 }
 
-static double row_low(const kvl_report_row *row) { return row->mean_ppl * exp(row->delta.low - row->delta.mean); }
-static double row_high(const kvl_report_row *row) { return row->mean_ppl * exp(row->delta.high - row->delta.mean); }
+static double row_low(const kvl_report_row *row) {
+    return row->mean_ppl * exp(row->delta.low - row->delta.mean);
+}
+static double row_high(const kvl_report_row *row) {
+    return row->mean_ppl * exp(row->delta.high - row->delta.mean);
+}
 
 static void find_scales(plot *p) {
     double low = INFINITY;
@@ -173,8 +182,8 @@ static void draw_labels(const plot *p) {
     cairo_save(p->cr);
     cairo_translate(p->cr, 12, 0.5 * (top + page_height - bottom));
     cairo_rotate(p->cr, -G_PI / 2);
-    draw_text(p, 0, 0, 13, anchor_middle, 0, p->is_log ? "perplexity (mean of samples, log scale)"
-                                                       : "perplexity (mean of samples)");
+    draw_text(p, 0, 0, 13, anchor_middle, 0,
+              p->is_log ? "perplexity (mean of samples, log scale)" : "perplexity (mean of samples)");
     cairo_restore(p->cr);
 }
 
@@ -207,7 +216,8 @@ static void draw_stages(const plot *p, size_t first, size_t end) {
         cairo_fill(p->cr);
         set_grey(p, 0.45);
         if (stage != KVL_STAGE_BASELINE) {
-            draw_text(p, x0 + 4, page_height - bottom - 18, 11, anchor_left, fmax(x1 - x0 - 6, 8), kvl_stage_name(stage));
+            draw_text(p, x0 + 4, page_height - bottom - 18, 11, anchor_left, fmax(x1 - x0 - 6, 8),
+                      kvl_stage_name(stage));
         }
         i = stop;
     }
@@ -232,7 +242,7 @@ static void draw_baseline(const plot *p) {
         cairo_stroke(p->cr);
         cairo_set_dash(p->cr, NULL, 0, 0);
         snprintf(label, sizeof label, "full cache %.2f", row->mean_ppl);
-        draw_text(p, page_width - right - 4, y - 17, 12, anchor_right, 0, label);
+        draw_text(p, left + 4, y - 17, 12, anchor_left, 0, label);
     }
 }
 
@@ -336,8 +346,12 @@ static void draw(cairo_t *cr, const kvl_report *r) {
                 draw_legend(&p, group, r->rows[i].press, palette[group % n_palette]);
             }
             kvli_group_extremes(r, i, end, &worst, &best);
-            most = worst < end && (most == r->n_rows || r->rows[worst].mean_ppl > r->rows[most].mean_ppl) ? worst : most;
-            least = best < end && (least == r->n_rows || r->rows[best].mean_ppl < r->rows[least].mean_ppl) ? best : least;
+            most = worst < end && (most == r->n_rows || r->rows[worst].mean_ppl > r->rows[most].mean_ppl)
+                       ? worst
+                       : most;
+            least = best < end && (least == r->n_rows || r->rows[best].mean_ppl < r->rows[least].mean_ppl)
+                        ? best
+                        : least;
             group++;
         }
         i = end;
@@ -357,22 +371,24 @@ static cairo_status_t append_bytes(void *ud, const unsigned char *bytes, unsigne
     return out->failed ? CAIRO_STATUS_WRITE_ERROR : CAIRO_STATUS_SUCCESS;
 }
 
-static kvl_status draw_on(cairo_surface_t *surface, double scale, const kvl_report *r, const char *what, kvl_err *err) {
+static kvl_status draw_on(cairo_surface_t *surface, double scale, const kvl_report *r, const char *what,
+                          kvl_err *err) {
     cairo_t *cr = cairo_create(surface);
     cairo_scale(cr, scale, scale);
     draw(cr, r);
     cairo_status_t status = cairo_status(cr);
     cairo_destroy(cr);
-    return status == CAIRO_STATUS_SUCCESS ? KVL_OK
-                                          : kvl_fail(err, KVL_E_IO, "%s: drawing failed: %s", what,
-                                                     cairo_status_to_string(status));
+    return status == CAIRO_STATUS_SUCCESS
+               ? KVL_OK
+               : kvl_fail(err, KVL_E_IO, "%s: drawing failed: %s", what, cairo_status_to_string(status));
 }
 
 static kvl_status make_png(kvl_str *out, const kvl_report *r, kvl_err *err) {
     cairo_surface_t *surface =
         cairo_image_surface_create(CAIRO_FORMAT_RGB24, page_width * png_scale, page_height * png_scale);
     kvl_status status = draw_on(surface, png_scale, r, "PNG", err);
-    if (status == KVL_OK && cairo_surface_write_to_png_stream(surface, append_bytes, out) != CAIRO_STATUS_SUCCESS) {
+    if (status == KVL_OK &&
+        cairo_surface_write_to_png_stream(surface, append_bytes, out) != CAIRO_STATUS_SUCCESS) {
         status = kvl_fail(err, KVL_E_IO, "PNG: encoding failed");
     }
     cairo_surface_destroy(surface);
@@ -380,7 +396,8 @@ static kvl_status make_png(kvl_str *out, const kvl_report *r, kvl_err *err) {
 }
 
 static kvl_status make_svg(kvl_str *out, const kvl_report *r, kvl_err *err) {
-    cairo_surface_t *surface = cairo_svg_surface_create_for_stream(append_bytes, out, page_width, page_height);
+    cairo_surface_t *surface =
+        cairo_svg_surface_create_for_stream(append_bytes, out, page_width, page_height);
     kvl_status status = draw_on(surface, 1, r, "SVG", err);
     cairo_surface_finish(surface);
     if (status == KVL_OK && cairo_surface_status(surface) != CAIRO_STATUS_SUCCESS) {

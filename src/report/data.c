@@ -19,17 +19,19 @@ static const char *stage_text(const kvl_report_row *row) {
 }
 
 void kvli_write_csv(kvl_str *out, const kvl_report *r) {
-    kvl_str_puts(out, "press,policy,keep_ratio,compression_ratio,mean_ppl,change_percent,stage,pooled_nll,delta_nll,"
-                      "delta_low,delta_high,n_scored,kept_min,kept_mean,kept_max,kv_bytes,period_tok\n");
+    kvl_str_puts(
+        out, "press,policy,keep_ratio,compression_ratio,mean_ppl,change_percent,stage,pooled_nll,delta_nll,"
+             "delta_low,delta_high,n_scored,kept_min,kept_mean,kept_max,kv_bytes,period_tok\n");
     for (size_t i = 0; i < r->n_rows; i++) {
         const kvl_report_row *row = &r->rows[i];
         put_csv_text(out, row->press);
         kvl_str_puts(out, ",");
         put_csv_text(out, row->policy);
-        kvl_str_printf(out, ",%.17g,%.17g,%.17g,%.17g,%s,%.17g,%.17g,%.17g,%.17g,%zu,%zu,%.17g,%zu,%llu,%.17g\n",
-                       row->keep_ratio, 1.0 - row->keep_ratio, row->mean_ppl, row->change_percent, stage_text(row),
-                       row->pooled_nll, row->delta.mean, row->delta.low, row->delta.high, row->n_scored, row->kept_min,
-                       row->kept_mean, row->kept_max, (unsigned long long)row->kv_bytes, row->period_tok);
+        kvl_str_printf(
+            out, ",%.17g,%.17g,%.17g,%.17g,%s,%.17g,%.17g,%.17g,%.17g,%zu,%zu,%.17g,%zu,%llu,%.17g\n",
+            row->keep_ratio, 1.0 - row->keep_ratio, row->mean_ppl, row->change_percent, stage_text(row),
+            row->pooled_nll, row->delta.mean, row->delta.low, row->delta.high, row->n_scored, row->kept_min,
+            row->kept_mean, row->kept_max, (unsigned long long)row->kv_bytes, row->period_tok);
     }
 }
 
@@ -59,9 +61,9 @@ static json_t *row_object(const kvl_report_row *row) {
 }
 
 void kvli_write_json(kvl_str *out, const kvl_report *r) {
-    json_t *root = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:[], s:[]}", "schema", "kvlab.report/1", "title", r->title,
-                             "protocol", r->protocol, "how", r->how, "command", r->command, "n_samples",
-                             (json_int_t)r->n_samples, "notes", "rows");
+    json_t *root = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:[], s:[]}", "schema", "kvlab.report/1",
+                             "title", r->title, "protocol", r->protocol, "how", r->how, "command", r->command,
+                             "n_samples", (json_int_t)r->n_samples, "notes", "rows");
     for (size_t i = 0; i < r->n_notes; i++) {
         json_array_append_new(json_object_get(root, "notes"), json_string(r->notes[i]));
     }

@@ -5,7 +5,8 @@
 
 size_t kvli_group_end(const kvl_report *r, size_t first) {
     size_t end = first + 1;
-    while (end < r->n_rows && !r->rows[end].is_baseline && strcmp(r->rows[end].press, r->rows[first].press) == 0) {
+    while (end < r->n_rows && !r->rows[end].is_baseline &&
+           strcmp(r->rows[end].press, r->rows[first].press) == 0) {
         end++;
     }
     return end;
@@ -64,7 +65,8 @@ static void write_group(kvl_str *out, const kvl_report *r, size_t first, size_t 
     if (is_lightest && w->stage == KVL_STAGE_EXPLOSION) {
         kvl_str_puts(out, "The lightest compression is the worst: this is the U-curve.");
         if (w->period_tok > 0 && b->period_tok > w->period_tok) {
-            kvl_str_printf(out, " It compresses every %.3g tokens, the best every %.3g.", w->period_tok, b->period_tok);
+            kvl_str_printf(out, " It compresses every %.3g token%s, the best every %.3g.", w->period_tok,
+                           w->period_tok == 1 ? "" : "s", b->period_tok);
         }
         kvl_str_puts(out, "\n");
     }
@@ -78,12 +80,16 @@ void kvli_write_reading(kvl_str *out, const kvl_report *r) {
         }
         first = end;
     }
-    kvl_str_puts(out, "ΔNLL: pooled nats per token above the same tokens with the full cache, 95 % interval clustered by "
-                      "sample; ≈ marks intervals that hold 0: no difference seen.\n");
+    kvl_str_puts(
+        out,
+        "ΔNLL: pooled nats per token above the same tokens with the full cache, 95 % interval clustered by "
+        "sample; ≈ marks intervals that hold 0: no difference seen.\n");
     if (r->n_samples < 2) {
         kvl_str_puts(out, "One sample: no interval can be given.\n");
     } else if (r->n_samples < 20) {
-        kvl_str_printf(out, "Only %zu samples: the interval uses Student's t with %zu degrees of freedom and is rough.\n",
-                       r->n_samples, r->n_samples - 1);
+        kvl_str_printf(
+            out,
+            "Only %zu samples: the interval uses Student's t with %zu degree%s of freedom and is rough.\n",
+            r->n_samples, r->n_samples - 1, r->n_samples == 2 ? "" : "s");
     }
 }

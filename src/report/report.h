@@ -15,20 +15,20 @@ typedef struct kvl_report_row {
     kvl_estimate delta;    /* pooled NLL minus the token-matched baseline, nats per token */
     double change_percent; /* mean_ppl against the published-style baseline, 100 * (ppl / base - 1) */
     kvl_stage stage;
-    size_t n_scored; /* tokens */
+    size_t n_scored;           /* tokens */
     size_t kept_min, kept_max; /* entries per head of compressed layers at the end, over samples */
     double kept_mean;
-    uint64_t kv_bytes;   /* live bytes at the end, mean over samples */
-    double period_tok;   /* refresh period in steady state, tokens; 0 when nothing fired */
-    bool is_baseline;    /* keep ratio 1 / press none */
-    bool has_evicted;    /* false on a non-baseline row: "nothing evicted" */
+    uint64_t kv_bytes; /* live bytes at the end, mean over samples */
+    double period_tok; /* refresh period in steady state, tokens; 0 when nothing fired */
+    bool is_baseline;  /* keep ratio 1 / press none */
+    bool has_evicted;  /* false on a non-baseline row: "nothing evicted" */
 } kvl_report_row;
 
 typedef struct kvl_report {
-    const char *title;     /* preset and model: "ucurve on novels-7m" */
-    const char *protocol;  /* one line: windows, scored tokens, baseline definition */
-    const char *how;       /* one line: ISA, threads, version */
-    const char *command;   /* the command that makes it again */
+    const char *title;        /* preset and model: "ucurve on novels-7m" */
+    const char *protocol;     /* one line: windows, scored tokens, baseline definition */
+    const char *how;          /* one line: ISA, threads, version */
+    const char *command;      /* the command that makes it again */
     const char *const *notes; /* [n_notes] cuts and stand-ins that the reader must know */
     size_t n_notes;
     const kvl_report_row *rows; /* grouped by press, keep ratio decreasing; baseline first */
@@ -40,14 +40,14 @@ typedef enum kvl_format { KVL_FORMAT_TABLE, KVL_FORMAT_MD, KVL_FORMAT_CSV, KVL_F
 
 /* Appends the report as text. TABLE is for people (units in heads, notes, reading of the intervals, worst and
  * best named); MD the same as Markdown; CSV one line per row with %.17g numbers; JSON one object with all.
- * A row whose interval holds 0 says so ("inside interval"); "nothing evicted" rows say that instead of a stage.
- * JSON numbers that are not finite become null. */
+ * A row whose interval holds 0 says so ("inside interval"); "nothing evicted" rows say that instead of a
+ * stage. JSON numbers that are not finite become null. */
 void kvl_report_write(kvl_str *out, const kvl_report *r, kvl_format format);
 
 /* Writes the curve as path.png and path.svg (cairo + pango, one drawing code): mean PPL against keep ratio
- * (1 at the left, falling to the right), one line per press, error bars (the interval of delta, turned into PPL
- * around the row's own mean: mean_ppl * exp(low - mean) .. mean_ppl * exp(high - mean)), baseline line, worst
- * and best point marked and labelled, legend when there are two presses or more. */
+ * (1 at the left, falling to the right), one line per press, error bars (the interval of delta, turned into
+ * PPL around the row's own mean: mean_ppl * exp(low - mean) .. mean_ppl * exp(high - mean)), baseline line,
+ * worst and best point marked and labelled, legend when there are two presses or more. */
 kvl_status kvl_chart_curve(const kvl_report *r, const char *path, kvl_err *err) KVL_MUST_USE;
 
 #endif

@@ -12,9 +12,17 @@ static const struct {
     int width; /* columns on a terminal */
     bool is_left;
 } columns[n_columns] = {
-    {"keep", 5, false},     {"evicted", 7, false},    {"PPL", 8, false},       {"change", 9, false},
-    {"", 1, true},          {"stage", 15, true},      {"ΔNLL [95 % interval]", 26, true},
-    {"scored", 6, false},   {"kept min/mean/max", 17, false}, {"KV KiB", 8, false}, {"period", 6, false},
+    {"keep", 5, false},
+    {"evicted", 7, false},
+    {"PPL", 8, false},
+    {"change", 9, false},
+    {"", 1, true},
+    {"stage", 15, true},
+    {"ΔNLL [95 % interval]", 26, true},
+    {"scored", 6, false},
+    {"kept min/mean/max", 17, false},
+    {"KV KiB", 8, false},
+    {"period", 6, false},
     {"", 1, true},
 };
 
@@ -50,7 +58,8 @@ static void put_safe(kvl_str *out, const char *text, bool is_markdown) {
 /* Direction of the pooled NLL against the row above of the same press; a change below 0.5 % is level. */
 static const char *trend(const kvl_report *r, size_t i) {
     const kvl_report_row *row = &r->rows[i];
-    if (i == 0 || row->is_baseline || r->rows[i - 1].is_baseline || strcmp(r->rows[i - 1].press, row->press) != 0) {
+    if (i == 0 || row->is_baseline || r->rows[i - 1].is_baseline ||
+        strcmp(r->rows[i - 1].press, row->press) != 0) {
         return " ";
     }
     double ratio = row->mean_ppl / r->rows[i - 1].mean_ppl;
@@ -64,12 +73,15 @@ static void fill_cells(char cells[n_columns][cell_bytes], const kvl_report *r, s
     snprintf(cells[0], cell_bytes, "%.4g", row->keep_ratio);
     snprintf(cells[1], cell_bytes, "%.4g %%", 100.0 * (1.0 - row->keep_ratio));
     snprintf(cells[2], cell_bytes, "%.2f", row->mean_ppl);
-    snprintf(cells[3], cell_bytes, is_plain ? "-" : "%+.1f %%", row->change_percent);
+    /* a difference below the last digit has no sign */
+    double change = fabs(row->change_percent) < 0.05 ? 0.0 : row->change_percent;
+    snprintf(cells[3], cell_bytes, is_plain ? "-" : "%+.1f %%", change);
     snprintf(cells[4], cell_bytes, "%s", trend(r, i));
     snprintf(cells[5], cell_bytes, "%s",
              !is_plain && !row->has_evicted ? "nothing evicted" : kvl_stage_name(row->stage));
     if (!is_plain && row->delta.has_interval) {
-        snprintf(cells[6], cell_bytes, "%+.4f [%+.4f, %+.4f]", row->delta.mean, row->delta.low, row->delta.high);
+        snprintf(cells[6], cell_bytes, "%+.4f [%+.4f, %+.4f]", row->delta.mean, row->delta.low,
+                 row->delta.high);
     } else {
         snprintf(cells[6], cell_bytes, is_plain ? "-" : "%+.4f", row->delta.mean);
     }

@@ -1,21 +1,21 @@
 /* Stages of a keep-ratio curve, by a rule on intervals.
  *
- * Two points are compared by the paired difference of their NLL per token with its clustered 95 % interval; "inside"
- * means that the interval holds 0.
- *   best       the point of lowest pooled NLL, and the contiguous points around it whose difference to it is inside
- *   plateau    going outward from the best range on either side: points whose difference to their inner neighbour is
- *              inside, up to the first that is not
- *   explosion  every point beyond that on the side of lighter compression (larger keep)
- *   decline    every point beyond that on the side of heavier compression
- * With fewer than 2 clusters there are no intervals, and nothing but the best point can be told apart: the rest is
- * plateau. Points at which nothing was evicted are baseline and end no run.
+ * Two points are compared by the paired difference of their NLL per token with its clustered 95 % interval;
+ * "inside" means that the interval holds 0. best       the point of lowest pooled NLL, and the contiguous
+ * points around it whose difference to it is inside plateau    going outward from the best range on either
+ * side: points whose difference to their inner neighbour is inside, up to the first that is not explosion
+ * every point beyond that on the side of lighter compression (larger keep) decline    every point beyond that
+ * on the side of heavier compression With fewer than 2 clusters there are no intervals, and nothing but the
+ * best point can be told apart: the rest is plateau. Points at which nothing was evicted are baseline and end
+ * no run.
  */
 #include "stats/stats.h"
 
 enum { max_clusters = 4096 };
 
 const char *kvl_stage_name(kvl_stage s) {
-    static const char *const names[KVL_N_STAGES] = {"baseline", "explosion", "plateau", "best range", "decline"};
+    static const char *const names[KVL_N_STAGES] = {"baseline", "explosion", "plateau", "best range",
+                                                    "decline"};
     return (unsigned)s < KVL_N_STAGES ? names[s] : "unknown";
 }
 
@@ -66,8 +66,8 @@ static void walk(kvl_stage *stages, const curve *c, size_t best, int step, kvl_s
     }
 }
 
-void kvl_find_stages(kvl_stage *stages, size_t *best, const double *sums, const size_t *counts, const bool *is_valid,
-                     size_t n_points, size_t n_clusters) {
+void kvl_find_stages(kvl_stage *stages, size_t *best, const double *sums, const size_t *counts,
+                     const bool *is_valid, size_t n_points, size_t n_clusters) {
     curve c = {sums, counts, is_valid, n_points, n_clusters};
     *best = n_points;
     for (size_t p = 0; p < n_points; p++) {

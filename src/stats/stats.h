@@ -13,8 +13,8 @@ typedef struct kvl_estimate {
     bool has_interval; /* false with fewer than 2 clusters: low = high = mean then */
 } kvl_estimate;
 
-/* Mean of x over all items, pooled (each item weighs the same), with an interval that treats the clusters, not
- * the items, as independent: ratio estimator with the linearised cluster variance and Student's t on
+/* Mean of x over all items, pooled (each item weighs the same), with an interval that treats the clusters,
+ * not the items, as independent: ratio estimator with the linearised cluster variance and Student's t on
  * n_clusters - 1 degrees of freedom (Cochran, Sampling Techniques, 3rd ed., section 9A).
  *   sums   [n_clusters] sum of x in each cluster
  *   counts [n_clusters] items in each cluster, > 0 */

@@ -4,7 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* Continued fraction of the incomplete beta function (Lentz's method; Press et al., Numerical Recipes, 6.4). */
+/* Continued fraction of the incomplete beta function (Lentz's method; Press et al., Numerical Recipes, 6.4).
+ */
 static double beta_fraction(double a, double b, double x) {
     const double tiny = 1e-300;
     double c = 1.0;

@@ -1,20 +1,21 @@
-/* Byte-pair merges of one word: a heap of candidate pairs over a linked list, O(n log n) for a word of n bytes.
+/* Byte-pair merges of one word: a heap of candidate pairs over a linked list, O(n log n) for a word of n
+ * bytes.
  *
- * Source: Sennrich et al. 2016 (arXiv 1508.07909); the order of ties (lower rank, then the pair further left) is that
- * of the `tokenizers` library.
+ * Source: Sennrich et al. 2016 (arXiv 1508.07909); the order of ties (lower rank, then the pair further left)
+ * is that of the `tokenizers` library.
  */
 #include "text/tokenizer_int.h"
 
 #include "base/alloc.h"
 
 typedef struct kvl_symbol {
-    int32_t id; /* -1: merged into its left neighbour */
+    int32_t id;             /* -1: merged into its left neighbour */
     int32_t previous, next; /* indices, -1 at the ends */
 } kvl_symbol;
 
 typedef struct kvl_merge {
     int64_t rank;
-    int32_t left;     /* index of the left symbol */
+    int32_t left;              /* index of the left symbol */
     int32_t left_id, right_id; /* ids when queued; a candidate whose symbols changed since is stale */
 } kvl_merge;
 

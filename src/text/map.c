@@ -45,4 +45,6 @@ int64_t kvli_map_put(kvl_map *m, uint64_t key, int64_t value) {
     return m->values[slot];
 }
 
-int64_t kvli_map_get(const kvl_map *m, uint64_t key) { return m->n_slots != 0 ? m->values[slot_of(m, key)] : -1; }
+int64_t kvli_map_get(const kvl_map *m, uint64_t key) {
+    return m->n_slots != 0 ? m->values[slot_of(m, key)] : -1;
+}

@@ -1,5 +1,5 @@
-/* Encoding and decoding: added tokens out of the raw text, normalisation, added tokens out of the normalised text,
- * words, merges; and back. The order is that of the `tokenizers` library (AddedVocabulary).
+/* Encoding and decoding: added tokens out of the raw text, normalisation, added tokens out of the normalised
+ * text, words, merges; and back. The order is that of the `tokenizers` library (AddedVocabulary).
  */
 #include "text/tokenizer_int.h"
 
@@ -43,7 +43,8 @@ int32_t kvli_find_bytes(const kvl_tokenizer *t, const char *bytes, size_t n) {
     }
 }
 
-kvl_status kvl_tokenizer_parse(kvl_tokenizer **out, const char *bytes, size_t n_bytes, const char *name, kvl_err *err) {
+kvl_status kvl_tokenizer_parse(kvl_tokenizer **out, const char *bytes, size_t n_bytes, const char *name,
+                               kvl_err *err) {
     *out = NULL;
     kvl_tokenizer *t = kvl_calloc(1, sizeof *t);
     if (t == NULL) {
@@ -180,8 +181,8 @@ static kvl_status append_nfc(kvl_str *out, const char *text, size_t n, kvl_err *
     return KVL_OK;
 }
 
-/* utf8proc 2.8 swallows U+11A7 behind a Hangul syllable; the character starts a cluster and composes with nothing, so
- * that normalising on both sides of it is exact. */
+/* utf8proc 2.8 swallows U+11A7 behind a Hangul syllable; the character starts a cluster and composes with
+ * nothing, so that normalising on both sides of it is exact. */
 static kvl_status normalise(kvl_str *out, const char *text, size_t n, kvl_err *err) {
     static const char apart[] = "\xe1\x86\xa7";
     for (size_t piece = 0, at = 0; piece < n;) {
@@ -213,11 +214,16 @@ static kvl_status encode_normalised(const encoding *e, const char *text, size_t 
     return status;
 }
 
-/* Length of a valid UTF-8 character at text, or 0; *n_bad gets the length of the maximal bad part (at least 1). */
+/* Length of a valid UTF-8 character at text, or 0; *n_bad gets the length of the maximal bad part (at least
+ * 1). */
 static size_t utf8_char(const unsigned char *s, size_t n, size_t *n_bad) {
     unsigned char c = s[0];
     unsigned char low = 0x80, high = 0xbf; /* bounds of the second byte: no overlong forms, no surrogates */
-    size_t len = c < 0x80 ? 1 : c >= 0xc2 && c <= 0xdf ? 2 : c >= 0xe0 && c <= 0xef ? 3 : c >= 0xf0 && c <= 0xf4 ? 4 : 0;
+    size_t len = c < 0x80                 ? 1
+                 : c >= 0xc2 && c <= 0xdf ? 2
+                 : c >= 0xe0 && c <= 0xef ? 3
+                 : c >= 0xf0 && c <= 0xf4 ? 4
+                                          : 0;
     *n_bad = 1;
     low = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : low;
     high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : high;
@@ -259,8 +265,8 @@ static bool is_utf8(const char *text, size_t n) {
     return true;
 }
 
-kvl_status kvl_tokenizer_encode(kvl_tokenizer *t, kvl_ids *out, const char *text, size_t n_bytes, bool parse_special,
-                                kvl_err *err) {
+kvl_status kvl_tokenizer_encode(kvl_tokenizer *t, kvl_ids *out, const char *text, size_t n_bytes,
+                                bool parse_special, kvl_err *err) {
     encoding e = {t, out, parse_special};
     if (is_ascii(text, n_bytes) || is_utf8(text, n_bytes)) {
         return split_added(&e, text, n_bytes, false, encode_normalised, err);
@@ -277,15 +283,16 @@ kvl_status kvl_tokenizer_encode(kvl_tokenizer *t, kvl_ids *out, const char *text
 
 /* ---- decoding ---- */
 
-kvl_status kvl_tokenizer_decode(const kvl_tokenizer *t, char **out, size_t *n_bytes, const int32_t *ids, size_t n,
-                                bool skip_special, kvl_err *err) {
+kvl_status kvl_tokenizer_decode(const kvl_tokenizer *t, char **out, size_t *n_bytes, const int32_t *ids,
+                                size_t n, bool skip_special, kvl_err *err) {
     kvl_str text = {0};
     *out = NULL;
     for (size_t i = 0; i < n; i++) {
         if (ids[i] < 0 || (size_t)ids[i] >= t->n_vocab || t->tokens[ids[i]].bytes == NULL) {
             kvl_str_free(&text);
-            return kvl_fail(err, KVL_E_VOCAB, "decoding: expected an id of the vocabulary (below %zu), found %d",
-                            t->n_vocab, ids[i]);
+            return kvl_fail(err, KVL_E_VOCAB,
+                            "decoding: expected an id of the vocabulary (below %zu), found %d", t->n_vocab,
+                            ids[i]);
         }
         const kvl_token *token = &t->tokens[ids[i]];
         if (!(skip_special && token->is_special)) {

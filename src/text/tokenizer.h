@@ -38,9 +38,10 @@ int32_t kvl_tokenizer_find(const kvl_tokenizer *t, const char *token);
 /* FNV-1a of the file's bytes. */
 uint64_t kvl_tokenizer_hash(const kvl_tokenizer *t);
 
-/* Appends the ids of text [n_bytes] to *out. Bytes that are not UTF-8 are replaced by U+FFFD, each maximal bad part once
- * (as Python's errors="replace"). Added tokens in the text become their ids, longest first; special ones only with
- * parse_special (as `tokenizers` does by default), otherwise they are ordinary text. No BOS is added. */
+/* Appends the ids of text [n_bytes] to *out. Bytes that are not UTF-8 are replaced by U+FFFD, each maximal
+ * bad part once (as Python's errors="replace"). Added tokens in the text become their ids, longest first;
+ * special ones only with parse_special (as `tokenizers` does by default), otherwise they are ordinary text.
+ * No BOS is added. */
 kvl_status kvl_tokenizer_encode(kvl_tokenizer *t, kvl_ids *out, const char *text, size_t n_bytes,
                                 bool parse_special, kvl_err *err) KVL_MUST_USE;
 /* Bytes of ids [n], NUL-terminated, owned by the caller (kvl_free); may hold invalid UTF-8 when ids split a

@@ -1,7 +1,8 @@
 /* tokenizer.json -> tables.
  *
- * Byte-level BPE only; every field that would change ids and is not known is refused by name. `truncation`, `padding` and
- * a ByteLevel post-processor change no ids here and are ignored. Source: the `tokenizers` library, 0.2x serialisation.
+ * Byte-level BPE only; every field that would change ids and is not known is refused by name. `truncation`,
+ * `padding` and a ByteLevel post-processor change no ids here and are ignored. Source: the `tokenizers`
+ * library, 0.2x serialisation.
  */
 #include "text/tokenizer_int.h"
 
@@ -21,7 +22,9 @@ static int cut(size_t n) { return (int)kvl_min_size(n, 80); }
 
 /* ---- byte alphabet ---- */
 
-static bool is_printable_byte(int b) { return (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || (b >= 174 && b <= 255); }
+static bool is_printable_byte(int b) {
+    return (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || (b >= 174 && b <= 255);
+}
 
 int kvli_byte_of_alphabet(uint32_t code_point) {
     if (code_point < 256) {
@@ -65,8 +68,8 @@ static char *bytes_of_text(const char *text, size_t n, uint32_t *n_out, bool *is
 
 static kvl_status refuse(const loader *l, const char *what, const json_t *value, const char *known) {
     char *text = value != NULL ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
-    kvl_status status = kvl_fail(l->err, KVL_E_UNSUPPORTED, "%s: %s: expected %s, found %.80s", l->name, what, known,
-                                 text != NULL ? text : "nothing");
+    kvl_status status = kvl_fail(l->err, KVL_E_UNSUPPORTED, "%s: %s: expected %s, found %.80s", l->name, what,
+                                 known, text != NULL ? text : "nothing");
     kvl_free(text);
     return status;
 }
@@ -75,7 +78,8 @@ static kvl_status refuse(const loader *l, const char *what, const json_t *value,
 static kvl_status must_be_off(const loader *l, const json_t *object, const char *field) {
     const json_t *v = json_object_get(object, field);
     bool is_off = v == NULL || json_is_null(v) || json_is_false(v) ||
-                  (json_is_string(v) && json_string_length(v) == 0) || (json_is_number(v) && json_number_value(v) == 0);
+                  (json_is_string(v) && json_string_length(v) == 0) ||
+                  (json_is_number(v) && json_number_value(v) == 0);
     return is_off ? KVL_OK : refuse(l, field, v, "none");
 }
 
@@ -128,24 +132,24 @@ static kvl_status check_rest(const loader *l, const json_t *root) {
 
 static kvl_status read_id(const loader *l, const json_t *v, const char *token, size_t *out) {
     if (!json_is_integer(v)) {
-        return kvl_fail(l->err, KVL_E_VOCAB, "%s: id of '%.80s': expected a whole number, found another type", l->name,
-                        token);
+        return kvl_fail(l->err, KVL_E_VOCAB, "%s: id of '%.80s': expected a whole number, found another type",
+                        l->name, token);
     }
     json_int_t id = json_integer_value(v);
     if (id < 0) {
-        return kvl_fail(l->err, KVL_E_VOCAB, "%s: id of '%.80s': expected 0 or more, found %lld", l->name, token,
-                        (long long)id);
+        return kvl_fail(l->err, KVL_E_VOCAB, "%s: id of '%.80s': expected 0 or more, found %lld", l->name,
+                        token, (long long)id);
     }
     if (id >= KVL_MAX_VOCAB) {
-        return kvl_fail(l->err, KVL_E_LIMIT, "%s: id of '%.80s': expected below %d, found %lld", l->name, token,
-                        (int)KVL_MAX_VOCAB, (long long)id);
+        return kvl_fail(l->err, KVL_E_LIMIT, "%s: id of '%.80s': expected below %d, found %lld", l->name,
+                        token, (int)KVL_MAX_VOCAB, (long long)id);
     }
     *out = (size_t)id;
     return KVL_OK;
 }
 
-/* Largest id + 1 over vocabulary and added tokens; ids far beyond the number of entries are refused, so that a short
- * file cannot ask for a large table. */
+/* Largest id + 1 over vocabulary and added tokens; ids far beyond the number of entries are refused, so that
+ * a short file cannot ask for a large table. */
 static kvl_status count_ids(const loader *l, const json_t *vocab, const json_t *added) {
     const char *token = NULL;
     json_t *v = NULL;
@@ -160,8 +164,8 @@ static kvl_status count_ids(const loader *l, const json_t *vocab, const json_t *
         const char *content = json_string_value(json_object_get(v, "content"));
         size_t id = 0;
         if (content == NULL) {
-            return kvl_fail(l->err, KVL_E_TYPE, "%s: added_tokens[%zu]: expected a content string, found none", l->name,
-                            i);
+            return kvl_fail(l->err, KVL_E_TYPE,
+                            "%s: added_tokens[%zu]: expected a content string, found none", l->name, i);
         }
         KVL_TRY(read_id(l, json_object_get(v, "id"), content, &id));
         l->t->n_vocab = kvl_max_size(l->t->n_vocab, id + 1);
@@ -170,8 +174,8 @@ static kvl_status count_ids(const loader *l, const json_t *vocab, const json_t *
         return kvl_fail(l->err, KVL_E_VOCAB, "%s: model.vocab: expected tokens, found none", l->name);
     }
     if (l->t->n_vocab > 16 * n_entries + 1024) {
-        return kvl_fail(l->err, KVL_E_LIMIT, "%s: expected ids near the number of tokens (%zu), found %zu", l->name,
-                        n_entries, l->t->n_vocab - 1);
+        return kvl_fail(l->err, KVL_E_LIMIT, "%s: expected ids near the number of tokens (%zu), found %zu",
+                        l->name, n_entries, l->t->n_vocab - 1);
     }
     return KVL_OK;
 }
@@ -189,8 +193,8 @@ static kvl_status load_vocab(const loader *l, const json_t *vocab) {
         kvl_token *token = &t->tokens[id];
         bool is_word = false;
         if (token->bytes != NULL) {
-            return kvl_fail(l->err, KVL_E_DUP, "%s: id %zu: expected one token, found a second one: '%.80s'", l->name, id,
-                            text);
+            return kvl_fail(l->err, KVL_E_DUP, "%s: id %zu: expected one token, found a second one: '%.80s'",
+                            l->name, id, text);
         }
         token->bytes = bytes_of_text(text, strlen(text), &token->n_bytes, &is_word);
         if (token->bytes == NULL) {
@@ -210,7 +214,8 @@ static kvl_status load_vocab(const loader *l, const json_t *vocab) {
         /* bytes that cannot occur in UTF-8 may be missing: text is repaired before it is encoded */
         bool can_occur = b < 0xc0 || (b >= 0xc2 && b <= 0xf4);
         if (t->byte_ids[b] < 0 && can_occur) {
-            return kvl_fail(l->err, KVL_E_VOCAB, "%s: model.vocab: expected a token for byte 0x%02x, found none", l->name,
+            return kvl_fail(l->err, KVL_E_VOCAB,
+                            "%s: model.vocab: expected a token for byte 0x%02x, found none", l->name,
                             (unsigned)b);
         }
         t->byte_ids[b] = t->byte_ids[b] < 0 ? t->byte_ids['?'] : t->byte_ids[b];
@@ -221,7 +226,8 @@ static kvl_status load_vocab(const loader *l, const json_t *vocab) {
 /* ---- merges ---- */
 
 /* The two parts of a merge in either form, "a b" or ["a", "b"]. */
-static bool merge_parts(const json_t *v, const char **left, size_t *n_left, const char **right, size_t *n_right) {
+static bool merge_parts(const json_t *v, const char **left, size_t *n_left, const char **right,
+                        size_t *n_right) {
     if (json_is_array(v)) {
         const json_t *a = json_array_get(v, 0);
         const json_t *b = json_array_get(v, 1);
@@ -260,8 +266,8 @@ static kvl_status load_merge(const loader *l, size_t rank, const json_t *v, kvl_
     size_t n_left = 0;
     size_t n_right = 0;
     if (!merge_parts(v, &left, &n_left, &right, &n_right)) {
-        return kvl_fail(l->err, KVL_E_MERGE, "%s: model.merges[%zu]: expected two parts, found something else", l->name,
-                        rank);
+        return kvl_fail(l->err, KVL_E_MERGE,
+                        "%s: model.merges[%zu]: expected two parts, found something else", l->name, rank);
     }
     kvl_str_clear(joined);
     int32_t left_id = id_of_text(l->t, left, n_left, joined);
@@ -269,8 +275,9 @@ static kvl_status load_merge(const loader *l, size_t rank, const json_t *v, kvl_
     KVL_TRY(kvl_str_check(joined, "merges", l->err));
     int32_t id = kvli_find_bytes(l->t, kvl_str_text(joined), joined->len);
     if (left_id < 0 || right_id < 0 || id < 0) {
-        return kvl_fail(l->err, KVL_E_MERGE, "%s: model.merges[%zu]: expected parts and result in the vocabulary, found "
-                                             "'%.*s' + '%.*s'",
+        return kvl_fail(l->err, KVL_E_MERGE,
+                        "%s: model.merges[%zu]: expected parts and result in the vocabulary, found "
+                        "'%.*s' + '%.*s'",
                         l->name, rank, cut(n_left), left, cut(n_right), right);
     }
     l->t->merge_ids[rank] = id;
@@ -284,7 +291,8 @@ static kvl_status load_merges(const loader *l, const json_t *merges) {
     kvl_str joined = {0};
     kvl_status status = KVL_OK;
     if (!json_is_array(merges)) {
-        return kvl_fail(l->err, KVL_E_TYPE, "%s: model.merges: expected a list, found something else", l->name);
+        return kvl_fail(l->err, KVL_E_TYPE, "%s: model.merges: expected a list, found something else",
+                        l->name);
     }
     if (n > KVL_MAX_VOCAB) {
         return kvl_fail(l->err, KVL_E_LIMIT, "%s: model.merges: expected at most %d, found %zu", l->name,
@@ -312,8 +320,8 @@ static kvl_status load_added_token(const loader *l, size_t i, const json_t *v) {
     size_t id = (size_t)json_integer_value(json_object_get(v, "id"));
     kvl_token *token = &t->tokens[id];
     if (n == 0 || n > KVL_MAX_ADDED_BYTES) {
-        return kvl_fail(l->err, KVL_E_VOCAB, "%s: added_tokens[%zu]: expected 1 to %d bytes, found %zu", l->name, i,
-                        (int)KVL_MAX_ADDED_BYTES, n);
+        return kvl_fail(l->err, KVL_E_VOCAB, "%s: added_tokens[%zu]: expected 1 to %d bytes, found %zu",
+                        l->name, i, (int)KVL_MAX_ADDED_BYTES, n);
     }
     KVL_TRY(must_be_off(l, v, "single_word"));
     KVL_TRY(must_be_off(l, v, "lstrip"));
@@ -332,8 +340,8 @@ static kvl_status load_added_token(const loader *l, size_t i, const json_t *v) {
         kvl_free(bytes);
     }
     if (!is_same) {
-        return kvl_fail(l->err, KVL_E_VOCAB, "%s: added_tokens[%zu]: id %zu is another token in model.vocab", l->name, i,
-                        id);
+        return kvl_fail(l->err, KVL_E_VOCAB, "%s: added_tokens[%zu]: id %zu is another token in model.vocab",
+                        l->name, i, id);
     }
     kvl_free(token->bytes);
     *token = (kvl_token){.bytes = kvl_strndup(json_string_value(content), n),
@@ -349,7 +357,8 @@ static kvl_status load_added_token(const loader *l, size_t i, const json_t *v) {
     return KVL_OK;
 }
 
-/* Longest first, so that the first match is the longest. An insertion sort would be quadratic: buckets by length. */
+/* Longest first, so that the first match is the longest. An insertion sort would be quadratic: buckets by
+ * length. */
 static kvl_status sort_added(const loader *l) {
     kvl_tokenizer *t = l->t;
     kvl_added *sorted = kvl_calloc(t->n_added, sizeof *sorted);
@@ -382,9 +391,7 @@ static kvl_status load_added(const loader *l, const json_t *added) {
     if (l->t->added == NULL) {
         return kvl_fail_nomem(l->err, "added tokens");
     }
-    json_array_foreach(added, i, v) {
-        KVL_TRY(load_added_token(l, i, v));
-    }
+    json_array_foreach(added, i, v) { KVL_TRY(load_added_token(l, i, v)); }
     return sort_added(l);
 }
 
@@ -394,16 +401,18 @@ static kvl_status load_root(const loader *l, const json_t *root) {
     const json_t *model = json_object_get(root, "model");
     const json_t *vocab = json_object_get(model, "vocab");
     const json_t *added = json_object_get(root, "added_tokens");
-    static const char *const off[] = {"dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix",
-                                      "byte_fallback"};
-    if (!has_type(model, "BPE") && (json_object_get(model, "type") != NULL || json_object_get(model, "merges") == NULL)) {
+    static const char *const off[] = {"dropout", "unk_token", "continuing_subword_prefix",
+                                      "end_of_word_suffix", "byte_fallback"};
+    if (!has_type(model, "BPE") &&
+        (json_object_get(model, "type") != NULL || json_object_get(model, "merges") == NULL)) {
         return refuse(l, "model.type", json_object_get(model, "type"), "BPE");
     }
     for (size_t i = 0; i < sizeof off / sizeof off[0]; i++) {
         KVL_TRY(must_be_off(l, model, off[i]));
     }
     if (!json_is_object(vocab)) {
-        return kvl_fail(l->err, KVL_E_TYPE, "%s: model.vocab: expected an object, found something else", l->name);
+        return kvl_fail(l->err, KVL_E_TYPE, "%s: model.vocab: expected an object, found something else",
+                        l->name);
     }
     l->t->ignore_merges = json_is_true(json_object_get(model, "ignore_merges"));
     KVL_TRY(load_normalizer(l, json_object_get(root, "normalizer")));
@@ -419,7 +428,8 @@ static kvl_status load_root(const loader *l, const json_t *root) {
     return load_added(l, added);
 }
 
-kvl_status kvli_tokenizer_load(kvl_tokenizer *t, const char *bytes, size_t n_bytes, const char *name, kvl_err *err) {
+kvl_status kvli_tokenizer_load(kvl_tokenizer *t, const char *bytes, size_t n_bytes, const char *name,
+                               kvl_err *err) {
     json_t *root = NULL;
     KVL_TRY(kvl_json_parse(&root, bytes, n_bytes, name, err));
     loader l = {t, name, err};

@@ -50,9 +50,9 @@ typedef struct kvl_bpe_scratch {
 struct kvl_tokenizer {
     kvl_token *tokens; /* [n_vocab] */
     size_t n_vocab;
-    kvl_map words;       /* hash of token bytes -> id; equal hashes are compared */
-    kvl_map merges;      /* left id << 32 | right id -> index into merge_ids; the index is the rank */
-    int32_t *merge_ids;  /* [n_merges] id of the merged token */
+    kvl_map words;      /* hash of token bytes -> id; equal hashes are compared */
+    kvl_map merges;     /* left id << 32 | right id -> index into merge_ids; the index is the rank */
+    int32_t *merge_ids; /* [n_merges] id of the merged token */
     size_t n_merges;
     int32_t byte_ids[256];
     kvl_added *added; /* [n_added], longest first */
@@ -67,14 +67,16 @@ struct kvl_tokenizer {
 };
 
 /* Fills the tables from a parsed document. */
-kvl_status kvli_tokenizer_load(kvl_tokenizer *t, const char *bytes, size_t n_bytes, const char *name, kvl_err *err)
-    KVL_MUST_USE;
+kvl_status kvli_tokenizer_load(kvl_tokenizer *t, const char *bytes, size_t n_bytes, const char *name,
+                               kvl_err *err) KVL_MUST_USE;
 /* Compiles the GPT-2 splitting pattern. */
 kvl_status kvli_pattern_create(kvl_tokenizer *t, kvl_err *err) KVL_MUST_USE;
 /* Appends the ids of one piece of valid, normalised text: splits it into words, merges each. */
-kvl_status kvli_encode_piece(kvl_tokenizer *t, kvl_ids *out, const char *text, size_t n, kvl_err *err) KVL_MUST_USE;
+kvl_status kvli_encode_piece(kvl_tokenizer *t, kvl_ids *out, const char *text, size_t n,
+                             kvl_err *err) KVL_MUST_USE;
 /* Appends the ids of one word. */
-kvl_status kvli_encode_word(kvl_tokenizer *t, kvl_ids *out, const char *word, size_t n, kvl_err *err) KVL_MUST_USE;
+kvl_status kvli_encode_word(kvl_tokenizer *t, kvl_ids *out, const char *word, size_t n,
+                            kvl_err *err) KVL_MUST_USE;
 /* Id of a token with these bytes that came from the vocabulary, or -1. */
 int32_t kvli_find_bytes(const kvl_tokenizer *t, const char *bytes, size_t n);
 /* Appends one id. */

@@ -1,4 +1,5 @@
-/* The ragged cache: every entry carries a fingerprint of its token, so that a wrong move shows as a wrong number. */
+/* The ragged cache: every entry carries a fingerprint of its token, so that a wrong move shows as a wrong
+ * number. */
 #include "support.h"
 
 #include "base/rng.h"
@@ -185,12 +186,9 @@ static void test_no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_append_crosses_panels),
-        cmocka_unit_test(test_keep_against_list),
-        cmocka_unit_test(test_memory_is_given_back),
-        cmocka_unit_test(test_fork_is_exact_and_independent),
-        cmocka_unit_test(test_bad_slots_are_refused),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_append_crosses_panels), cmocka_unit_test(test_keep_against_list),
+        cmocka_unit_test(test_memory_is_given_back),  cmocka_unit_test(test_fork_is_exact_and_independent),
+        cmocka_unit_test(test_bad_slots_are_refused), cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* The forward pass: logits against transformers, and the same bits however a text is cut, batched or threaded. */
+/* The forward pass: logits against transformers, and the same bits however a text is cut, batched or
+ * threaded. */
 #include "support.h"
 
 #include "engine/engine.h"
@@ -10,7 +11,7 @@
 
 enum { n_tokens = 300, max_streams = 8 };
 
-static const char *const variants[] = {"width80", "sequential", "shards3", "bf16",   "f16",
+static const char *const variants[] = {"width80", "sequential", "shards3", "bf16",     "f16",
                                        "tied",    "rot100",     "nobias",  "gelu_tanh"};
 
 static kvl_engine *engine_of(const kvl_model *model, unsigned n_threads, const char *isa) {
@@ -37,7 +38,7 @@ static void check_variant(const char *name, const char *isa) {
     if (kvl_model_open(&model, test_path(path), &err) != KVL_OK) {
         fail_msg("%s", err.msg);
     }
-    strcat(path, "/golden.json");
+    snprintf(path, sizeof path, "tests/golden/neox/%s/golden.json", name);
     json_t *golden = test_load_json(path);
     const json_t *ids = json_object_get(golden, "ids");
     const json_t *positions = json_object_get(golden, "positions");
@@ -64,8 +65,8 @@ static void check_variant(const char *name, const char *isa) {
             double want = json_number_value(json_array_get(row, v));
             double got = (double)seen[t * model->shape.n_vocab + v];
             if (!(fabs(got - want) <= 2e-5 * fmax(1.0, fabs(want)))) {
-                fail_msg("%s (%s): position %zu, logit %zu: expected %.9g, found %.9g", name, kvl_engine_isa(e), t, v,
-                         want, got);
+                fail_msg("%s (%s): position %zu, logit %zu: expected %.9g, found %.9g", name,
+                         kvl_engine_isa(e), t, v, want, got);
             }
         }
     }
@@ -192,7 +193,8 @@ static void test_fork_continues_with_the_same_bits(void **state) {
     kvl_engine_destroy(e);
 }
 
-/* Zeroing what the cache holds must ruin the scores: queries really read it (and the current token alone is left). */
+/* Zeroing what the cache holds must ruin the scores: queries really read it (and the current token alone is
+ * left). */
 static void test_scores_come_from_the_cache(void **state) {
     (void)state;
     kvl_engine *e = engine_of(model, 2, NULL);

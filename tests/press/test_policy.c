@@ -29,12 +29,14 @@ static void test_canonical_text(void **state) {
     check_text("none", "none");
     check_text("knorm", "knorm:keep=1:cap=1");
     check_text("knorm(low):keep=0.75:cap=32:skip=0", "knorm:keep=0.75:cap=32:skip=0");
-    check_text("knorm(high):cap=32:keep=.5:trigger=>:skip=1+0", "knorm(high):keep=0.5:cap=32:trigger=gt:skip=0+1");
+    check_text("knorm(high):cap=32:keep=.5:trigger=>:skip=1+0",
+               "knorm(high):keep=0.5:cap=32:trigger=gt:skip=0+1");
     check_text("knorm(side=high):order=score:positions=cache-length",
                "knorm(high):keep=1:cap=1:order=score:positions=cache-length");
     check_text("random(redrawn,seed=7):cadence=4", "random(redrawn,seed=7):keep=1:cap=1:cadence=4");
     check_text("random(seed=7):cadence=once", "random(seed=7):keep=1:cap=1:cadence=once");
-    check_text("streaming(8):size=512:recent=508:sinks=4", "streaming(sinks=8):size=512:cap=1:sinks=4:recent=508");
+    check_text("streaming(8):size=512:recent=508:sinks=4",
+               "streaming(sinks=8):size=512:cap=1:sinks=4:recent=508");
     check_text("recency:trigger=>=:skip=none", "recency:keep=1:cap=1");
 }
 
@@ -124,7 +126,8 @@ static void check_select(uint64_t seed, size_t n, size_t target, const char *tex
     assert_true(kvl_select_scratch_bytes(n) <= sizeof scratch);
     for (size_t j = 0; j < n; j++) {
         scores[j] = (float)(kvl_rng_draw(seed, 0, j) % 6); /* many ties */
-        positions[j] = (int32_t)(p.is_score_order ? (j * 7 + 3) % n : j); /* score order: positions not sorted */
+        positions[j] =
+            (int32_t)(p.is_score_order ? (j * 7 + 3) % n : j); /* score order: positions not sorted */
     }
     assert_int_equal(kvl_select(slots, target, &p, scores, positions, n, scratch, NULL), KVL_OK);
     bool is_taken[200] = {false};
@@ -169,8 +172,12 @@ static void check_select(uint64_t seed, size_t n, size_t target, const char *tex
 
 static void test_select(void **state) {
     (void)state;
-    static const char *const texts[] = {"knorm", "knorm:sinks=3", "knorm:recent=5", "knorm:sinks=2:recent=4",
-                                        "knorm:order=score", "knorm:order=score:sinks=2:recent=6",
+    static const char *const texts[] = {"knorm",
+                                        "knorm:sinks=3",
+                                        "knorm:recent=5",
+                                        "knorm:sinks=2:recent=4",
+                                        "knorm:order=score",
+                                        "knorm:order=score:sinks=2:recent=6",
                                         "knorm:recent=1000"};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         for (uint64_t seed = 0; seed < 30; seed++) {
@@ -205,7 +212,8 @@ static void score_with(const char *text, float scores[4], uint64_t event) {
         kvl_cache_append(c, 1, 0, keys[j], values[j], 10 * j);
     }
     kvl_policy p = policy_of(text);
-    kvl_head_view view = {.cache = c, .shape = &shape, .layer = 1, .n = 4, .n_seen = 31, .event = event, .seed = 5};
+    kvl_head_view view = {
+        .cache = c, .shape = &shape, .layer = 1, .n = 4, .n_seen = 31, .event = event, .seed = 5};
     view.positions = kvl_cache_entries(c, 1, 0).positions;
     float scratch[64];
     p.press->score(p.conf, &view, scores, scratch);
@@ -244,9 +252,12 @@ static void test_random_kinds(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_canonical_text), cmocka_unit_test(test_bad_text),
-        cmocka_unit_test(test_targets),        cmocka_unit_test(test_select),
-        cmocka_unit_test(test_nan_score_is_refused), cmocka_unit_test(test_presses_by_hand),
+        cmocka_unit_test(test_canonical_text),
+        cmocka_unit_test(test_bad_text),
+        cmocka_unit_test(test_targets),
+        cmocka_unit_test(test_select),
+        cmocka_unit_test(test_nan_score_is_refused),
+        cmocka_unit_test(test_presses_by_hand),
         cmocka_unit_test(test_random_kinds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

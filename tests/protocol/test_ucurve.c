@@ -1,5 +1,5 @@
-/* The published protocol on the embedded model, against an independent float32 implementation (golden file), and the
- * identities that pin it down. */
+/* The published protocol on the embedded model, against an independent float32 implementation (golden file),
+ * and the identities that pin it down. */
 #include "support.h"
 
 #include "protocol/sweep.h"
@@ -19,10 +19,11 @@ static int open_all(void **state) {
     kvl_err err = {0};
     kvl_engine_options options = {0};
     golden = test_load_json("tests/golden/ucurve.novels-7m.json");
-    bool is_open = kvl_model_open(&model, test_path("models/novels-7m"), &err) == KVL_OK &&
-                   kvl_tokenizer_open(&tokenizer, test_path("models/novels-7m/tokenizer.json"), &err) == KVL_OK &&
-                   kvl_engine_create(&engine, model, &options, &err) == KVL_OK &&
-                   kvl_samples_load(&samples, "W1 W2 W3 P1 P2", test_path("data"), tokenizer, &err) == KVL_OK;
+    bool is_open =
+        kvl_model_open(&model, test_path("models/novels-7m"), &err) == KVL_OK &&
+        kvl_tokenizer_open(&tokenizer, test_path("models/novels-7m/tokenizer.json"), &err) == KVL_OK &&
+        kvl_engine_create(&engine, model, &options, &err) == KVL_OK &&
+        kvl_samples_load(&samples, "W1 W2 W3 P1 P2", test_path("data"), tokenizer, &err) == KVL_OK;
     if (!is_open) {
         fprintf(stderr, "%s\n", err.msg);
     }
@@ -52,7 +53,8 @@ static kvl_policy policy_of(const char *text) {
 static kvl_sweep sweep_of(const kvl_protocol *protocol, const kvl_policy *policies, size_t n) {
     kvl_sweep s;
     kvl_err err = {0};
-    kvl_sweep_config config = {.protocol = *protocol, .samples = &samples, .policies = policies, .n_policies = n};
+    kvl_sweep_config config = {
+        .protocol = *protocol, .samples = &samples, .policies = policies, .n_policies = n};
     if (kvl_sweep_run(&s, engine, &config, &err) != KVL_OK) {
         fail_msg("%s", err.msg);
     }
@@ -96,7 +98,8 @@ static void check_ppl(const kvl_cell *c, double ratio) {
     double want = json_number_value(json_object_get(row, samples.items[c->sample].name));
     double got = exp(c->nll_sum / (double)c->n_scored);
     if (!(fabs(got / want - 1) < 1e-4)) {
-        fail_msg("%s, keep %g: expected PPL %.9g, found %.9g", samples.items[c->sample].name, ratio, want, got);
+        fail_msg("%s, keep %g: expected PPL %.9g, found %.9g", samples.items[c->sample].name, ratio, want,
+                 got);
     }
 }
 
@@ -108,8 +111,9 @@ static void test_equals_the_independent_implementation(void **state) {
     kvl_sweep s = sweep_of(&ucurve, policies, n);
     double mean[16] = {0};
     for (size_t i = 0; i < samples.n; i++) {
-        assert_int_equal(samples.items[i].ids.n, json_integer_value(json_object_get(json_object_get(golden, "n_tokens"),
-                                                                                    samples.items[i].name)));
+        assert_int_equal(
+            samples.items[i].ids.n,
+            json_integer_value(json_object_get(json_object_get(golden, "n_tokens"), samples.items[i].name)));
         check_ppl(&s.one_pass[i], 1);
         assert_int_equal(s.one_pass[i].n_scored, kvl_min_size(samples.items[i].ids.n, 512) - 1);
         for (size_t p = 1; p <= n; p++) {
@@ -146,8 +150,9 @@ static void test_first_ids(void **state) {
     }
 }
 
-/* Section "cache size as a function of the step": after the first trigger the length runs from K to 31 with period
- * 32 - K, layer 0 holds everything; and the kept set is a running top-K. One pass of one stream, step by step. */
+/* Section "cache size as a function of the step": after the first trigger the length runs from K to 31 with
+ * period 32 - K, layer 0 holds everything; and the kept set is a running top-K. One pass of one stream, step
+ * by step. */
 static void check_sawtooth(double ratio, size_t k, size_t period) {
     kvl_policy policy = policy_of("knorm:cap=32:skip=0");
     policy.keep_ratio = ratio;
@@ -181,7 +186,8 @@ static void check_sawtooth(double ratio, size_t k, size_t period) {
         kvl_compress_job job = {.stream = s, .policy = &policy};
         assert_int_equal(kvl_engine_compress(engine, &job, 1, NULL), KVL_OK);
         n_events++;
-        for (uint32_t l = 1; l < 6; l++) { /* running top-K: no dropped key of the whole past is below a kept one */
+        for (uint32_t l = 1; l < 6;
+             l++) { /* running top-K: no dropped key of the whole past is below a kept one */
             for (uint32_t h = 0; h < 4; h++) {
                 kvl_head_entries e = kvl_cache_entries(s->cache, l, h);
                 bool is_kept[256] = {false};
@@ -246,7 +252,8 @@ static void test_dead_policy_is_the_baseline(void **state) {
             assert_memory_equal(c->nll, none->nll, none->n_scored * sizeof(double));
         }
         assert_int_equal(s.one_pass[i].n_scored, none->n_scored);
-        assert_memory_equal(s.one_pass[i].nll, none->nll, none->n_scored * sizeof(double)); /* one pass = stepwise */
+        assert_memory_equal(s.one_pass[i].nll, none->nll,
+                            none->n_scored * sizeof(double)); /* one pass = stepwise */
         const kvl_cell *random = kvl_sweep_cell(&s, n, i);
         assert_int_equal(random->first_event, 99);
         assert_memory_equal(random->nll, none->nll, 100 * sizeof(double));
@@ -258,10 +265,10 @@ static void test_dead_policy_is_the_baseline(void **state) {
 /* A cell alone has the bits it has in company: forking and batching are exact. */
 static void test_solo_equals_company(void **state) {
     (void)state;
-    kvl_policy policies[5] = {policy_of("knorm:keep=0.9:cap=32:skip=0"), policy_of("random(static):keep=0.5:cap=40"),
-                              policy_of("recency:keep=0.3:cap=32:skip=0+1"),
-                              policy_of("streaming:size=24:cap=32:cadence=5"),
-                              policy_of("knorm(high):keep=0.5:cap=64:positions=cache-length")};
+    kvl_policy policies[5] = {
+        policy_of("knorm:keep=0.9:cap=32:skip=0"), policy_of("random(static):keep=0.5:cap=40"),
+        policy_of("recency:keep=0.3:cap=32:skip=0+1"), policy_of("streaming:size=24:cap=32:cadence=5"),
+        policy_of("knorm(high):keep=0.5:cap=64:positions=cache-length")};
     kvl_protocol prefill = {.max_tokens = 200, .prefill = 48, .count_from = 48};
     kvl_sweep company = sweep_of(&prefill, policies, 5);
     for (size_t p = 0; p < 5; p++) {
@@ -285,8 +292,8 @@ static void test_published_aggregation(void **state) {
     assert_true(fabs((76.04 + 52.61) / 2 - 64.32) < 0.01);
     static const struct {
         double wiki, pg19, n_wiki, mean;
-    } rows[] = {{64.32, 39.49, 2, 51.91},   {185.50, 146.12, 2, 165.81}, {138.64, 105.55, 2, 122.10},
-                {75.03, 39.49, 3, 60.81},   {196.39, 146.12, 3, 176.28}, {158.97, 121.29, 3, 143.90},
+    } rows[] = {{64.32, 39.49, 2, 51.91},    {185.50, 146.12, 2, 165.81}, {138.64, 105.55, 2, 122.10},
+                {75.03, 39.49, 3, 60.81},    {196.39, 146.12, 3, 176.28}, {158.97, 121.29, 3, 143.90},
                 {156.99, 116.20, 3, 140.67}, {157.54, 105.55, 3, 136.74}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         double mean = (rows[i].n_wiki * rows[i].wiki + 2 * rows[i].pg19) / (rows[i].n_wiki + 2);
@@ -321,8 +328,11 @@ static void test_stop_leaves_nothing(void **state) {
     kvl_sweep s;
     kvl_err err = {0};
     kvl_policy policy = policy_of("knorm:keep=0.5:cap=32");
-    kvl_sweep_config config = {
-        .protocol = ucurve, .samples = &samples, .policies = &policy, .n_policies = 1, .progress = stop_at_once};
+    kvl_sweep_config config = {.protocol = ucurve,
+                               .samples = &samples,
+                               .policies = &policy,
+                               .n_policies = 1,
+                               .progress = stop_at_once};
     assert_int_equal(kvl_sweep_run(&s, engine, &config, &err), KVL_E_INTERRUPTED);
     assert_null(s.cells);
 }
@@ -333,7 +343,8 @@ static void test_no_memory(void **state) {
     kvl_protocol brief = {.max_tokens = 12, .baseline_tokens = 12};
     for (int64_t k = 0; k < 4000; k += k < 120 ? 1 : 97) {
         kvl_sweep s;
-        kvl_sweep_config config = {.protocol = brief, .samples = &samples, .policies = &policy, .n_policies = 1};
+        kvl_sweep_config config = {
+            .protocol = brief, .samples = &samples, .policies = &policy, .n_policies = 1};
         kvl_alloc_fail_after(k);
         kvl_status status = kvl_sweep_run(&s, engine, &config, NULL);
         kvl_alloc_fail_after(-1);
@@ -354,7 +365,8 @@ static void test_every_preset_is_sound(void **state) {
             (void)policy_of(*text);
         }
         kvl_samples loaded;
-        assert_int_equal(kvl_samples_load(&loaded, all[i].samples, test_path("data"), tokenizer, NULL), KVL_OK);
+        assert_int_equal(kvl_samples_load(&loaded, all[i].samples, test_path("data"), tokenizer, NULL),
+                         KVL_OK);
         kvl_samples_free(&loaded);
     }
     assert_null(kvl_preset_find("ucurves"));
@@ -365,7 +377,8 @@ static void test_bad_samples(void **state) {
     static const char *const names[] = {"Q1", "W0", "W999999", "P11", "C2", ""};
     for (size_t i = 0; i < 5; i++) {
         kvl_samples loaded;
-        assert_int_equal(kvl_samples_load(&loaded, names[i], test_path("data"), tokenizer, NULL), KVL_E_USAGE);
+        assert_int_equal(kvl_samples_load(&loaded, names[i], test_path("data"), tokenizer, NULL),
+                         KVL_E_USAGE);
     }
     kvl_samples loaded = {0};
     kvl_err err = {0};
