@@ -255,6 +255,8 @@ static int32_t id_of_text(const kvl_tokenizer *t, const char *text, size_t n, kv
     int32_t id = bytes != NULL && is_word ? kvli_find_bytes(t, bytes, n_bytes) : -1;
     if (bytes != NULL) {
         kvl_str_append(joined, bytes, n_bytes);
+    } else {
+        joined->failed = true; /* out of memory */
     }
     kvl_free(bytes);
     return id;
@@ -331,12 +333,15 @@ static kvl_status load_added_token(const loader *l, size_t i, const json_t *v) {
     }
     bool is_same = token->bytes == NULL ||
                    (token->n_bytes == n && memcmp(token->bytes, json_string_value(content), n) == 0);
-    if (!is_same && (token->n_bytes != 0 || n != 0)) {
+    if (!is_same) {
         /* the vocabulary may hold it in byte-alphabet form */
         uint32_t n_bytes = 0;
         bool is_word = false;
         char *bytes = bytes_of_text(json_string_value(content), n, &n_bytes, &is_word);
-        is_same = bytes != NULL && n_bytes == token->n_bytes && memcmp(bytes, token->bytes, n_bytes) == 0;
+        if (bytes == NULL) {
+            return kvl_fail_nomem(l->err, "added tokens");
+        }
+        is_same = n_bytes == token->n_bytes && memcmp(bytes, token->bytes, n_bytes) == 0;
         kvl_free(bytes);
     }
     if (!is_same) {
