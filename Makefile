@@ -65,7 +65,9 @@ asan: deps
 	@test -f build-asan/build.ninja || $(RUN_MESON) setup build-asan -Dbuildtype=debugoptimized \
 		-Db_sanitize=address,undefined -Db_lundef=false
 	@$(RUN_MESON) compile -C build-asan
-	@NINJA=$(NINJA_BIN) ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+	@NINJA=$(NINJA_BIN) ASAN_OPTIONS=detect_leaks=1 \
+		LSAN_OPTIONS=suppressions=$(CURDIR)/tests/lsan.supp:print_suppressions=0 \
+		UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 		tools/run-tests build-asan $(MESON)
 
 # each target starts from a copy of its corpus, so that the tree stays as it is

@@ -11,7 +11,8 @@ typedef struct container {
     const char *text;
 } container;
 
-#define MAGIC(at, bytes, text) {bytes, at, sizeof(bytes) - 1, text}
+#define MAGIC(at, bytes, text)                                                                               \
+    { bytes, at, sizeof(bytes) - 1, text }
 
 static const container known[] = {
     MAGIC(0, "version https://git-lfs", "a Git-LFS pointer, not the file itself: run git lfs pull"),
@@ -54,8 +55,9 @@ static bool is_html(const uint8_t *first, uint64_t n_first) {
         first++;
         n_first--;
     }
-    return starts_with_any_case(first, n_first, "<!doctype") || starts_with_any_case(first, n_first, "<html") ||
-           starts_with_any_case(first, n_first, "<?xml") || starts_with_any_case(first, n_first, "<head");
+    return starts_with_any_case(first, n_first, "<!doctype") ||
+           starts_with_any_case(first, n_first, "<html") || starts_with_any_case(first, n_first, "<?xml") ||
+           starts_with_any_case(first, n_first, "<head");
 }
 
 const char *kvli_container_name(const uint8_t *first, uint64_t n_first) {

@@ -1,6 +1,7 @@
-/* Names from a weight index are data from strangers: "../../x" or a link to it would load another file's weights
- * silently. The link is read, judged and followed here, so that what is opened afterwards is the target itself
- * and not a link. readlink is called here and not in base because the rule about links is this room's. */
+/* Names from a weight index are data from strangers: "../../x" or a link to it would load another file's
+ * weights silently. The link is read, judged and followed here, so that what is opened afterwards is the
+ * target itself and not a link. readlink is called here and not in base because the rule about links is this
+ * room's. */
 #include "file/folder.h"
 
 #include <string.h>
@@ -10,7 +11,8 @@ enum { MAX_LINKS = 8, MAX_TARGET = 4096 };
 
 bool kvli_folder_is_base_name(const char *name) {
     size_t n = strlen(name);
-    return n != 0 && n <= 255 && strchr(name, '/') == NULL && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+    return n != 0 && n <= 255 && strchr(name, '/') == NULL && strcmp(name, ".") != 0 &&
+           strcmp(name, "..") != 0;
 }
 
 static bool is_hub_blob(const char *target) {
@@ -44,25 +46,29 @@ kvl_status kvli_folder_path(kvl_str *out, const char *dir, const char *name, kvl
     for (int i = 0; read_link(kvl_str_text(out), target); i++) {
         bool is_local = kvli_folder_is_base_name(target) && i < MAX_LINKS;
         if (!is_local && !is_hub_blob(target)) {
-            return kvl_fail(err, KVL_E_PATH, "%s/%s: expected a link inside its folder or to a hub blob, found '%.200s'",
-                            dir, name, target);
+            return kvl_fail(err, KVL_E_PATH,
+                            "%s/%s: expected a link inside its folder or to a hub blob, found '%.200s'", dir,
+                            name, target);
         }
         KVL_TRY(join(out, dir, target, err));
         if (!is_local) { /* a blob is a file, never one more link */
             return read_link(kvl_str_text(out), other)
-                       ? kvl_fail(err, KVL_E_PATH, "%s/%s: expected a hub blob that is a file, found a link to '%.200s'",
-                                  dir, name, other)
+                       ? kvl_fail(err, KVL_E_PATH,
+                                  "%s/%s: expected a hub blob that is a file, found a link to '%.200s'", dir,
+                                  name, other)
                        : KVL_OK;
         }
     }
     return KVL_OK;
 }
 
-bool kvli_folder_has(const char *dir, const char *name) {
+kvl_status kvli_folder_has(bool *out, const char *dir, const char *name, kvl_err *err) {
     char target[MAX_TARGET];
     kvl_str path = {0};
     kvl_str_printf(&path, "%s/%s", dir, name);
-    bool has = !path.failed && (access(kvl_str_text(&path), F_OK) == 0 || read_link(kvl_str_text(&path), target));
+    kvl_status status = kvl_str_check(&path, name, err);
+    *out = status == KVL_OK &&
+           (access(kvl_str_text(&path), F_OK) == 0 || read_link(kvl_str_text(&path), target));
     kvl_str_free(&path);
-    return has;
+    return status;
 }

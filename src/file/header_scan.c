@@ -37,11 +37,11 @@ static kvl_status fail_at(kvli_scan *s, kvl_status status, const char *expected,
     int c = peek_raw(s);
     unsigned long long at = s->cursor.pos;
     if (c < 0) {
-        return kvl_fail(s->err, status, "%s: header at byte %llu in '%.*s': expected %s, found its end", s->file,
-                        at, (int)KVLI_NAME_CUT, where, expected);
+        return kvl_fail(s->err, status, "%s: header at byte %llu in '%.*s': expected %s, found its end",
+                        s->file, at, (int)KVLI_NAME_CUT, where, expected);
     }
-    return kvl_fail(s->err, status, "%s: header at byte %llu in '%.*s': expected %s, found byte 0x%02x", s->file,
-                    at, (int)KVLI_NAME_CUT, where, expected, (unsigned)c);
+    return kvl_fail(s->err, status, "%s: header at byte %llu in '%.*s': expected %s, found byte 0x%02x",
+                    s->file, at, (int)KVLI_NAME_CUT, where, expected, (unsigned)c);
 }
 
 kvl_status kvli_scan_expect(kvli_scan *s, char c, const char *where) {

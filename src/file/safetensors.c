@@ -69,8 +69,8 @@ kvl_status kvl_safetensors_header_end(uint64_t *out, const uint8_t *first, uint6
                         (ull)(n_first < file_bytes ? n_first : file_bytes));
     }
     if (n_header > KVL_SAFETENSORS_MAX_HEADER) {
-        return kvl_fail(err, KVL_E_LIMIT, "%s: header length at byte 0: expected at most %d, found %llu", name,
-                        (int)KVL_SAFETENSORS_MAX_HEADER, (ull)n_header);
+        return kvl_fail(err, KVL_E_LIMIT, "%s: header length at byte 0: expected at most %d, found %llu",
+                        name, (int)KVL_SAFETENSORS_MAX_HEADER, (ull)n_header);
     }
     if (n_header == 0 || n_header > file_bytes - 8) {
         return kvl_fail(err, KVL_E_SIZE, "%s: header length at byte 0: expected 1 to %llu, found %llu", name,
@@ -82,8 +82,8 @@ kvl_status kvl_safetensors_header_end(uint64_t *out, const uint8_t *first, uint6
 
 static const char *name_of(const reader *r, const draft *d) { return r->names.data + d->name_at; }
 
-static kvl_status fail_draft(reader *r, const draft *d, kvl_status status, const char *what, const char *expected,
-                             uint64_t found) {
+static kvl_status fail_draft(reader *r, const draft *d, kvl_status status, const char *what,
+                             const char *expected, uint64_t found) {
     return kvl_fail(r->scan.err, status, "%s: tensor '%.*s', %s: expected %s, found %llu", r->scan.file,
                     (int)KVLI_NAME_CUT, name_of(r, d), what, expected, (ull)found);
 }
@@ -97,17 +97,20 @@ static kvl_status read_dtype(reader *r, draft *d) {
             return KVL_OK;
         }
     }
-    return kvl_fail(r->scan.err, KVL_E_TYPE,
-                    "%s: tensor '%.*s', dtype: expected F32, F16, BF16, F64, an integer type or BOOL, found '%.*s'",
-                    r->scan.file, (int)KVLI_NAME_CUT, name_of(r, d), (int)KVLI_NAME_CUT, kvl_str_text(&r->word));
+    return kvl_fail(
+        r->scan.err, KVL_E_TYPE,
+        "%s: tensor '%.*s', dtype: expected F32, F16, BF16, F64, an integer type or BOOL, found '%.*s'",
+        r->scan.file, (int)KVLI_NAME_CUT, name_of(r, d), (int)KVLI_NAME_CUT, kvl_str_text(&r->word));
 }
 
 static kvl_status open_list(reader *r, const draft *d) {
     int c = kvli_scan_peek(&r->scan);
-    bool is_other_value = c == '"' || c == '{' || c == '-' || (c >= '0' && c <= '9') || c == 'n' || c == 't' || c == 'f';
+    bool is_other_value =
+        c == '"' || c == '{' || c == '-' || (c >= '0' && c <= '9') || c == 'n' || c == 't' || c == 'f';
     if (is_other_value) {
-        return kvl_fail(r->scan.err, KVL_E_TYPE, "%s: header at byte %llu in '%.*s': expected a list of numbers",
-                        r->scan.file, (ull)r->scan.cursor.pos, (int)KVLI_NAME_CUT, name_of(r, d));
+        return kvl_fail(r->scan.err, KVL_E_TYPE,
+                        "%s: header at byte %llu in '%.*s': expected a list of numbers", r->scan.file,
+                        (ull)r->scan.cursor.pos, (int)KVLI_NAME_CUT, name_of(r, d));
     }
     return kvli_scan_expect(&r->scan, '[', name_of(r, d));
 }
@@ -147,12 +150,13 @@ static kvl_status read_field(reader *r, draft *d, unsigned *seen) {
     }
     if (field == 3) {
         return kvl_fail(r->scan.err, KVL_E_EXTRA,
-                        "%s: tensor '%.*s': expected dtype, shape and data_offsets, found '%.*s'", r->scan.file,
-                        (int)KVLI_NAME_CUT, name_of(r, d), (int)KVLI_NAME_CUT, kvl_str_text(&r->word));
+                        "%s: tensor '%.*s': expected dtype, shape and data_offsets, found '%.*s'",
+                        r->scan.file, (int)KVLI_NAME_CUT, name_of(r, d), (int)KVLI_NAME_CUT,
+                        kvl_str_text(&r->word));
     }
     if ((*seen & 1u << field) != 0) {
-        return kvl_fail(r->scan.err, KVL_E_DUP, "%s: tensor '%.*s': expected %s once, found it twice", r->scan.file,
-                        (int)KVLI_NAME_CUT, name_of(r, d), fields[field]);
+        return kvl_fail(r->scan.err, KVL_E_DUP, "%s: tensor '%.*s': expected %s once, found it twice",
+                        r->scan.file, (int)KVLI_NAME_CUT, name_of(r, d), fields[field]);
     }
     *seen |= 1u << field;
     return field == 0 ? read_dtype(r, d) : field == 1 ? read_shape(r, d) : read_offsets(r, d);
@@ -183,10 +187,11 @@ static kvl_status check_draft(reader *r, draft *d) {
     }
     if (t->n_bytes != d->end - d->begin) {
         kvl_status status = d->end > r->data_bytes ? KVL_E_OFFSET : KVL_E_SIZE;
-        return kvl_fail(r->scan.err, status,
-                        "%s: tensor '%.*s', data_offsets [%llu, %llu]: expected %llu bytes by its shape, found %llu",
-                        r->scan.file, (int)KVLI_NAME_CUT, name_of(r, d), (ull)d->begin, (ull)d->end,
-                        (ull)t->n_bytes, (ull)(d->end - d->begin));
+        return kvl_fail(
+            r->scan.err, status,
+            "%s: tensor '%.*s', data_offsets [%llu, %llu]: expected %llu bytes by its shape, found %llu",
+            r->scan.file, (int)KVLI_NAME_CUT, name_of(r, d), (ull)d->begin, (ull)d->end, (ull)t->n_bytes,
+            (ull)(d->end - d->begin));
     }
     t->offset = r->data_start + d->begin;
     return KVL_OK;
@@ -229,8 +234,8 @@ static kvl_status read_tensor(reader *r, size_t name_at) {
     }
     if (seen != 7) {
         const char *missing = (seen & 1) == 0 ? "dtype" : (seen & 2) == 0 ? "shape" : "data_offsets";
-        return kvl_fail(r->scan.err, KVL_E_MISSING, "%s: tensor '%.*s': expected %s, found none", r->scan.file,
-                        (int)KVLI_NAME_CUT, name_of(r, d), missing);
+        return kvl_fail(r->scan.err, KVL_E_MISSING, "%s: tensor '%.*s': expected %s, found none",
+                        r->scan.file, (int)KVLI_NAME_CUT, name_of(r, d), missing);
     }
     return check_draft(r, d);
 }
@@ -253,8 +258,9 @@ static kvl_status check_names(reader *r, size_t at, size_t n) {
     kvl_status status = KVL_OK;
     for (size_t i = 1; i < n && status == KVL_OK; i++) {
         if (strcmp(sorted[i - 1], sorted[i]) == 0) {
-            status = kvl_fail(r->scan.err, KVL_E_DUP, "%s: header: expected the name '%.*s' once, found it twice",
-                              r->scan.file, (int)KVLI_NAME_CUT, sorted[i]);
+            status =
+                kvl_fail(r->scan.err, KVL_E_DUP, "%s: header: expected the name '%.*s' once, found it twice",
+                         r->scan.file, (int)KVLI_NAME_CUT, sorted[i]);
         }
     }
     kvl_free(sorted);
@@ -303,8 +309,8 @@ static kvl_status read_header(reader *r) {
                 continue;
             }
             if (has_metadata) {
-                return kvl_fail(r->scan.err, KVL_E_DUP, "%s: header: expected __metadata__ once, found it twice",
-                                r->scan.file);
+                return kvl_fail(r->scan.err, KVL_E_DUP,
+                                "%s: header: expected __metadata__ once, found it twice", r->scan.file);
             }
             has_metadata = true;
             r->names.len = name_at;
@@ -338,21 +344,22 @@ static kvl_status check_layout(reader *r) {
         const draft *d = &r->drafts[i];
         if (d->begin != end) {
             return kvl_fail(r->scan.err, d->begin < end ? KVL_E_OVERLAP : KVL_E_HOLE,
-                            "%s: tensor '%.*s', data_offsets: expected a begin at %llu, found %llu", r->scan.file,
-                            (int)KVLI_NAME_CUT, name_of(r, d), (ull)end, (ull)d->begin);
+                            "%s: tensor '%.*s', data_offsets: expected a begin at %llu, found %llu",
+                            r->scan.file, (int)KVLI_NAME_CUT, name_of(r, d), (ull)end, (ull)d->begin);
         }
         if (d->end > r->data_bytes) {
-            return kvl_fail(r->scan.err, KVL_E_SIZE,
-                            "%s: tensor '%.*s' ends at byte %llu: expected a file that long, found %llu bytes",
-                            r->scan.file, (int)KVLI_NAME_CUT, name_of(r, d), (ull)(r->data_start + d->end),
-                            (ull)(r->data_start + r->data_bytes));
+            return kvl_fail(
+                r->scan.err, KVL_E_SIZE,
+                "%s: tensor '%.*s' ends at byte %llu: expected a file that long, found %llu bytes",
+                r->scan.file, (int)KVLI_NAME_CUT, name_of(r, d), (ull)(r->data_start + d->end),
+                (ull)(r->data_start + r->data_bytes));
         }
         end = d->end;
     }
     if (end != r->data_bytes) {
         return kvl_fail(r->scan.err, KVL_E_EXTRA,
-                        "%s: behind the last tensor at byte %llu: expected the end, found %llu bytes", r->scan.file,
-                        (ull)(r->data_start + end), (ull)(r->data_bytes - end));
+                        "%s: behind the last tensor at byte %llu: expected the end, found %llu bytes",
+                        r->scan.file, (ull)(r->data_start + end), (ull)(r->data_bytes - end));
     }
     return KVL_OK;
 }
@@ -387,8 +394,8 @@ kvl_status kvl_safetensors_parse(kvl_tensor **out, size_t *n_out, const uint8_t 
     uint64_t n_first = head_bytes < 512 ? head_bytes : 512;
     KVL_TRY(kvl_safetensors_header_end(&header_end, head, n_first, file_bytes, name, err));
     if (header_end > head_bytes) {
-        return kvl_fail(err, KVL_E_TRUNC, "%s: header: expected %llu bytes, found %llu", name, (ull)header_end,
-                        (ull)head_bytes);
+        return kvl_fail(err, KVL_E_TRUNC, "%s: header: expected %llu bytes, found %llu", name,
+                        (ull)header_end, (ull)head_bytes);
     }
     r.scan.cursor = kvl_cursor_open(head, header_end);
     r.data_start = header_end;

@@ -11,9 +11,9 @@
 enum { KVL_SAFETENSORS_MAX_HEADER = 100000000, KVL_SAFETENSORS_MAX_TENSORS = 1 << 20 };
 
 /* Parses a header. `head` holds the first head_bytes bytes of a file of file_bytes bytes; head_bytes must
- * reach to the end of the JSON header (kvl_safetensors_header_end). Entries are sorted by offset; *out and the
- * names in it are one owner: free with kvl_safetensors_free. `name` is for messages.
- * Errors: every S- case has its code; E_MAGIC names pickles, zip files, GGUF, HTML and Git-LFS pointers. */
+ * reach to the end of the JSON header (kvl_safetensors_header_end). Entries are sorted by offset; *out and
+ * the names in it are one owner: free with kvl_safetensors_free. `name` is for messages. Errors: every S-
+ * case has its code; E_MAGIC names pickles, zip files, GGUF, HTML and Git-LFS pointers. */
 kvl_status kvl_safetensors_parse(kvl_tensor **out, size_t *n_out, const uint8_t *head, uint64_t head_bytes,
                                  uint64_t file_bytes, const char *name, kvl_err *err) KVL_MUST_USE;
 void kvl_safetensors_free(kvl_tensor *entries, size_t n);

@@ -17,12 +17,12 @@ static int compare_text(const void *a, const void *b) {
 
 static kvl_status check_value(const char *path, const char *tensor, const json_t *value, kvl_err *err) {
     if (!json_is_string(value)) {
-        return kvl_fail(err, KVL_E_TYPE, "%s: weight_map, '%.*s': expected a file name, found another type", path,
-                        (int)KVLI_NAME_CUT, tensor);
+        return kvl_fail(err, KVL_E_TYPE, "%s: weight_map, '%.*s': expected a file name, found another type",
+                        path, (int)KVLI_NAME_CUT, tensor);
     }
     if (!kvli_folder_is_base_name(json_string_value(value))) {
-        return kvl_fail(err, KVL_E_PATH, "%s: weight_map, '%.*s': expected a plain file name, found '%.*s'", path,
-                        (int)KVLI_NAME_CUT, tensor, (int)KVLI_NAME_CUT, json_string_value(value));
+        return kvl_fail(err, KVL_E_PATH, "%s: weight_map, '%.*s': expected a plain file name, found '%.*s'",
+                        path, (int)KVLI_NAME_CUT, tensor, (int)KVLI_NAME_CUT, json_string_value(value));
     }
     return KVL_OK;
 }
@@ -50,10 +50,11 @@ static kvl_status list_shards(const char ***out, size_t *n_out, json_t *map, con
         }
     }
     if (n_different == 0) {
-        status = kvl_fail(err, KVL_E_MISSING, "%s: weight_map: expected at least one tensor, found none", path);
+        status =
+            kvl_fail(err, KVL_E_MISSING, "%s: weight_map: expected at least one tensor, found none", path);
     } else if (n_different > KVLI_MAX_SHARDS) {
-        status = kvl_fail(err, KVL_E_LIMIT, "%s: weight_map: expected at most %d different files, found %zu", path,
-                          (int)KVLI_MAX_SHARDS, n_different);
+        status = kvl_fail(err, KVL_E_LIMIT, "%s: weight_map: expected at most %d different files, found %zu",
+                          path, (int)KVLI_MAX_SHARDS, n_different);
     } else {
         *out = names;
         *n_out = n_different;
@@ -71,15 +72,17 @@ static kvl_status check_against_index(const kvl_tensors *t, json_t *map, const c
         const kvl_tensor *found = kvl_tensors_find(t, tensor);
         const char *shard = json_string_value(value);
         if (found == NULL || strcmp(t->shards[found->file].name, shard) != 0) {
-            return kvl_fail(err, KVL_E_MISSING, "%s: weight_map: expected tensor '%.*s' in '%.*s', found it in '%.*s'",
-                            path, (int)KVLI_NAME_CUT, tensor, (int)KVLI_NAME_CUT, shard, (int)KVLI_NAME_CUT,
+            return kvl_fail(err, KVL_E_MISSING,
+                            "%s: weight_map: expected tensor '%.*s' in '%.*s', found it in '%.*s'", path,
+                            (int)KVLI_NAME_CUT, tensor, (int)KVLI_NAME_CUT, shard, (int)KVLI_NAME_CUT,
                             found != NULL ? t->shards[found->file].name : "no file");
         }
     }
     for (size_t i = 0; i < t->n_entries; i++) {
         const kvl_tensor *entry = &t->entries[i];
         if (json_object_get(map, entry->name) == NULL) {
-            return kvl_fail(err, KVL_E_EXTRA, "%s: weight_map: expected every tensor of '%.*s', found no '%.*s'", path,
+            return kvl_fail(err, KVL_E_EXTRA,
+                            "%s: weight_map: expected every tensor of '%.*s', found no '%.*s'", path,
                             (int)KVLI_NAME_CUT, t->shards[entry->file].name, (int)KVLI_NAME_CUT, entry->name);
         }
     }

@@ -1,5 +1,5 @@
-/* The directory of tensors. Chain: safetensors.c reads a header from memory; this file brings the bytes, keeps
- * the files open (so that names on disk may change afterwards), merges shards and reads values.
+/* The directory of tensors. Chain: safetensors.c reads a header from memory; this file brings the bytes,
+ * keeps the files open (so that names on disk may change afterwards), merges shards and reads values.
  * shards.c decides which files belong together. Files are read, never mapped: a file that is cut short later
  * gives E_IO instead of a signal. */
 #include "file/tensors.h"
@@ -80,7 +80,8 @@ static kvl_status check_duplicates(const kvl_tensors *t, kvl_err *err) {
         const kvl_tensor *a = t->by_name[i - 1];
         const kvl_tensor *b = t->by_name[i];
         if (strcmp(a->name, b->name) == 0) {
-            return kvl_fail(err, KVL_E_DUP, "tensor '%.*s': expected it in one file, found it in '%.*s' and '%.*s'",
+            return kvl_fail(err, KVL_E_DUP,
+                            "tensor '%.*s': expected it in one file, found it in '%.*s' and '%.*s'",
                             (int)KVLI_NAME_CUT, a->name, (int)KVLI_NAME_CUT, t->shards[a->file].name,
                             (int)KVLI_NAME_CUT, t->shards[b->file].name);
         }
@@ -126,20 +127,26 @@ done:
 }
 
 static kvl_status fail_no_weights(const char *dir, kvl_err *err) {
-    static const char *const others[] = {"pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt",
-                                         "consolidated.00.pth", "tf_model.h5", "model.gguf"};
+    static const char *const others[] = {"pytorch_model.bin", "pytorch_model.bin.index.json",
+                                         "model.pt",          "consolidated.00.pth",
+                                         "tf_model.h5",       "model.gguf"};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
-        if (kvli_folder_has(dir, others[i])) {
-            return kvl_fail(err, KVL_E_MISSING, "%s: expected %s or %s, found only %s: convert it to safetensors",
-                            dir, single_name, index_name, others[i]);
+        bool is_there = false;
+        KVL_TRY(kvli_folder_has(&is_there, dir, others[i], err));
+        if (is_there) {
+            return kvl_fail(err, KVL_E_MISSING,
+                            "%s: expected %s or %s, found only %s: convert it to safetensors", dir,
+                            single_name, index_name, others[i]);
         }
     }
     return kvl_fail(err, KVL_E_MISSING, "%s: expected %s or %s, found neither", dir, single_name, index_name);
 }
 
 kvl_status kvl_tensors_open_dir(kvl_tensors **out, const char *dir, kvl_err *err) {
+    bool is_there = false;
     *out = NULL;
-    if (kvli_folder_has(dir, single_name)) {
+    KVL_TRY(kvli_folder_has(&is_there, dir, single_name, err));
+    if (is_there) {
         kvl_str path = {0};
         kvl_status status = kvli_folder_path(&path, dir, single_name, err);
         if (status == KVL_OK) {
@@ -148,7 +155,8 @@ kvl_status kvl_tensors_open_dir(kvl_tensors **out, const char *dir, kvl_err *err
         kvl_str_free(&path);
         return status;
     }
-    if (kvli_folder_has(dir, index_name)) {
+    KVL_TRY(kvli_folder_has(&is_there, dir, index_name, err));
+    if (is_there) {
         return kvli_tensors_open_index(out, dir, index_name, err);
     }
     return fail_no_weights(dir, err);
@@ -258,9 +266,10 @@ kvl_status kvl_tensors_read_f32(const kvl_tensors *t, const kvl_tensor *tensor, 
             widen(dst + done, piece, n, tensor->dtype);
             size_t bad = find_nonfinite(dst + done, n);
             if (bad != n) {
-                status = kvl_fail(err, KVL_E_NONFINITE, "%s: tensor '%.*s', index %llu: expected a finite value, found %s",
-                                  file->path, (int)KVLI_NAME_CUT, tensor->name, (unsigned long long)(done + bad),
-                                  isnan(dst[done + bad]) ? "NaN" : "infinity");
+                status = kvl_fail(
+                    err, KVL_E_NONFINITE, "%s: tensor '%.*s', index %llu: expected a finite value, found %s",
+                    file->path, (int)KVLI_NAME_CUT, tensor->name, (unsigned long long)(done + bad),
+                    isnan(dst[done + bad]) ? "NaN" : "infinity");
             }
         }
     }

@@ -1,4 +1,5 @@
-/* A directory of tensors from one or several safetensors files: names, types, shapes, and where the bytes are.
+/* A directory of tensors from one or several safetensors files: names, types, shapes, and where the bytes
+ * are.
  *
  * Opening reads headers only and checks the whole layout against the real file sizes (no overlap, no hole,
  * no byte too many). Values are read one tensor at a time, widened to f32 and scanned for NaN and infinity.
@@ -10,19 +11,19 @@
 
 enum { KVL_MAX_DIMS = 8 };
 
-#define KVL_DTYPE_LIST(X) /* constant, safetensors name, bytes */ \
-    X(KVL_DTYPE_F32, "F32", 4)                                    \
-    X(KVL_DTYPE_F16, "F16", 2)                                    \
-    X(KVL_DTYPE_BF16, "BF16", 2)                                  \
-    X(KVL_DTYPE_F64, "F64", 8)                                    \
-    X(KVL_DTYPE_I64, "I64", 8)                                    \
-    X(KVL_DTYPE_I32, "I32", 4)                                    \
-    X(KVL_DTYPE_I16, "I16", 2)                                    \
-    X(KVL_DTYPE_I8, "I8", 1)                                      \
-    X(KVL_DTYPE_U8, "U8", 1)                                      \
-    X(KVL_DTYPE_U16, "U16", 2)                                    \
-    X(KVL_DTYPE_U32, "U32", 4)                                    \
-    X(KVL_DTYPE_U64, "U64", 8)                                    \
+#define KVL_DTYPE_LIST(X) /* constant, safetensors name, bytes */                                            \
+    X(KVL_DTYPE_F32, "F32", 4)                                                                               \
+    X(KVL_DTYPE_F16, "F16", 2)                                                                               \
+    X(KVL_DTYPE_BF16, "BF16", 2)                                                                             \
+    X(KVL_DTYPE_F64, "F64", 8)                                                                               \
+    X(KVL_DTYPE_I64, "I64", 8)                                                                               \
+    X(KVL_DTYPE_I32, "I32", 4)                                                                               \
+    X(KVL_DTYPE_I16, "I16", 2)                                                                               \
+    X(KVL_DTYPE_I8, "I8", 1)                                                                                 \
+    X(KVL_DTYPE_U8, "U8", 1)                                                                                 \
+    X(KVL_DTYPE_U16, "U16", 2)                                                                               \
+    X(KVL_DTYPE_U32, "U32", 4)                                                                               \
+    X(KVL_DTYPE_U64, "U64", 8)                                                                               \
     X(KVL_DTYPE_BOOL, "BOOL", 1)
 
 typedef enum kvl_dtype {
@@ -67,7 +68,7 @@ uint64_t kvl_tensors_hash(const kvl_tensors *t);
 
 /* Reads one F32, F16, BF16 or F64 tensor into dst [n_items] f32 (widened exactly; F64 rounded to nearest).
  * Errors: E_TYPE for other types, E_NONFINITE with name and index, E_IO. Never allocates more than 1 MiB. */
-kvl_status kvl_tensors_read_f32(const kvl_tensors *t, const kvl_tensor *tensor, float *dst, kvl_err *err)
-    KVL_MUST_USE;
+kvl_status kvl_tensors_read_f32(const kvl_tensors *t, const kvl_tensor *tensor, float *dst,
+                                kvl_err *err) KVL_MUST_USE;
 
 #endif

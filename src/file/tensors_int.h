@@ -26,12 +26,12 @@ struct kvl_tensors {
 /* Empty directory for n_shards shards. */
 kvl_status kvli_tensors_create(kvl_tensors **out, size_t n_shards, kvl_err *err) KVL_MUST_USE;
 /* Opens shard i from `path` and reads its header. */
-kvl_status kvli_tensors_add(kvl_tensors *t, size_t i, const char *path, const char *name, kvl_err *err)
-    KVL_MUST_USE;
+kvl_status kvli_tensors_add(kvl_tensors *t, size_t i, const char *path, const char *name,
+                            kvl_err *err) KVL_MUST_USE;
 /* When all shards are added: one list, one order by name; E_DUP when a name is in two shards. */
 kvl_status kvli_tensors_finish(kvl_tensors *t, kvl_err *err) KVL_MUST_USE;
 /* The shards of dir/model.safetensors.index.json, each tensor where the index says. */
-kvl_status kvli_tensors_open_index(kvl_tensors **out, const char *dir, const char *index_name, kvl_err *err)
-    KVL_MUST_USE;
+kvl_status kvli_tensors_open_index(kvl_tensors **out, const char *dir, const char *index_name,
+                                   kvl_err *err) KVL_MUST_USE;
 
 #endif

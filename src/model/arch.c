@@ -26,6 +26,6 @@ kvl_status kvli_arch_find(const kvl_arch **out, const char *model_type, const ch
             return KVL_OK;
         }
     }
-    return kvl_fail(err, KVL_E_UNSUPPORTED, "%s: model_type: expected one of%s, found '%.80s'", name, known_types,
-                    model_type);
+    return kvl_fail(err, KVL_E_UNSUPPORTED, "%s: model_type: expected one of%s, found '%.80s'", name,
+                    known_types, model_type);
 }

@@ -19,6 +19,7 @@ typedef struct kvl_arch {
 } kvl_arch;
 
 /* The family of that model_type; E_UNSUPPORTED naming the known ones. `name` is the config file's. */
-kvl_status kvli_arch_find(const kvl_arch **out, const char *model_type, const char *name, kvl_err *err) KVL_MUST_USE;
+kvl_status kvli_arch_find(const kvl_arch **out, const char *model_type, const char *name,
+                          kvl_err *err) KVL_MUST_USE;
 
 #endif

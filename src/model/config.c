@@ -1,6 +1,7 @@
 /* Reading config.json. A field of the wrong type or out of range is never replaced by a default: a model that
- * runs with other numbers than it was trained with gives plausible and wrong results. Fields that are known to
- * change the arithmetic of some family are refused here for all families that do not read them themselves. */
+ * runs with other numbers than it was trained with gives plausible and wrong results. Fields that are known
+ * to change the arithmetic of some family are refused here for all families that do not read them themselves.
+ */
 #include "model/config.h"
 
 #include "model/arch.h"
@@ -11,21 +12,44 @@
 
 /* Set by other families or by wrappers around this one; harmless only when absent, null, false or empty. */
 static const char *const refused[] = {
-    "rope_scaling",          "quantization_config",     "attn_logit_softcapping", "final_logit_softcapping",
-    "logit_softcapping",     "qk_norm",                 "qk_layernorm",           "use_qk_norm",
-    "use_qkv_bias",          "use_sliding_window",      "sliding_window",         "alibi",
-    "use_alibi",             "position_embedding_type", "embedding_multiplier",   "residual_multiplier",
-    "attention_multiplier",  "logits_scaling",          "logit_scale",            "query_pre_attn_scalar",
-    "num_experts",           "num_local_experts",       "layer_types",            "attention_chunk_size",
-    "no_rope_layers",        "scale_attn_by_inverse_layer_idx",                   "mlp_bias",
-    "add_cross_attention",   "is_encoder_decoder",      "pruned_heads",           "chunk_size_feed_forward",
+    "rope_scaling",
+    "quantization_config",
+    "attn_logit_softcapping",
+    "final_logit_softcapping",
+    "logit_softcapping",
+    "qk_norm",
+    "qk_layernorm",
+    "use_qk_norm",
+    "use_qkv_bias",
+    "use_sliding_window",
+    "sliding_window",
+    "alibi",
+    "use_alibi",
+    "position_embedding_type",
+    "embedding_multiplier",
+    "residual_multiplier",
+    "attention_multiplier",
+    "logits_scaling",
+    "logit_scale",
+    "query_pre_attn_scalar",
+    "num_experts",
+    "num_local_experts",
+    "layer_types",
+    "attention_chunk_size",
+    "no_rope_layers",
+    "scale_attn_by_inverse_layer_idx",
+    "mlp_bias",
+    "add_cross_attention",
+    "is_encoder_decoder",
+    "pruned_heads",
+    "chunk_size_feed_forward",
 };
 
 static bool is_absent(const json_t *value) { return value == NULL || json_is_null(value); }
 
 static const char *type_text(const json_t *value) {
-    static const char *const names[] = {"an object", "a list", "a text", "a whole number",
-                                        "a real number", "true", "false", "null"};
+    static const char *const names[] = {"an object",     "a list", "a text", "a whole number",
+                                        "a real number", "true",   "false",  "null"};
     return names[json_typeof(value)];
 }
 
@@ -34,7 +58,8 @@ kvl_status kvli_field_count(const kvli_fields *f, const char *key, int64_t min, 
     const json_t *value = json_object_get(f->object, key);
     if (is_absent(value)) {
         if (fallback < 0) {
-            return kvl_fail(f->err, KVL_E_MISSING, "%s: %s: expected a whole number, found none", f->name, key);
+            return kvl_fail(f->err, KVL_E_MISSING, "%s: %s: expected a whole number, found none", f->name,
+                            key);
         }
         *out = (uint32_t)fallback;
         return KVL_OK;
@@ -58,11 +83,13 @@ kvl_status kvli_field_real(const kvli_fields *f, const char *key, double min, do
         return KVL_OK;
     }
     if (!json_is_number(value)) {
-        return kvl_fail(f->err, KVL_E_CONFIG, "%s: %s: expected a number, found %s", f->name, key, type_text(value));
+        return kvl_fail(f->err, KVL_E_CONFIG, "%s: %s: expected a number, found %s", f->name, key,
+                        type_text(value));
     }
     double number = json_number_value(value);
     if (!(number >= min && number <= max)) {
-        return kvl_fail(f->err, KVL_E_CONFIG, "%s: %s: expected %g to %g, found %g", f->name, key, min, max, number);
+        return kvl_fail(f->err, KVL_E_CONFIG, "%s: %s: expected %g to %g, found %g", f->name, key, min, max,
+                        number);
     }
     *out = number;
     return KVL_OK;
@@ -87,14 +114,16 @@ kvl_status kvli_field_text(const kvli_fields *f, const char *key, const char **o
         return KVL_OK;
     }
     if (!json_is_string(value)) {
-        return kvl_fail(f->err, KVL_E_CONFIG, "%s: %s: expected a text, found %s", f->name, key, type_text(value));
+        return kvl_fail(f->err, KVL_E_CONFIG, "%s: %s: expected a text, found %s", f->name, key,
+                        type_text(value));
     }
     *out = json_string_value(value);
     return KVL_OK;
 }
 
 static bool is_neutral(const json_t *value) {
-    return is_absent(value) || json_is_false(value) || (json_is_object(value) && json_object_size(value) == 0) ||
+    return is_absent(value) || json_is_false(value) ||
+           (json_is_object(value) && json_object_size(value) == 0) ||
            (json_is_array(value) && json_array_size(value) == 0) ||
            (json_is_integer(value) && json_integer_value(value) == 0);
 }
@@ -107,13 +136,13 @@ kvl_status kvli_field_refuse(const kvli_fields *f, const char *key) {
     char text[KVLI_VALUE_CUT];
     size_t n = json_dumpb(value, text, sizeof text - 1, JSON_ENCODE_ANY | JSON_COMPACT);
     text[n < sizeof text ? n : 0] = '\0';
-    return kvl_fail(f->err, KVL_E_UNSUPPORTED, "%s: %s: expected none (it changes the arithmetic), found %s", f->name,
-                    key, text[0] != '\0' ? text : type_text(value));
+    return kvl_fail(f->err, KVL_E_UNSUPPORTED, "%s: %s: expected none (it changes the arithmetic), found %s",
+                    f->name, key, text[0] != '\0' ? text : type_text(value));
 }
 
 kvl_status kvli_field_unknown(const kvli_fields *f, const char *key, const char *found, const char *known) {
-    return kvl_fail(f->err, KVL_E_UNSUPPORTED, "%s: %s: expected one of %s, found '%.80s'", f->name, key, known,
-                    found);
+    return kvl_fail(f->err, KVL_E_UNSUPPORTED, "%s: %s: expected one of %s, found '%.80s'", f->name, key,
+                    known, found);
 }
 
 /* What is impossible in any family gets its own code before the field is refused as unknown. */
@@ -123,8 +152,9 @@ static kvl_status check_window(const kvli_fields *f) {
     if (json_is_integer(value) &&
         (json_integer_value(value) < 0 ||
          (json_is_integer(context) && json_integer_value(value) > json_integer_value(context)))) {
-        return kvl_fail(f->err, KVL_E_CONFIG, "%s: sliding_window: expected 0 to max_position_embeddings, found %lld",
-                        f->name, (long long)json_integer_value(value));
+        return kvl_fail(f->err, KVL_E_CONFIG,
+                        "%s: sliding_window: expected 0 to max_position_embeddings, found %lld", f->name,
+                        (long long)json_integer_value(value));
     }
     return KVL_OK;
 }
@@ -133,7 +163,8 @@ static kvl_status read_config(kvl_config *out, const kvli_fields *f) {
     const char *model_type = NULL;
     KVL_TRY(kvli_field_text(f, "model_type", &model_type));
     if (model_type == NULL) {
-        return kvl_fail(f->err, KVL_E_MISSING, "%s: model_type: expected the name of a family, found none", f->name);
+        return kvl_fail(f->err, KVL_E_MISSING, "%s: model_type: expected the name of a family, found none",
+                        f->name);
     }
     KVL_TRY(kvli_arch_find(&out->arch, model_type, f->name, f->err));
     KVL_TRY(check_window(f));
@@ -143,7 +174,8 @@ static kvl_status read_config(kvl_config *out, const kvli_fields *f) {
     return out->arch->read_config(out, f);
 }
 
-kvl_status kvli_config_parse(kvl_config *out, const char *bytes, size_t n_bytes, const char *name, kvl_err *err) {
+kvl_status kvli_config_parse(kvl_config *out, const char *bytes, size_t n_bytes, const char *name,
+                             kvl_err *err) {
     json_t *config = NULL;
     *out = (kvl_config){0};
     KVL_TRY(kvl_json_parse(&config, bytes, n_bytes, name, err));

@@ -32,8 +32,8 @@ typedef struct kvl_config {
 
 /* Parses the text of a config.json. `name` is for messages. Errors: all of kvl_json_parse, E_MISSING,
  * E_NUM (a size that is not whole), E_CONFIG, E_UNSUPPORTED. */
-kvl_status kvli_config_parse(kvl_config *out, const char *bytes, size_t n_bytes, const char *name, kvl_err *err)
-    KVL_MUST_USE;
+kvl_status kvli_config_parse(kvl_config *out, const char *bytes, size_t n_bytes, const char *name,
+                             kvl_err *err) KVL_MUST_USE;
 
 /* One JSON object being read; name is its file, for messages. */
 typedef struct kvli_fields {
@@ -46,12 +46,14 @@ typedef struct kvli_fields {
 kvl_status kvli_field_count(const kvli_fields *f, const char *key, int64_t min, int64_t max, int64_t fallback,
                             uint32_t *out) KVL_MUST_USE;
 /* Finite number in [min, max]; absent or null: *out stays. */
-kvl_status kvli_field_real(const kvli_fields *f, const char *key, double min, double max, double *out) KVL_MUST_USE;
+kvl_status kvli_field_real(const kvli_fields *f, const char *key, double min, double max,
+                           double *out) KVL_MUST_USE;
 /* true or false; absent or null: *out stays. */
 kvl_status kvli_field_bool(const kvli_fields *f, const char *key, bool *out) KVL_MUST_USE;
 /* Text; absent or null: *out stays. Borrowed from the document. */
 kvl_status kvli_field_text(const kvli_fields *f, const char *key, const char **out) KVL_MUST_USE;
-/* Absent, null, false, or an empty list or object: KVL_OK; any other value: E_UNSUPPORTED naming key and value. */
+/* Absent, null, false, or an empty list or object: KVL_OK; any other value: E_UNSUPPORTED naming key and
+ * value. */
 kvl_status kvli_field_refuse(const kvli_fields *f, const char *key) KVL_MUST_USE;
 /* E_UNSUPPORTED for a value that is not among `known` (text for the message). */
 kvl_status kvli_field_unknown(const kvli_fields *f, const char *key, const char *found, const char *known);

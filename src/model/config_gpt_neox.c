@@ -1,7 +1,7 @@
-/* GPT-NeoX (Pythia) configs. Source: GPTNeoXConfig of transformers 4 and 5, whose defaults are used for fields
- * that may be absent; sizes may not. The rotary fields stand in two places: rotary_pct and rotary_emb_base (or
- * rope_theta) at the top, or partial_rotary_factor and rope_theta in rope_parameters; both must agree.
- * Dropout and initialisation are of training and not read. */
+/* GPT-NeoX (Pythia) configs. Source: GPTNeoXConfig of transformers 4 and 5, whose defaults are used for
+ * fields that may be absent; sizes may not. The rotary fields stand in two places: rotary_pct and
+ * rotary_emb_base (or rope_theta) at the top, or partial_rotary_factor and rope_theta in rope_parameters;
+ * both must agree. Dropout and initialisation are of training and not read. */
 #include "model/config_gpt_neox.h"
 
 #include <math.h>
@@ -12,8 +12,11 @@ static kvl_status read_activation(kvl_activation *out, const kvli_fields *f) {
         const char *name;
         kvl_activation activation;
     } table[] = {
-        {"gelu", KVL_ACT_GELU_ERF},       {"gelu_python", KVL_ACT_GELU_ERF},       {"gelu_new", KVL_ACT_GELU_TANH},
-        {"gelu_fast", KVL_ACT_GELU_TANH}, {"gelu_pytorch_tanh", KVL_ACT_GELU_TANH},
+        {"gelu", KVL_ACT_GELU_ERF},
+        {"gelu_python", KVL_ACT_GELU_ERF},
+        {"gelu_new", KVL_ACT_GELU_TANH},
+        {"gelu_fast", KVL_ACT_GELU_TANH},
+        {"gelu_pytorch_tanh", KVL_ACT_GELU_TANH},
     };
     const char *name = "gelu";
     KVL_TRY(kvli_field_text(f, "hidden_act", &name));
@@ -23,7 +26,8 @@ static kvl_status read_activation(kvl_activation *out, const kvli_fields *f) {
             return KVL_OK;
         }
     }
-    return kvli_field_unknown(f, "hidden_act", name, "gelu, gelu_python, gelu_new, gelu_fast, gelu_pytorch_tanh");
+    return kvli_field_unknown(f, "hidden_act", name,
+                              "gelu, gelu_python, gelu_new, gelu_fast, gelu_pytorch_tanh");
 }
 
 /* Reads a number that may stand under several keys: all that are there must be equal. */
@@ -35,8 +39,8 @@ static kvl_status read_agreed(const kvli_fields *f, const char *key, double min,
         return KVL_OK;
     }
     if (*is_set && fabs(number - *value) > 1e-12 * fabs(*value)) {
-        return kvl_fail(f->err, KVL_E_CONFIG, "%s: %s: expected %g as in another field, found %g", f->name, key, *value,
-                        number);
+        return kvl_fail(f->err, KVL_E_CONFIG, "%s: %s: expected %g as in another field, found %g", f->name,
+                        key, *value, number);
     }
     *value = number;
     *is_set = true;
@@ -53,7 +57,8 @@ static kvl_status check_rope_keys(const kvli_fields *rope) {
             is_known = is_known || strcmp(key, known[i]) == 0;
         }
         if (!is_known && !json_is_null(value)) {
-            return kvli_field_unknown(rope, "rope_parameters", key, "rope_type, rope_theta, partial_rotary_factor");
+            return kvli_field_unknown(rope, "rope_parameters", key,
+                                      "rope_type, rope_theta, partial_rotary_factor");
         }
     }
     const char *type = "default";
@@ -75,7 +80,8 @@ static kvl_status read_rotary(kvl_shape *shape, const kvli_fields *f) {
     KVL_TRY(read_agreed(f, "rope_theta", 1, 1e12, &base, &has_base));
     if (rope.object != NULL && !json_is_null(rope.object)) {
         if (!json_is_object(rope.object)) {
-            return kvl_fail(f->err, KVL_E_CONFIG, "%s: rope_parameters: expected an object, found another type", f->name);
+            return kvl_fail(f->err, KVL_E_CONFIG,
+                            "%s: rope_parameters: expected an object, found another type", f->name);
         }
         KVL_TRY(check_rope_keys(&rope));
         KVL_TRY(read_agreed(&rope, "partial_rotary_factor", 0, 1, &part, &has_part));
@@ -84,7 +90,8 @@ static kvl_status read_rotary(kvl_shape *shape, const kvli_fields *f) {
     shape->rope_base = base;
     shape->n_rotary = (uint32_t)(shape->head_dim * part); /* cut, as the reference does */
     if (shape->n_rotary % 2 != 0) {
-        return kvl_fail(f->err, KVL_E_CONFIG, "%s: rotary_pct: expected an even number of rotated dimensions, found %u (%g of %u)",
+        return kvl_fail(f->err, KVL_E_CONFIG,
+                        "%s: rotary_pct: expected an even number of rotated dimensions, found %u (%g of %u)",
                         f->name, shape->n_rotary, part, shape->head_dim);
     }
     return KVL_OK;
@@ -98,24 +105,27 @@ static kvl_status read_heads(kvl_shape *s, const kvli_fields *f) {
     s->head_dim = s->width / s->n_heads;
     KVL_TRY(kvli_field_count(f, "head_dim", 1, KVLI_MAX_HEAD_DIM, s->head_dim, &head_dim));
     if (s->width % s->n_heads != 0) {
-        return kvl_fail(f->err, KVL_E_CONFIG, "%s: num_attention_heads: expected a divisor of hidden_size %u, found %u",
-                        f->name, s->width, s->n_heads);
+        return kvl_fail(f->err, KVL_E_CONFIG,
+                        "%s: num_attention_heads: expected a divisor of hidden_size %u, found %u", f->name,
+                        s->width, s->n_heads);
     }
     if (s->n_heads % s->n_kv_heads != 0) {
-        return kvl_fail(f->err, KVL_E_CONFIG, "%s: num_key_value_heads: expected a divisor of %u, found %u", f->name,
-                        s->n_heads, s->n_kv_heads);
-    }
-    if (head_dim % 2 != 0 || s->head_dim % 2 != 0 || s->head_dim > KVLI_MAX_HEAD_DIM) {
-        return kvl_fail(f->err, KVL_E_CONFIG, "%s: head_dim: expected an even number up to %d, found %u", f->name,
-                        (int)KVLI_MAX_HEAD_DIM, head_dim % 2 != 0 ? head_dim : s->head_dim);
-    }
-    if (s->n_kv_heads != s->n_heads) {
-        return kvl_fail(f->err, KVL_E_UNSUPPORTED, "%s: num_key_value_heads: expected %u (gpt_neox has no groups), found %u",
+        return kvl_fail(f->err, KVL_E_CONFIG, "%s: num_key_value_heads: expected a divisor of %u, found %u",
                         f->name, s->n_heads, s->n_kv_heads);
     }
+    if (head_dim % 2 != 0 || s->head_dim % 2 != 0 || s->head_dim > KVLI_MAX_HEAD_DIM) {
+        return kvl_fail(f->err, KVL_E_CONFIG, "%s: head_dim: expected an even number up to %d, found %u",
+                        f->name, (int)KVLI_MAX_HEAD_DIM, head_dim % 2 != 0 ? head_dim : s->head_dim);
+    }
+    if (s->n_kv_heads != s->n_heads) {
+        return kvl_fail(f->err, KVL_E_UNSUPPORTED,
+                        "%s: num_key_value_heads: expected %u (gpt_neox has no groups), found %u", f->name,
+                        s->n_heads, s->n_kv_heads);
+    }
     if (head_dim != s->head_dim) {
-        return kvl_fail(f->err, KVL_E_UNSUPPORTED, "%s: head_dim: expected hidden_size / num_attention_heads = %u, found %u",
-                        f->name, s->head_dim, head_dim);
+        return kvl_fail(f->err, KVL_E_UNSUPPORTED,
+                        "%s: head_dim: expected hidden_size / num_attention_heads = %u, found %u", f->name,
+                        s->head_dim, head_dim);
     }
     return KVL_OK;
 }

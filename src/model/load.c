@@ -1,5 +1,6 @@
-/* Tensors one at a time: read and widen one, pack it, free it; so the peak is the packed model and one matrix.
- * Sizes come from the config, but a tensor is allocated only when the file has exactly that many values. */
+/* Tensors one at a time: read and widen one, pack it, free it; so the peak is the packed model and one
+ * matrix. Sizes come from the config, but a tensor is allocated only when the file has exactly that many
+ * values. */
 #include "model/load.h"
 
 #include "base/alloc.h"
@@ -15,27 +16,30 @@ static void print_shape(char text[SHAPE_TEXT], const uint64_t *dims, unsigned n_
     size_t n = 0;
     text[n++] = '[';
     for (unsigned i = 0; i < n_dims; i++) { /* at most 8 numbers of 20 digits: fits */
-        n += (size_t)snprintf(text + n, SHAPE_TEXT - n, "%s%llu", i != 0 ? ", " : "", (unsigned long long)dims[i]);
+        n += (size_t)snprintf(text + n, SHAPE_TEXT - n, "%s%llu", i != 0 ? ", " : "",
+                              (unsigned long long)dims[i]);
     }
     snprintf(text + n, SHAPE_TEXT - n, "]");
 }
 
-kvl_status kvli_load_find(const kvl_tensor **out, const kvl_tensors *tensors, const char *name, uint64_t n_rows,
-                          uint64_t n_cols, kvl_err *err) {
+kvl_status kvli_load_find(const kvl_tensor **out, const kvl_tensors *tensors, const char *name,
+                          uint64_t n_rows, uint64_t n_cols, kvl_err *err) {
     const uint64_t dims[2] = {n_rows, n_cols};
     const unsigned n_dims = n_cols != 0 ? 2 : 1;
     const kvl_tensor *tensor = kvl_tensors_find(tensors, name);
     if (tensor == NULL) {
-        const char *file = kvl_tensors_count(tensors) != 0 ? kvl_tensors_path(tensors, kvl_tensors_at(tensors, 0)) : "";
-        return kvl_fail(err, KVL_E_MISSING, "%s: expected tensor '%.*s', found none", file, (int)NAME_CUT, name);
+        const char *file =
+            kvl_tensors_count(tensors) != 0 ? kvl_tensors_path(tensors, kvl_tensors_at(tensors, 0)) : "";
+        return kvl_fail(err, KVL_E_MISSING, "%s: expected tensor '%.*s', found none", file, (int)NAME_CUT,
+                        name);
     }
     if (tensor->n_dims != n_dims || memcmp(tensor->dims, dims, n_dims * sizeof dims[0]) != 0) {
         char expected[SHAPE_TEXT];
         char found[SHAPE_TEXT];
         print_shape(expected, dims, n_dims);
         print_shape(found, tensor->dims, tensor->n_dims);
-        return kvl_fail(err, KVL_E_SHAPE, "%s: tensor '%.*s': expected %s, found %s", kvl_tensors_path(tensors, tensor),
-                        (int)NAME_CUT, name, expected, found);
+        return kvl_fail(err, KVL_E_SHAPE, "%s: tensor '%.*s': expected %s, found %s",
+                        kvl_tensors_path(tensors, tensor), (int)NAME_CUT, name, expected, found);
     }
     *out = tensor;
     return KVL_OK;
@@ -76,15 +80,16 @@ static kvl_status reorder(float **values, kvl_model *m, size_t n_rows, size_t ro
         return kvl_fail_nomem(err, "weights");
     }
     for (size_t row = 0; row < n_rows; row++) {
-        memcpy(used + row_of(&m->shape, row) * row_items, *values + row * row_items, row_items * sizeof *used);
+        memcpy(used + row_of(&m->shape, row) * row_items, *values + row * row_items,
+               row_items * sizeof *used);
     }
     drop_floats(m, *values, n_rows * row_items);
     *values = used;
     return KVL_OK;
 }
 
-kvl_status kvli_load_values(float **out, kvl_model *m, const kvl_tensors *tensors, const char *name, uint64_t n_rows,
-                            uint64_t n_cols, kvli_row_fn *row_of, kvl_err *err) {
+kvl_status kvli_load_values(float **out, kvl_model *m, const kvl_tensors *tensors, const char *name,
+                            uint64_t n_rows, uint64_t n_cols, kvli_row_fn *row_of, kvl_err *err) {
     const kvl_tensor *tensor = NULL;
     *out = NULL;
     KVL_TRY(kvli_load_find(&tensor, tensors, name, n_rows, n_cols, err));
@@ -140,8 +145,8 @@ done:
     return status;
 }
 
-kvl_status kvli_load_norm(kvl_norm *out, kvl_model *m, const kvl_tensors *tensors, const char *prefix, uint32_t width,
-                          kvl_err *err) {
+kvl_status kvli_load_norm(kvl_norm *out, kvl_model *m, const kvl_tensors *tensors, const char *prefix,
+                          uint32_t width, kvl_err *err) {
     kvl_str name = {0};
     kvl_status status = KVL_OK;
     kvl_str_printf(&name, "%s.weight", prefix);

@@ -1,6 +1,6 @@
 /* Opening and closing a model. Chain: config.json -> kvl_config (config.c) -> tensor directory (file/) -> the
- * family's binder (arch_*.c) -> kvl_model. The tokenizer is not read here: it is text's. Files are closed when
- * the weights are in memory. */
+ * family's binder (arch_*.c) -> kvl_model. The tokenizer is not read here: it is text's. Files are closed
+ * when the weights are in memory. */
 #include "model/model.h"
 
 #include "base/alloc.h"

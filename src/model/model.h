@@ -41,11 +41,11 @@ typedef struct kvl_model {
     uint32_t n_vocab_in;
     kvl_layer *layers; /* [L] */
     kvl_norm final_norm;
-    kvl_linear output;      /* E -> V */
-    uint64_t n_params;      /* as stored (a tied matrix counts once) */
-    uint64_t weight_bytes;  /* resident after packing */
-    const char *arch;       /* "gpt_neox" */
-    char stored_dtype[8];   /* "F16": type of the first weight matrix in the file */
+    kvl_linear output;     /* E -> V */
+    uint64_t n_params;     /* as stored (a tied matrix counts once) */
+    uint64_t weight_bytes; /* resident after packing */
+    const char *arch;      /* "gpt_neox" */
+    char stored_dtype[8];  /* "F16": type of the first weight matrix in the file */
 } kvl_model;
 
 /* Errors: E_IO, E_JSON, E_CONFIG (C- cases), E_UNSUPPORTED (unknown model_type, activation, rope scaling, or

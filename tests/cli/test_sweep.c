@@ -1,4 +1,5 @@
-/* The program as a user meets it: exit codes, one clear line for every bad input, and the documented outputs. */
+/* The program as a user meets it: exit codes, one clear line for every bad input, and the documented outputs.
+ */
 #include "support.h"
 
 #include <math.h>
@@ -18,7 +19,8 @@ typedef struct outcome {
 static outcome run(const char *redirect, const char *args) {
     char command[4096];
     kvl_str text = {0};
-    snprintf(command, sizeof command, "cd '%s' && '%s' %s %s", test_temp_dir(), getenv("KVL_PROGRAM"), args, redirect);
+    snprintf(command, sizeof command, "cd '%s' && '%s' %s %s", test_temp_dir(), getenv("KVL_PROGRAM"), args,
+             redirect);
     FILE *pipe = popen(command, "r");
     assert_non_null(pipe);
     char part[4096];
@@ -43,7 +45,8 @@ static void check_error(const char *args, int exit_code, const char *part) {
     outcome out = run("2>/dev/null", args);
     outcome err = run("2>&1 >/dev/null", args);
     if (err.exit_code != exit_code || strstr(err.out, part) == NULL) {
-        fail_msg("%s: expected exit %d and '%s', found exit %d: %s", args, exit_code, part, err.exit_code, err.out);
+        fail_msg("%s: expected exit %d and '%s', found exit %d: %s", args, exit_code, part, err.exit_code,
+                 err.out);
     }
     assert_int_equal(out.n, 0);
     assert_ptr_equal(strchr(err.out, '\n'), err.out + err.n - 1); /* exactly one line */
@@ -79,7 +82,9 @@ static void test_bad_usage(void **state) {
     check_error("sweep --max-tokens 1e3", 2, "whole number");
 }
 
-static void write_text(const char *name, const char *text) { test_save(test_temp_path(name), text, strlen(text)); }
+static void write_text(const char *name, const char *text) {
+    test_save(test_temp_path(name), text, strlen(text));
+}
 
 static void test_bad_texts(void **state) {
     (void)state;
@@ -98,8 +103,8 @@ static void test_bad_texts(void **state) {
 /* Copies the model into a fresh folder below the temporary one. */
 static void copy_model(const char *name) {
     char command[8192];
-    snprintf(command, sizeof command, "rm -rf '%s' && cp -r '%s' '%s' && chmod -R u+w '%s'", test_temp_path(name),
-             test_path("models/novels-7m"), test_temp_path(name), test_temp_path(name));
+    snprintf(command, sizeof command, "rm -rf '%s' && cp -r '%s' '%s' && chmod -R u+w '%s'",
+             test_temp_path(name), test_path("models/novels-7m"), test_temp_path(name), test_temp_path(name));
     assert_int_equal(system(command), 0);
 }
 
@@ -162,7 +167,8 @@ static void test_nan_weight(void **state) {
 static void test_nothing_half_written(void **state) {
     (void)state;
     write_text("plain", "a file, not a folder");
-    check_error("sweep -r 0.5 --max-tokens 40 --no-chart --nll nowhere/x.jsonl -o jsonl", 4, "nowhere/x.jsonl");
+    check_error("sweep -r 0.5 --max-tokens 40 --no-chart --nll nowhere/x.jsonl -o jsonl", 4,
+                "nowhere/x.jsonl");
     outcome o = run("2>&1 >/dev/null", "sweep -r 0.5 --max-tokens 40 --out plain");
     assert_int_equal(o.exit_code, 4);
     kvl_free(o.out);
@@ -191,8 +197,9 @@ static void test_table_and_pictures(void **state) {
 /* Every line is an object with the documented fields; 11 ratios x 5 samples. */
 static void test_jsonl(void **state) {
     (void)state;
-    static const char *const fields[] = {"schema", "preset", "model", "press", "policy", "keep_ratio", "sample", "n_tokens",
-                                         "n_scored", "nll_sum", "ppl", "kept_per_layer", "kv_bytes_live", "wall_ns"};
+    static const char *const fields[] = {
+        "schema",   "preset",   "model",   "press", "policy",         "keep_ratio",    "sample",
+        "n_tokens", "n_scored", "nll_sum", "ppl",   "kept_per_layer", "kv_bytes_live", "wall_ns"};
     outcome o = run_ok("sweep -o jsonl --no-chart --nll nll.jsonl");
     size_t n_lines = 0;
     for (char *line = strtok(o.out, "\n"); line != NULL; line = strtok(NULL, "\n"), n_lines++) {
@@ -242,8 +249,10 @@ static void test_formats_and_options(void **state) {
     assert_int_equal(json_array_size(json_object_get(root, "rows")), 2);
     json_decref(root);
     kvl_free(json.out);
-    write_text("text.txt", "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of "
-                           "foolishness, it was the epoch of belief, it was the epoch of incredulity.\n");
+    write_text(
+        "text.txt",
+        "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of "
+        "foolishness, it was the epoch of belief, it was the epoch of incredulity.\n");
     outcome own = run_ok("sweep -f text.txt -r 0.5 -P knorm:cap=8 --no-chart");
     assert_non_null(strstr(own.out, "One sample: no interval"));
     kvl_free(own.out);
@@ -297,11 +306,16 @@ static void test_help(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad_usage),          cmocka_unit_test(test_bad_texts),
-        cmocka_unit_test(test_bad_models),         cmocka_unit_test(test_nan_weight),
-        cmocka_unit_test(test_nothing_half_written), cmocka_unit_test(test_table_and_pictures),
-        cmocka_unit_test(test_jsonl),              cmocka_unit_test(test_formats_and_options),
-        cmocka_unit_test(test_same_bits_for_all_threads), cmocka_unit_test(test_timing),
+        cmocka_unit_test(test_bad_usage),
+        cmocka_unit_test(test_bad_texts),
+        cmocka_unit_test(test_bad_models),
+        cmocka_unit_test(test_nan_weight),
+        cmocka_unit_test(test_nothing_half_written),
+        cmocka_unit_test(test_table_and_pictures),
+        cmocka_unit_test(test_jsonl),
+        cmocka_unit_test(test_formats_and_options),
+        cmocka_unit_test(test_same_bits_for_all_threads),
+        cmocka_unit_test(test_timing),
         cmocka_unit_test(test_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

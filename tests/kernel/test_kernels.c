@@ -1,5 +1,5 @@
-/* Every table against the plain C definition (kernel_c.c), and that against double arithmetic; and the promise that an
- * element's bits do not depend on how many rows or panels are computed beside it. */
+/* Every table against the plain C definition (kernel_c.c), and that against double arithmetic; and the
+ * promise that an element's bits do not depend on how many rows or panels are computed beside it. */
 #include "support.h"
 
 #include "base/rng.h"
@@ -229,9 +229,9 @@ static void test_log_sum_exp(void **state) {
             }
             assert_true(fabs(k->log_sum_exp(x, n) - log(sum)) < 1e-6);
             x[n / 2] = NAN;
-            assert_true(fabs(k->log_sum_exp(x, n)) < INFINITY ? 0 : 1);
+            assert_true(fabs(k->log_sum_exp(x, n)) < (double)INFINITY ? 0 : 1);
             x[n / 2] = INFINITY;
-            assert_true(fabs(k->log_sum_exp(x, n)) < INFINITY ? 0 : 1);
+            assert_true(fabs(k->log_sum_exp(x, n)) < (double)INFINITY ? 0 : 1);
             kvl_free(x);
         }
     }
@@ -273,7 +273,8 @@ static void test_layer_norm(void **state) {
 
 static void test_activations_and_add(void **state) {
     (void)state;
-    static const float special[] = {0.0f, -0.0f, 1e-40f, -1e-40f, 1e-6f, 30.0f, -30.0f, 300.0f, -300.0f, 1e30f, -1e30f};
+    static const float special[] = {0.0f,   -0.0f,  1e-40f,  -1e-40f, 1e-6f, 30.0f,
+                                    -30.0f, 300.0f, -300.0f, 1e30f,   -1e30f};
     for (const char *const *name = kvl_kernels_names(); *name != NULL; name++) {
         const kvl_kernels *k = table_of(*name);
         for (size_t n = 0; n < 90; n++) {

@@ -17,7 +17,8 @@ static void test_t_quantiles(void **state) {
     assert_true(fabs(kvl_t975(1000) - 1.96234) < 1e-4);
 }
 
-/* Two windows, 511 tokens of 2.0 and 37 of 4.0: (1022 + 148) / 548 = 2.135036...; the mean of means would be 3. */
+/* Two windows, 511 tokens of 2.0 and 37 of 4.0: (1022 + 148) / 548 = 2.135036...; the mean of means would
+ * be 3. */
 static void test_pooled_not_averaged(void **state) {
     (void)state;
     double sums[2] = {1022, 148};
@@ -27,8 +28,8 @@ static void test_pooled_not_averaged(void **state) {
     assert_true(fabs(exp(e.mean) - 8.457355) < 1e-5);
 }
 
-/* Sums 1, 2, 6 of 2, 2, 2 items: mean 1.5, residuals -2, -1, 3, squares 14; error sqrt(14 * 3 / 2) / 6 = 0.763763;
- * t(2) = 4.302653: half width 3.286207. */
+/* Sums 1, 2, 6 of 2, 2, 2 items: mean 1.5, residuals -2, -1, 3, squares 14; error sqrt(14 * 3 / 2) / 6 =
+ * 0.763763; t(2) = 4.302653: half width 3.286207. */
 static void test_interval_by_hand(void **state) {
     (void)state;
     double sums[3] = {1, 2, 6};
@@ -85,7 +86,8 @@ static void test_coverage(void **state) {
     assert_in_range(n_covered, 900, 980);
 }
 
-/* Curves over 6 samples of 100 tokens: mean level per point, and a small deviation that differs between samples. */
+/* Curves over 6 samples of 100 tokens: mean level per point, and a small deviation that differs between
+ * samples. */
 static void check_stages(const double *level, size_t n, double noise, const char *want, size_t want_best) {
     double sums[16 * 6];
     size_t counts[6];
@@ -133,7 +135,8 @@ static void test_plateau(void **state) {
     bool is_valid[3] = {true, true, true};
     kvl_stage stages[3];
     size_t best = 0;
-    /* differences to the best: 1.5 +- 0.3 and 0.9 +- 1; the step between the two: 0.6 with samples of both signs */
+    /* differences to the best: 1.5 +- 0.3 and 0.9 +- 1; the step between the two: 0.6 with samples of both
+     * signs */
     static const double far[] = {1.2, 1.8, 1.5, 1.5}, near[] = {-0.4, 2.2, 1.4, 0.4};
     for (size_t i = 0; i < 4; i++) {
         sums[i] = 5 + far[i];
@@ -162,10 +165,10 @@ static void test_one_sample_claims_nothing(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_t_quantiles),  cmocka_unit_test(test_pooled_not_averaged),
+        cmocka_unit_test(test_t_quantiles),      cmocka_unit_test(test_pooled_not_averaged),
         cmocka_unit_test(test_interval_by_hand), cmocka_unit_test(test_degenerate),
-        cmocka_unit_test(test_coverage),     cmocka_unit_test(test_stages),
-        cmocka_unit_test(test_plateau),      cmocka_unit_test(test_one_sample_claims_nothing),
+        cmocka_unit_test(test_coverage),         cmocka_unit_test(test_stages),
+        cmocka_unit_test(test_plateau),          cmocka_unit_test(test_one_sample_claims_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* Ids against the Hugging Face library (golden files), round trips, long runs, and files that must be refused. */
+/* Ids against the Hugging Face library (golden files), round trips, long runs, and files that must be
+ * refused. */
 #include "support.h"
 
 #include "base/hash.h"
@@ -88,8 +89,9 @@ static void check_golden(const char *golden_path, const char *tokenizer_path) {
     check_strings(t, json_object_get(golden, "strings"));
     assert_int_equal(kvl_samples_load(&samples, "W1 W2 W3 P1 P2", test_path("data"), t, NULL), KVL_OK);
     for (size_t i = 0; i < samples.n; i++) {
-        assert_int_equal(samples.items[i].ids.n,
-                         json_integer_value(json_object_get(json_object_get(golden, "samples"), samples.items[i].name)));
+        assert_int_equal(
+            samples.items[i].ids.n,
+            json_integer_value(json_object_get(json_object_get(golden, "samples"), samples.items[i].name)));
     }
     kvl_samples_free(&samples);
     kvl_free(wiki);
@@ -182,15 +184,17 @@ static void test_random_bytes_and_long_runs(void **state) {
 /* ---- files that must be refused: one change to a file that loads ---- */
 
 /* A byte-level tokenizer of 256 bytes and one merge, with room for changes. */
-static void build(kvl_str *out, const char *vocab_more, const char *merges, const char *model_more, const char *root) {
+static void build(kvl_str *out, const char *vocab_more, const char *merges, const char *model_more,
+                  const char *root) {
     kvl_str_puts(out, "{\"model\":{\"type\":\"BPE\",\"vocab\":{");
     for (unsigned b = 0, next = 256; b < 256; b++) {
         bool is_plain = (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
         unsigned c = is_plain ? b : next++;
         kvl_str_printf(out, "\"\\u%04x\":%u,", c, b);
     }
-    kvl_str_printf(out, "\"ab\":256%s},\"merges\":%s%s},\"pre_tokenizer\":{\"type\":\"ByteLevel\","
-                        "\"add_prefix_space\":false}%s}",
+    kvl_str_printf(out,
+                   "\"ab\":256%s},\"merges\":%s%s},\"pre_tokenizer\":{\"type\":\"ByteLevel\","
+                   "\"add_prefix_space\":false}%s}",
                    vocab_more, merges, model_more, root);
 }
 
@@ -223,15 +227,17 @@ static void test_bad_files(void **state) {
         {"", "[]", "", ",\"normalizer\":{\"type\":\"Lowercase\"}", KVL_E_UNSUPPORTED, "normalizer"},
         {"", "[]", "", ",\"normalizer\":{\"type\":\"NFC\"}", KVL_OK, ""},
         {"", "[]", "", ",\"decoder\":{\"type\":\"WordPiece\"}", KVL_E_UNSUPPORTED, "decoder"},
-        {"", "[]", "", ",\"post_processor\":{\"type\":\"TemplateProcessing\"}", KVL_E_UNSUPPORTED, "post_processor"},
+        {"", "[]", "", ",\"post_processor\":{\"type\":\"TemplateProcessing\"}", KVL_E_UNSUPPORTED,
+         "post_processor"},
         {"", "[]", "", ",\"pre_tokenizer\":null", KVL_E_DUP, ""},
         {"", "[]", "", ",\"added_tokens\":[{\"id\":257,\"content\":\"\"}]", KVL_E_VOCAB, "1 to 1024 bytes"},
         {"", "[]", "", ",\"added_tokens\":[{\"id\":256,\"content\":\"zz\"}]", KVL_E_VOCAB, "another token"},
         {"", "[]", "", ",\"added_tokens\":[{\"id\":-2,\"content\":\"zz\"}]", KVL_E_VOCAB, "found -2"},
         {"", "[]", "", ",\"added_tokens\":[{\"id\":257}]", KVL_E_TYPE, "content"},
-        {"", "[]", "", ",\"added_tokens\":[{\"id\":257,\"content\":\"z\",\"lstrip\":true}]", KVL_E_UNSUPPORTED, "lstrip"},
-        {"", "[]", "", ",\"added_tokens\":[{\"id\":257,\"content\":\"z\"},{\"id\":257,\"content\":\"z\"}]", KVL_E_DUP,
-         "twice"},
+        {"", "[]", "", ",\"added_tokens\":[{\"id\":257,\"content\":\"z\",\"lstrip\":true}]",
+         KVL_E_UNSUPPORTED, "lstrip"},
+        {"", "[]", "", ",\"added_tokens\":[{\"id\":257,\"content\":\"z\"},{\"id\":257,\"content\":\"z\"}]",
+         KVL_E_DUP, "twice"},
         {"", "[]", "", "}", KVL_E_JSON, "line 1"},
         {"", "[]", "", ",\"x\":\"\xff\"", KVL_E_UTF8, ""},
     };
@@ -242,8 +248,8 @@ static void test_bad_files(void **state) {
         build(&file, cases[i].vocab, cases[i].merges, cases[i].model, cases[i].root);
         kvl_status status = kvl_tokenizer_parse(&t, kvl_str_text(&file), file.len, "tok.json", &err);
         if (status != cases[i].status || (status != KVL_OK && strstr(err.msg, cases[i].part) == NULL)) {
-            fail_msg("case %zu: expected %s with '%s', found %s: %s", i, kvl_status_name(cases[i].status), cases[i].part,
-                     kvl_status_name(status), err.msg);
+            fail_msg("case %zu: expected %s with '%s', found %s: %s", i, kvl_status_name(cases[i].status),
+                     cases[i].part, kvl_status_name(status), err.msg);
         }
         assert_true(status == KVL_OK || strncmp(err.msg, "tok.json: ", 10) == 0);
         kvl_tokenizer_close(t);
@@ -253,8 +259,12 @@ static void test_bad_files(void **state) {
 
 static void test_wrong_model_and_prefixes(void **state) {
     (void)state;
-    static const char *const files[] = {"", "[]", "{}", "{\"model\":{\"type\":\"WordPiece\",\"vocab\":{}}}",
-                                        "{\"model\":{\"type\":\"Unigram\"}}", "{\"model\":{\"type\":\"BPE\",\"vocab\":[]}}"};
+    static const char *const files[] = {"",
+                                        "[]",
+                                        "{}",
+                                        "{\"model\":{\"type\":\"WordPiece\",\"vocab\":{}}}",
+                                        "{\"model\":{\"type\":\"Unigram\"}}",
+                                        "{\"model\":{\"type\":\"BPE\",\"vocab\":[]}}"};
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         kvl_tokenizer *t = NULL;
         kvl_err err = {0};
