@@ -82,6 +82,18 @@ static void test_bad_usage(void **state) {
     check_error("sweep --max-tokens 1e3", 2, "whole number");
 }
 
+/* The next line of *text without its end, or NULL; *text moves on. */
+static char *next_line(char **text) {
+    char *line = *text;
+    char *end = strchr(line, '\n');
+    if (end == NULL) {
+        return NULL;
+    }
+    *end = '\0';
+    *text = end + 1;
+    return line;
+}
+
 static void write_text(const char *name, const char *text) {
     test_save(test_temp_path(name), text, strlen(text));
 }
@@ -202,7 +214,8 @@ static void test_jsonl(void **state) {
         "n_tokens", "n_scored", "nll_sum", "ppl",   "kept_per_layer", "kv_bytes_live", "wall_ns"};
     outcome o = run_ok("sweep -o jsonl --no-chart --nll nll.jsonl");
     size_t n_lines = 0;
-    for (char *line = strtok(o.out, "\n"); line != NULL; line = strtok(NULL, "\n"), n_lines++) {
+    char *rest = o.out;
+    for (char *line = NULL; (line = next_line(&rest)) != NULL; n_lines++) {
         json_t *cell = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
         assert_non_null(cell);
         for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
@@ -274,9 +287,9 @@ static void test_timing(void **state) {
     assert_non_null(strstr(o.out, "92.9 %"));
     kvl_free(o.out);
     o = run_ok("sweep --timing -r 0.5 -o jsonl");
-    char *line = strtok(o.out, "\n");
-    json_t *full = json_loads(line, 0, NULL);
-    json_t *half = json_loads(strtok(NULL, "\n"), 0, NULL);
+    char *rest = o.out;
+    json_t *full = json_loads(next_line(&rest), 0, NULL);
+    json_t *half = json_loads(next_line(&rest), 0, NULL);
     assert_non_null(half);
     double full_bytes = json_number_value(json_object_get(full, "kv_bytes_live"));
     double half_bytes = json_number_value(json_object_get(half, "kv_bytes_live"));

@@ -1,0 +1,183 @@
+/* Tables, readings, machine formats and pictures of a small made-up report. */
+#include "support.h"
+
+#include "report/report.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static kvl_report_row row_of(const char *press, double keep, double ppl, double delta, double half,
+                             kvl_stage stage) {
+    return (kvl_report_row){.press = press,
+                            .policy = press,
+                            .keep_ratio = keep,
+                            .mean_ppl = ppl,
+                            .pooled_nll = log(ppl),
+                            .delta = {delta, delta - half, delta + half, 5, true},
+                            .change_percent = 100 * (ppl / 60.49 - 1),
+                            .stage = stage,
+                            .n_scored = 1233,
+                            .kept_min = 10,
+                            .kept_mean = 11.5,
+                            .kept_max = 13,
+                            .kv_bytes = 2048,
+                            .period_tok = 20 - 19 * keep,
+                            .has_evicted = true};
+}
+
+typedef struct fixture {
+    kvl_report_row rows[8];
+    kvl_report report;
+} fixture;
+
+static fixture *make(void) {
+    static fixture f;
+    f.rows[0] = row_of("none", 1, 60.49, 0, 0, KVL_STAGE_BASELINE);
+    f.rows[0].is_baseline = true;
+    f.rows[1] = row_of("knorm", 0.95, 181.26, 1.05, 0.3, KVL_STAGE_EXPLOSION);
+    f.rows[2] = row_of("knorm", 0.9, 119.75, 0.64, 0.2, KVL_STAGE_EXPLOSION);
+    f.rows[3] = row_of("knorm", 0.5, 87.0, 0.33, 0.15, KVL_STAGE_PLATEAU);
+    f.rows[4] = row_of("knorm", 0.4, 83.37, 0.02, 0.05, KVL_STAGE_BEST);
+    f.report = (kvl_report){.title = "ucurve on tiny",
+                            .protocol = "stream",
+                            .how = "how",
+                            .command = "kvlab sweep",
+                            .rows = f.rows,
+                            .n_rows = 5,
+                            .n_samples = 5};
+    return &f;
+}
+
+static kvl_str written(const kvl_report *r, kvl_format format) {
+    kvl_str out = {0};
+    kvl_report_write(&out, r, format);
+    assert_false(out.failed);
+    return out;
+}
+
+static void check_has(const char *text, const char *part) {
+    if (strstr(text, part) == NULL) {
+        fail_msg("'%s' is not in:\n%s", part, text);
+    }
+}
+
+static void test_table(void **state) {
+    (void)state;
+    kvl_str out = written(&make()->report, KVL_FORMAT_TABLE);
+    const char *text = kvl_str_text(&out);
+    check_has(text,
+              " 0.95      5 %    181.26   +199.7 %     explosion        +1.0500 [+0.7500, +1.3500]    1233");
+    check_has(text,
+              "↓  best range       +0.0200 [-0.0300, +0.0700]    1233         10/11.5/13       2.0    12.4  ≈");
+    check_has(text, "knorm: best at keep 0.4 (+0.020 nats/token), worst at keep 0.95 (+1.050)");
+    check_has(text, "this is the U-curve");
+    check_has(text, "Only 5 samples: the interval uses Student's t with 4 degrees of freedom");
+    check_has(text, "again: kvlab sweep");
+    kvl_str_free(&out);
+}
+
+static void test_no_claim_without_evidence(void **state) {
+    (void)state;
+    fixture *f = make();
+    for (size_t i = 1; i < 5; i++) {
+        f->rows[i].has_evicted = false;
+    }
+    kvl_str out = written(&f->report, KVL_FORMAT_TABLE);
+    check_has(kvl_str_text(&out), "nothing evicted");
+    check_has(kvl_str_text(&out), "its rows say nothing about it");
+    assert_null(strstr(kvl_str_text(&out), "U-curve"));
+    kvl_str_free(&out);
+    f = make();
+    f->rows[1].stage = KVL_STAGE_PLATEAU; /* worst is lightest, but not told apart */
+    f->report.n_samples = 1;
+    out = written(&f->report, KVL_FORMAT_TABLE);
+    assert_null(strstr(kvl_str_text(&out), "U-curve"));
+    check_has(kvl_str_text(&out), "One sample: no interval");
+    kvl_str_free(&out);
+}
+
+static void test_names_are_escaped(void **state) {
+    (void)state;
+    fixture *f = make();
+    f->report.title = "a|b\x1b[2Jc<script>";
+    f->rows[1].policy = "x,\"y\"";
+    kvl_str out = written(&f->report, KVL_FORMAT_MD);
+    check_has(kvl_str_text(&out), "a\\|b?[2Jc\\<script\\>");
+    kvl_str_free(&out);
+    out = written(&f->report, KVL_FORMAT_TABLE);
+    assert_null(strchr(kvl_str_text(&out), '\x1b'));
+    kvl_str_free(&out);
+    out = written(&f->report, KVL_FORMAT_CSV);
+    check_has(kvl_str_text(&out), "\"knorm\",\"x,\"\"y\"\"\",0.94999999999999996,");
+    kvl_str_free(&out);
+}
+
+static void test_json(void **state) {
+    (void)state;
+    fixture *f = make();
+    f->rows[2].mean_ppl = INFINITY;
+    f->rows[3].pooled_nll = NAN;
+    kvl_str out = written(&f->report, KVL_FORMAT_JSON);
+    json_t *root = json_loads(kvl_str_text(&out), JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(root);
+    const json_t *rows = json_object_get(root, "rows");
+    assert_int_equal(json_array_size(rows), 5);
+    assert_true(json_is_null(json_object_get(json_array_get(rows, 2), "mean_ppl")));
+    assert_true(json_is_null(json_object_get(json_array_get(rows, 3), "pooled_nll")));
+    assert_true(json_real_value(json_object_get(json_array_get(rows, 1), "mean_ppl")) == 181.26);
+    assert_true(json_is_true(json_object_get(json_array_get(rows, 4), "inside_interval")));
+    json_decref(root);
+    kvl_str_free(&out);
+}
+
+static void check_picture(const kvl_report *r, const char *name) {
+    char file[64];
+    size_t n = 0;
+    char *bytes = NULL;
+    assert_int_equal(kvl_chart_curve(r, test_temp_path(name), NULL), KVL_OK);
+    snprintf(file, sizeof file, "%s.png", name);
+    assert_int_equal(kvl_file_load(&bytes, &n, test_temp_path(file), 1 << 24, NULL), KVL_OK);
+    assert_memory_equal(bytes, "\x89PNG\r\n\x1a\n", 8);
+    assert_true((unsigned char)bytes[18] * 256 + (unsigned char)bytes[19] ==
+                1640); /* width in the IHDR chunk */
+    assert_true(n > 20000);
+    kvl_free(bytes);
+    snprintf(file, sizeof file, "%s.svg", name);
+    assert_int_equal(kvl_file_load(&bytes, &n, test_temp_path(file), 1 << 24, NULL), KVL_OK);
+    assert_non_null(strstr(bytes, "<svg"));
+    assert_non_null(strstr(bytes, "</svg>"));
+    kvl_free(bytes);
+}
+
+static void test_pictures(void **state) {
+    (void)state;
+    fixture *f = make();
+    check_picture(&f->report, "one");
+    f->rows[5] = row_of("recency", 0.9, 62, 0.01, 0.02, KVL_STAGE_BEST);
+    f->rows[6] = row_of("recency", 0.5, 900, 2.7, 0.2, KVL_STAGE_DECLINE); /* log axis */
+    f->rows[7] = row_of("random", 0.5, NAN, 2.7, 0.2, KVL_STAGE_BEST);
+    f->report.n_rows = 8;
+    check_picture(&f->report, "three");
+    f->report.n_rows = 1; /* the baseline alone */
+    check_picture(&f->report, "none");
+}
+
+static void test_unwritable(void **state) {
+    (void)state;
+    kvl_err err = {0};
+    assert_int_equal(kvl_chart_curve(&make()->report, "/nowhere/at/all/x", &err), KVL_E_IO);
+    assert_non_null(strstr(err.msg, "/nowhere/at/all/x.png"));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_no_claim_without_evidence),
+        cmocka_unit_test(test_names_are_escaped),
+        cmocka_unit_test(test_json),
+        cmocka_unit_test(test_pictures),
+        cmocka_unit_test(test_unwritable),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
