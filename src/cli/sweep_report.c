@@ -83,40 +83,44 @@ static void fill_sizes(kvl_report_row *row, const kvl_sweep *s, size_t policy) {
     row->period_tok = period_of(s, policy);
 }
 
-/* Policy text without its budget: what all points of one curve share. */
-static void curve_text(const kvl_policy *p, kvl_str *out) {
-    kvl_policy full = *p;
-    full.size_tok = 0;
-    full.keep_ratio = 1;
+/* Whether a policy's text has the key=value word [n_word]. */
+static bool has_word(const kvl_policy *p, const char *word, size_t n_word) {
     kvl_str text = {0};
-    kvl_policy_text(&full, &text);
-    const char *keep = strstr(kvl_str_text(&text), ":keep=1");
-    size_t n_before = keep != NULL ? (size_t)(keep - kvl_str_text(&text)) : text.len;
-    kvl_str_append(out, kvl_str_text(&text), n_before);
-    kvl_str_puts(out, keep != NULL ? keep + strlen(":keep=1") : "");
+    bool has = false;
+    kvl_policy_text(p, &text);
+    for (const char *at = kvl_str_text(&text); !has && (at = strchr(at, ':')) != NULL;) {
+        at++;
+        has = strncmp(at, word, n_word) == 0 && (at[n_word] == ':' || at[n_word] == '\0');
+    }
     kvl_str_free(&text);
+    return has;
 }
 
-/* Name of a row's curve: its press, or more of the policy where one press has several curves. */
+static bool has_same_press(const kvl_policy *a, const kvl_policy *b) {
+    return a->press == b->press && memcmp(a->conf, b->conf, sizeof a->conf) == 0;
+}
+
+/* Name of a row's curve: its press, and those keys in which policies of the same press differ (but the
+ * budget). */
 static void name_curve(const kvl_sweep *s, size_t policy, kvl_str *out) {
-    kvl_str own_press = {0};
-    kvl_str own_curve = {0};
-    bool is_unique = true;
-    kvl_policy_press_text(&s->policies[policy], &own_press);
-    curve_text(&s->policies[policy], &own_curve);
-    for (size_t i = 1; i < s->n_policies; i++) {
-        kvl_str press = {0};
-        kvl_str curve = {0};
-        kvl_policy_press_text(&s->policies[i], &press);
-        curve_text(&s->policies[i], &curve);
-        is_unique = is_unique && (strcmp(kvl_str_text(&press), kvl_str_text(&own_press)) != 0 ||
-                                  strcmp(kvl_str_text(&curve), kvl_str_text(&own_curve)) == 0);
-        kvl_str_free(&press);
-        kvl_str_free(&curve);
+    kvl_str text = {0};
+    const kvl_policy *own = &s->policies[policy];
+    kvl_policy_press_text(own, out);
+    kvl_policy_text(own, &text);
+    for (const char *at = kvl_str_text(&text); (at = strchr(at, ':')) != NULL;) {
+        at++;
+        size_t n = strcspn(at, ":");
+        bool is_budget = strncmp(at, "keep=", 5) == 0 || strncmp(at, "size=", 5) == 0;
+        bool is_common = true;
+        for (size_t i = 1; i < s->n_policies && !is_budget; i++) {
+            is_common =
+                is_common && (!has_same_press(own, &s->policies[i]) || has_word(&s->policies[i], at, n));
+        }
+        if (!is_budget && !is_common) {
+            kvl_str_printf(out, ":%.*s", (int)n, at);
+        }
     }
-    kvl_str_puts(out, kvl_str_text(is_unique ? &own_press : &own_curve));
-    kvl_str_free(&own_press);
-    kvl_str_free(&own_curve);
+    kvl_str_free(&text);
 }
 
 static kvl_status make_rows(kvl_sweep_report *out, const kvl_sweep *s, kvl_err *err) {

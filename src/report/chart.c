@@ -20,6 +20,7 @@ enum { page_width = 820, page_height = 520, left = 70, right = 24, top = 64, bot
 static const double palette[][3] = {{0.00, 0.45, 0.70}, {0.84, 0.37, 0.00}, {0.00, 0.62, 0.45},
                                     {0.80, 0.47, 0.65}, {0.90, 0.62, 0.00}, {0.34, 0.71, 0.91},
                                     {0.30, 0.30, 0.30}};
+enum { small_text = 12 };
 enum { n_palette = sizeof palette / sizeof palette[0] };
 
 typedef struct plot {
@@ -50,6 +51,7 @@ static double draw_text(const plot *p, double x, double y, double size, anchor a
         pango_layout_set_width(layout, (int)(max_width * PANGO_SCALE));
         pango_layout_set_ellipsize(layout, PANGO_ELLIPSIZE_END);
         pango_layout_set_single_paragraph_mode(layout, TRUE);
+        pango_layout_set_height(layout, size < small_text ? -2 : -1); /* small print may take two lines */
     }
     PangoRectangle box;
     pango_layout_get_extents(layout, NULL, &box);
@@ -108,7 +110,7 @@ static void find_scales(plot *p) {
     p->is_log = high > 6 * low;
     double margin = 0.07 * (high - low) + 1e-9 * high;
     p->y_min = p->is_log ? low / 1.15 : fmax(0, low - margin);
-    p->y_max = p->is_log ? high * 1.2 : high + 1.6 * margin;
+    p->y_max = p->is_log ? high * 1.2 : high + 2.2 * margin;
     double width = fmax(p->x_max - p->x_min, 0.05);
     p->x_max += 0.03 * width;
     p->x_min -= 0.04 * width;
@@ -216,7 +218,7 @@ static void draw_stages(const plot *p, size_t first, size_t end) {
         cairo_fill(p->cr);
         set_grey(p, 0.45);
         if (stage != KVL_STAGE_BASELINE) {
-            draw_text(p, x0 + 4, page_height - bottom - 18, 11, anchor_left, fmax(x1 - x0 - 6, 8),
+            draw_text(p, x0 + 4, page_height - bottom - 18, small_text, anchor_left, fmax(x1 - x0 - 6, 8),
                       kvl_stage_name(stage));
         }
         i = stop;
@@ -242,7 +244,8 @@ static void draw_baseline(const plot *p) {
         cairo_stroke(p->cr);
         cairo_set_dash(p->cr, NULL, 0, 0);
         snprintf(label, sizeof label, "full cache %.2f", row->mean_ppl);
-        draw_text(p, left + 4, y - 17, 12, anchor_left, 0, label);
+        /* above the line, where only the baseline is; below it when curves may run close to it */
+        draw_text(p, left + 4, p->n_groups > 1 ? y + 2 : y - 17, 12, anchor_left, 0, label);
     }
 }
 
@@ -290,19 +293,21 @@ static void draw_group(const plot *p, size_t first, size_t end, const double *co
     }
 }
 
-/* A ring and a label beside the point, on the side where the plot has room. */
-static void mark(const plot *p, size_t i, const char *word) {
+/* A ring around the point and a label above its error bar, or below the point among several curves. */
+static void mark(const plot *p, size_t i, const char *word, bool is_below) {
     const kvl_report_row *row = &p->r->rows[i];
     char label[64];
     double x = x_of(p, row->keep_ratio);
     double y = y_of(p, row->mean_ppl);
-    bool is_right = x < page_width - right - 130;
+    double bar_top = row->delta.has_interval && isfinite(row_high(row)) ? y_of(p, row_high(row)) : y;
+    double label_x = fmin(fmax(x, left + 75), page_width - right - 75);
     snprintf(label, sizeof label, "%s: %.2f at %g", word, row->mean_ppl, row->keep_ratio);
     set_grey(p, 0.1);
     cairo_set_line_width(p->cr, 1.6);
     cairo_arc(p->cr, x, y, 7, 0, 2 * G_PI);
     cairo_stroke(p->cr);
-    draw_text(p, is_right ? x + 11 : x - 11, y - 22, 12.5, is_right ? anchor_left : anchor_right, 0, label);
+    double above = fmax(fmin(bar_top - 21, y - 27), top + 2);
+    draw_text(p, label_x, is_below ? y + 9 : above, 12.5, anchor_middle, 0, label);
 }
 
 static void draw_legend(const plot *p, size_t line, const char *name, const double *colour) {
@@ -313,7 +318,7 @@ static void draw_legend(const plot *p, size_t line, const char *name, const doub
     cairo_line_to(p->cr, page_width - right - 148, y + 8);
     cairo_stroke(p->cr);
     set_grey(p, 0.15);
-    draw_text(p, page_width - right - 142, y, 12, anchor_left, 138, name);
+    draw_text(p, page_width - right - 142, y, 12.5, anchor_left, 138, name);
 }
 
 static void draw(cairo_t *cr, const kvl_report *r) {
@@ -357,8 +362,8 @@ static void draw(cairo_t *cr, const kvl_report *r) {
         i = end;
     }
     if (most < r->n_rows && least < r->n_rows && most != least) {
-        mark(&p, most, "worst");
-        mark(&p, least, "best");
+        mark(&p, most, "worst", false);
+        mark(&p, least, "best", p.n_groups > 1);
     }
     draw_labels(&p);
 }
