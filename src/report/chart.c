@@ -86,7 +86,7 @@ static double row_high(const kvl_report_row *row) {
 }
 
 static void find_scales(plot *p) {
-    double low = INFINITY;
+    double low = HUGE_VAL;
     double high = 0;
     p->x_min = 1.0;
     p->x_max = 1.0;

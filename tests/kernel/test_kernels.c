@@ -148,7 +148,7 @@ static void check_attend(const kvl_kernels *k, size_t n, size_t dim, float sprea
     fill(q, dim, 9, spread);
     float scale = 1.0f / sqrtf((float)dim);
     k->attend(out, q, keys, values, n, dim, scale, scratch);
-    double most = -INFINITY;
+    double most = -HUGE_VAL;
     double total = 0;
     for (size_t j = 0; j < n; j++) {
         for (size_t d = 0; d < dim; d++) {
