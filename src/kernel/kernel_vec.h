@@ -66,11 +66,13 @@ ALWAYS_INLINE void gemm_tile(float *out, size_t out_stride, const float *x, size
 #define TILE_CASE(rows)                                                                                      \
     case rows: gemm_tile(out, out_stride, x, x_stride, panel, start, n_in, rows); break
 
-/* 2 VW columns of one panel for all rows. */
+/* 2 VW columns of one panel for all rows, in tiles of nearly equal height: a last tile of 1 or 2 rows would
+ * run at a fraction of the speed. */
 static void gemm_columns(float *out, size_t out_stride, const float *x, size_t x_stride, const float *panel,
                          const float *start, size_t n_rows, size_t n_in) {
-    for (size_t done = 0; done < n_rows;) {
-        size_t rows = kvl_min_size(TILE_ROWS, n_rows - done);
+    size_t n_tiles = (n_rows + TILE_ROWS - 1) / TILE_ROWS;
+    for (size_t done = 0; done < n_rows; n_tiles--) {
+        size_t rows = (n_rows - done + n_tiles - 1) / n_tiles;
         switch (rows) {
             TILE_CASE(1);
             TILE_CASE(2);

@@ -48,6 +48,12 @@ const kvl_cell *kvl_sweep_cell(const kvl_sweep *s, size_t policy, size_t sample)
 
 static const kvl_sample *sample_of(const run *r, size_t sample) { return &r->config->samples->items[sample]; }
 
+/* Whether the one-pass baseline scores every token of the lockstep baseline: the same bits, so it need not
+ * run twice. */
+static bool is_covered_by_one_pass(const kvl_protocol *p) {
+    return p->baseline_tokens >= p->max_tokens && p->prefill == 0 && p->count_from == 0 && !p->is_two_phase;
+}
+
 static size_t prefill_of(const run *r, size_t sample) {
     const kvl_protocol *p = &r->config->protocol;
     size_t n_tokens = kvl_min_size(sample_of(r, sample)->ids.n, p->max_tokens);
@@ -93,21 +99,23 @@ static kvl_status plan_cell(run *r, size_t policy, size_t sample, kvl_err *err) 
                         "sample %s: expected more than %zu tokens for this protocol, found %zu",
                         sample_of(r, sample)->name, c->first_scored + 1, c->n_tokens);
     }
-    r->steps_total += policy == 0 ? c->n_tokens - 1 - prefill : 0;
+    r->steps_total = kvl_max_size(r->steps_total, c->n_tokens - 1 - prefill);
     return alloc_cell(c, c->n_tokens - 1 - c->first_scored, r->sweep->n_layers, err);
 }
 
 static kvl_status plan_lane(run *r, size_t sample, kvl_err *err) {
     lane *l = &r->lanes[r->n_lanes];
-    *l = (lane){.sample = sample, .n = r->sweep->n_policies};
-    l->policies = kvl_calloc(l->n, sizeof *l->policies);
+    *l = (lane){.sample = sample};
+    l->policies = kvl_calloc(r->sweep->n_policies, sizeof *l->policies);
     if (l->policies == NULL) {
         return kvl_fail_nomem(err, "sweep");
     }
     r->n_lanes++;
-    for (size_t p = 0; p < l->n; p++) {
-        l->policies[p] = p;
+    for (size_t p = 0; p < r->sweep->n_policies; p++) {
         KVL_TRY(plan_cell(r, p, sample, err));
+        if (p != 0 || !is_covered_by_one_pass(&r->config->protocol)) {
+            l->policies[l->n++] = p;
+        }
     }
     KVL_TRY(kvl_stream_create(&l->stream, r->engine, err));
     l->stream->seed = sample_of(r, sample)->hash;
@@ -232,15 +240,16 @@ static kvl_status prefill_lane(run *r, size_t lane_index, kvl_err *err) {
     return compress_moved(r, &lane_index, 1, err);
 }
 
-static void finish_cell(run *r, const lane *l, size_t policy) {
-    kvl_cell *c = &r->sweep->cells[cell_index(r->sweep, policy, l->sample)];
+/* Measures what the stream of a cell holds at the end. */
+static void finish_cell(run *r, const kvl_stream *stream, size_t policy, size_t sample) {
+    kvl_cell *c = &r->sweep->cells[cell_index(r->sweep, policy, sample)];
     const kvl_shape *shape = &kvl_engine_model(r->engine)->shape;
-    const kvl_policy *p = &r->cell_policies[cell_index(r->sweep, policy, l->sample)];
+    const kvl_policy *p = &r->cell_policies[cell_index(r->sweep, policy, sample)];
     size_t n_counted = 0;
     c->kept_min = SIZE_MAX;
     for (uint32_t layer = 0; layer < shape->n_layers; layer++) {
         for (uint32_t head = 0; head < shape->n_kv_heads; head++) {
-            size_t n = kvl_cache_len(l->stream->cache, layer, head);
+            size_t n = kvl_cache_len(stream->cache, layer, head);
             c->kept_per_layer[layer] += (double)n / shape->n_kv_heads;
             if (!kvl_policy_skips(p, layer)) {
                 c->kept_min = kvl_min_size(c->kept_min, n);
@@ -252,7 +261,7 @@ static void finish_cell(run *r, const lane *l, size_t policy) {
     }
     c->kept_mean = n_counted != 0 ? c->kept_mean / (double)n_counted : 0;
     c->kept_min = n_counted != 0 ? c->kept_min : 0;
-    c->kv_bytes_live = kvl_cache_live_bytes(l->stream->cache);
+    c->kv_bytes_live = kvl_cache_live_bytes(stream->cache);
 }
 
 /* One pass: every lane that has a token left moves by one. *n_rows is 0 when none has. */
@@ -260,6 +269,9 @@ static kvl_status step_all(run *r, size_t *n_rows, kvl_err *err) {
     *n_rows = 0;
     for (size_t i = 0; i < r->n_lanes; i++) {
         const lane *l = &r->lanes[i];
+        if (l->n == 0) {
+            continue; /* every cell has left on a fork */
+        }
         const kvl_cell *c = kvl_sweep_cell(r->sweep, l->policies[0], l->sample);
         const int32_t *ids = sample_of(r, l->sample)->ids.ids;
         if (l->step + 1 < c->n_tokens) {
@@ -283,8 +295,8 @@ static kvl_status step_all(run *r, size_t *n_rows, kvl_err *err) {
             }
         }
         l->step++;
-        r->steps_done += l->policies[0] == 0;
     }
+    r->steps_done += *n_rows != 0;
     return compress_moved(r, r->row_lane, *n_rows, err);
 }
 
@@ -304,13 +316,37 @@ static kvl_status run_lanes(run *r, kvl_err *err) {
     }
     for (size_t i = 0; i < r->n_lanes; i++) {
         for (size_t k = 0; k < r->lanes[i].n; k++) {
-            finish_cell(r, &r->lanes[i], r->lanes[i].policies[k]);
+            finish_cell(r, r->lanes[i].stream, r->lanes[i].policies[k], r->lanes[i].sample);
         }
     }
     return KVL_OK;
 }
 
-/* The published baseline: one pass over at most baseline_tokens tokens, every prediction scored. */
+/* Takes the lockstep baseline's NLLs from the first of the one-pass run. */
+static void share_one_pass(run *r, const kvl_cell *one_pass, const kvl_stream *stream) {
+    kvl_cell *none = &r->sweep->cells[cell_index(r->sweep, 0, one_pass->sample)];
+    for (size_t t = 0; t + 1 < none->n_tokens; t++) {
+        none->nll[none->n_scored++] = one_pass->nll[t];
+        none->nll_sum += one_pass->nll[t];
+    }
+    none->wall_ns = one_pass->wall_ns;
+    finish_cell(r, stream, 0, one_pass->sample);
+}
+
+/* Feeds the rows [first, end) of a one-pass run and takes their NLLs. */
+static kvl_status feed_one_pass(run *r, kvl_cell *c, kvl_row *rows, size_t first, size_t end, kvl_err *err) {
+    uint64_t start = kvl_clock_ns();
+    KVL_TRY(kvl_engine_forward(r->engine, rows + first, end - first, err));
+    c->wall_ns += kvl_clock_ns() - start;
+    for (size_t t = first; t < end; t++) {
+        c->nll[c->n_scored++] = rows[t].nll;
+        c->nll_sum += rows[t].nll;
+    }
+    return KVL_OK;
+}
+
+/* The published baseline: one pass over at most baseline_tokens tokens, every prediction scored. It is cut
+ * where the lockstep baseline ends, if that is taken from it (cuts change no bits). */
 static kvl_status run_one_pass(run *r, size_t sample, kvl_err *err) {
     kvl_sweep *s = r->sweep;
     kvl_cell *c = &s->one_pass[sample];
@@ -319,22 +355,23 @@ static kvl_status run_one_pass(run *r, size_t sample, kvl_err *err) {
     c->n_tokens = kvl_min_size(ids->n, r->config->protocol.baseline_tokens);
     KVL_TRY(alloc_cell(c, c->n_tokens - 1, s->n_layers, err));
     kvl_stream *stream = NULL;
-    kvl_row *rows = kvl_calloc(c->n_tokens, sizeof *rows);
+    size_t n_steps = c->n_tokens - 1;
+    size_t n_shared =
+        is_covered_by_one_pass(&r->config->protocol) ? kvl_sweep_cell(s, 0, sample)->n_tokens - 1 : 0;
+    kvl_row *rows = kvl_calloc(n_steps, sizeof *rows);
     kvl_status status =
         rows != NULL ? kvl_stream_create(&stream, r->engine, err) : kvl_fail_nomem(err, "baseline");
     if (status != KVL_OK) {
         goto done;
     }
-    for (size_t t = 0; t + 1 < c->n_tokens; t++) {
+    for (size_t t = 0; t < n_steps; t++) {
         rows[t] = (kvl_row){.stream = stream, .token = ids->ids[t], .target = ids->ids[t + 1]};
     }
-    uint64_t start = kvl_clock_ns();
-    KVL_GO(kvl_engine_forward(r->engine, rows, c->n_tokens - 1, err));
-    c->wall_ns = kvl_clock_ns() - start;
-    for (size_t t = 0; t + 1 < c->n_tokens; t++) {
-        c->nll[c->n_scored++] = rows[t].nll;
-        c->nll_sum += rows[t].nll;
+    if (n_shared != 0) {
+        KVL_GO(feed_one_pass(r, c, rows, 0, n_shared, err));
+        share_one_pass(r, c, stream);
     }
+    KVL_GO(feed_one_pass(r, c, rows, n_shared, n_steps, err));
     c->kv_bytes_live = kvl_cache_live_bytes(stream->cache);
 done:
     kvl_stream_destroy(stream);
