@@ -70,6 +70,37 @@ static void fill_quality(kvl_report_row *row, const kvl_sweep *s, size_t policy,
     row->delta = kvl_cluster_mean(sums, counts, s->n_samples);
 }
 
+/* The difference over the steps after a cell's first compression only: what came before cannot differ. */
+static kvl_status fill_affected(kvl_report_row *row, const kvl_sweep *s, size_t policy, kvl_err *err) {
+    double *sums = kvl_calloc(s->n_samples, sizeof *sums);
+    size_t *counts = kvl_calloc(s->n_samples, sizeof *counts);
+    size_t n = 0;
+    kvl_status status = KVL_OK;
+    if (sums == NULL || counts == NULL) {
+        KVL_GO(kvl_fail_nomem(err, "report"));
+    }
+    for (size_t i = 0; i < s->n_samples; i++) {
+        const kvl_cell *c = kvl_sweep_cell(s, policy, i);
+        const kvl_cell *none = kvl_sweep_cell(s, 0, i);
+        size_t first = c->first_event + 1 > c->first_scored ? c->first_event + 1 - c->first_scored : 0;
+        if (c->n_events == 0 || first >= c->n_scored) {
+            continue;
+        }
+        for (size_t t = first; t < c->n_scored; t++) {
+            sums[n] += c->nll[t] - none->nll[t];
+        }
+        counts[n++] = c->n_scored - first;
+        row->n_affected += c->n_scored - first;
+    }
+    if (n != 0) {
+        row->delta_affected = kvl_cluster_mean(sums, counts, n);
+    }
+done:
+    kvl_free(sums);
+    kvl_free(counts);
+    return status;
+}
+
 static void fill_sizes(kvl_report_row *row, const kvl_sweep *s, size_t policy) {
     row->kept_min = SIZE_MAX;
     for (size_t i = 0; i < s->n_samples; i++) {
@@ -142,6 +173,7 @@ static kvl_status make_rows(kvl_sweep_report *out, const kvl_sweep *s, kvl_err *
         row->keep_ratio = keep_of(s, &s->policies[p]);
         fill_quality(row, s, p, sums, counts);
         fill_sizes(row, s, p);
+        KVL_GO(fill_affected(row, s, p, err));
         row->change_percent = 100.0 * (row->mean_ppl / base - 1.0);
     }
 done:

@@ -21,17 +21,20 @@ static const char *stage_text(const kvl_report_row *row) {
 void kvli_write_csv(kvl_str *out, const kvl_report *r) {
     kvl_str_puts(
         out, "press,policy,keep_ratio,compression_ratio,mean_ppl,change_percent,stage,pooled_nll,delta_nll,"
-             "delta_low,delta_high,n_scored,kept_min,kept_mean,kept_max,kv_bytes,period_tok\n");
+             "delta_low,delta_high,n_scored,kept_min,kept_mean,kept_max,kv_bytes,period_tok,n_affected,delta_"
+             "affected\n");
     for (size_t i = 0; i < r->n_rows; i++) {
         const kvl_report_row *row = &r->rows[i];
         put_csv_text(out, row->press);
         kvl_str_puts(out, ",");
         put_csv_text(out, row->policy);
         kvl_str_printf(
-            out, ",%.17g,%.17g,%.17g,%.17g,%s,%.17g,%.17g,%.17g,%.17g,%zu,%zu,%.17g,%zu,%llu,%.17g\n",
+            out,
+            ",%.17g,%.17g,%.17g,%.17g,%s,%.17g,%.17g,%.17g,%.17g,%zu,%zu,%.17g,%zu,%llu,%.17g,%zu,%.17g\n",
             row->keep_ratio, 1.0 - row->keep_ratio, row->mean_ppl, row->change_percent, stage_text(row),
             row->pooled_nll, row->delta.mean, row->delta.low, row->delta.high, row->n_scored, row->kept_min,
-            row->kept_mean, row->kept_max, (unsigned long long)row->kv_bytes, row->period_tok);
+            row->kept_mean, row->kept_max, (unsigned long long)row->kv_bytes, row->period_tok,
+            row->n_affected, row->delta_affected.mean);
     }
 }
 
@@ -50,6 +53,13 @@ static json_t *row_object(const kvl_report_row *row) {
     json_object_set_new(o, "delta_nll", number(row->delta.mean));
     json_object_set_new(o, "delta_low", row->delta.has_interval ? number(row->delta.low) : json_null());
     json_object_set_new(o, "delta_high", row->delta.has_interval ? number(row->delta.high) : json_null());
+    json_object_set_new(o, "n_affected", json_integer((json_int_t)row->n_affected));
+    json_object_set_new(o, "delta_affected",
+                        row->n_affected != 0 ? number(row->delta_affected.mean) : json_null());
+    json_object_set_new(o, "delta_affected_low",
+                        row->delta_affected.has_interval ? number(row->delta_affected.low) : json_null());
+    json_object_set_new(o, "delta_affected_high",
+                        row->delta_affected.has_interval ? number(row->delta_affected.high) : json_null());
     json_object_set_new(o, "inside_interval", json_boolean(kvli_is_inside(row)));
     json_object_set_new(o, "n_scored", json_integer((json_int_t)row->n_scored));
     json_object_set_new(o, "kept_min", json_integer((json_int_t)row->kept_min));

@@ -61,6 +61,11 @@ static void write_group(kvl_str *out, const kvl_report *r, size_t first, size_t 
     }
     write_range(out, r, first, end);
     kvl_str_puts(out, ".\n");
+    if (b->n_affected != 0 && b->n_affected < b->n_scored) {
+        kvl_str_printf(out, "Over the tokens that read a compressed cache (%zu of %zu) the best costs %+.3f",
+                       b->n_affected, b->n_scored, b->delta_affected.mean);
+        kvl_str_printf(out, worst != best ? ", the worst %+.3f.\n" : ".\n", w->delta_affected.mean);
+    }
     bool is_lightest = worst == first && end - first > 1;
     if (is_lightest && w->stage == KVL_STAGE_EXPLOSION) {
         kvl_str_puts(out, "The lightest compression is the worst: this is the U-curve.");

@@ -10,10 +10,12 @@ typedef struct kvl_report_row {
     const char *press;  /* canonical, "knorm" */
     const char *policy; /* canonical policy text */
     double keep_ratio;
-    double mean_ppl;       /* arithmetic mean of per-sample PPLs, the published aggregate */
-    double pooled_nll;     /* nats per scored token */
-    kvl_estimate delta;    /* pooled NLL minus the token-matched baseline, nats per token */
-    double change_percent; /* mean_ppl against the published-style baseline, 100 * (ppl / base - 1) */
+    double mean_ppl;             /* arithmetic mean of per-sample PPLs, the published aggregate */
+    double pooled_nll;           /* nats per scored token */
+    kvl_estimate delta;          /* pooled NLL minus the token-matched baseline, nats per token */
+    kvl_estimate delta_affected; /* the same over the tokens whose query read a compressed cache */
+    size_t n_affected;           /* those tokens; 0 when nothing was evicted */
+    double change_percent;       /* mean_ppl against the published-style baseline, 100 * (ppl / base - 1) */
     kvl_stage stage;
     size_t n_scored;           /* tokens */
     size_t kept_min, kept_max; /* entries per head of compressed layers at the end, over samples */

@@ -271,6 +271,23 @@ static void test_formats_and_options(void **state) {
     kvl_free(own.out);
 }
 
+/* Five samples, untouched up to step 31: 1233 - 5 x 32 tokens read a compressed cache. */
+static void test_affected_tokens(void **state) {
+    (void)state;
+    outcome o = run_ok("sweep -o json --no-chart -r 0.95");
+    json_t *root = json_loads(o.out, JSON_REJECT_DUPLICATES, NULL);
+    const json_t *row = json_array_get(json_object_get(root, "rows"), 1);
+    double n_affected = json_number_value(json_object_get(row, "n_affected"));
+    double n_scored = json_number_value(json_object_get(row, "n_scored"));
+    assert_true(n_affected == 1073 && n_scored == 1233);
+    /* what came before differs by nothing: the two means are one sum over two counts */
+    double all = json_number_value(json_object_get(row, "delta_nll"));
+    double affected = json_number_value(json_object_get(row, "delta_affected"));
+    assert_true(fabs(all * n_scored - affected * n_affected) < 1e-9);
+    json_decref(root);
+    kvl_free(o.out);
+}
+
 static void test_same_bits_for_all_threads(void **state) {
     (void)state;
     outcome one = run_ok("sweep -t 1 -o csv --no-chart --isa avx2 --max-tokens 128");
@@ -326,6 +343,7 @@ int main(void) {
         cmocka_unit_test(test_nothing_half_written),
         cmocka_unit_test(test_table_and_pictures),
         cmocka_unit_test(test_jsonl),
+        cmocka_unit_test(test_affected_tokens),
         cmocka_unit_test(test_formats_and_options),
         cmocka_unit_test(test_same_bits_for_all_threads),
         cmocka_unit_test(test_timing),
