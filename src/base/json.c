@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/os.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Deepest nesting of [ and { outside strings; stops counting beyond the limit. */
@@ -65,4 +66,19 @@ kvl_status kvl_json_load(json_t **out, const char *path, uint64_t max_bytes, kvl
     kvl_status status = kvl_json_parse(out, bytes, n_bytes, path, err);
     kvl_free(bytes);
     return status;
+}
+
+json_t *kvl_json_number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
+
+kvl_status kvl_json_write(kvl_str *out, json_t *value, bool is_indented, kvl_err *err) {
+    size_t layout = is_indented ? JSON_INDENT(2) : JSON_COMPACT;
+    char *text = value != NULL ? json_dumps(value, layout | JSON_REAL_PRECISION(17)) : NULL;
+    json_decref(value);
+    if (text == NULL) {
+        out->failed = true;
+        return kvl_fail_nomem(err, "JSON output");
+    }
+    kvl_str_printf(out, "%s\n", text);
+    kvl_free(text); /* jansson allocates from the C library, as base does */
+    return kvl_str_check(out, "JSON output", err);
 }

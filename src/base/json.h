@@ -2,7 +2,7 @@
 #ifndef KVL_BASE_JSON_H
 #define KVL_BASE_JSON_H
 
-#include "base/status.h"
+#include "base/str.h"
 
 #include <jansson.h>
 
@@ -14,5 +14,10 @@ kvl_status kvl_json_parse(json_t **out, const char *bytes, size_t n_bytes, const
                           kvl_err *err) KVL_MUST_USE;
 /* Loads a file of at most max_bytes and parses it. */
 kvl_status kvl_json_load(json_t **out, const char *path, uint64_t max_bytes, kvl_err *err) KVL_MUST_USE;
+
+/* A real number, or null where JSON has no form for it (infinite, NaN). */
+json_t *kvl_json_number(double x);
+/* Appends the text of a value (all 17 digits) and a line end, and releases the value; NULL is E_NOMEM. */
+kvl_status kvl_json_write(kvl_str *out, json_t *value, bool is_indented, kvl_err *err) KVL_MUST_USE;
 
 #endif

@@ -5,10 +5,6 @@
 #include "base/json.h"
 
 #include <math.h>
-#include <stdlib.h>
-
-/* Numbers that are not finite have no JSON form: null. */
-static json_t *number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
 
 static json_t *kept_list(const kvl_cell *c, size_t n_layers) {
     json_t *list = json_array();
@@ -18,19 +14,6 @@ static json_t *kept_list(const kvl_cell *c, size_t n_layers) {
         json_array_append_new(list, is_whole ? json_integer((json_int_t)kept) : json_real(kept));
     }
     return list;
-}
-
-static kvl_status append_line(kvl_str *out, json_t *object, kvl_err *err) {
-    char *text = object != NULL ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
-    json_decref(object);
-    if (text == NULL) {
-        return kvl_fail_nomem(err, "JSON output");
-    }
-    kvl_str_printf(out, "%s\n", text);
-    json_free_t release = NULL;
-    json_get_alloc_funcs(NULL, &release);
-    release(text);
-    return kvl_str_check(out, "JSON output", err);
 }
 
 typedef struct cell_view {
@@ -48,8 +31,9 @@ static json_t *identity(const kvl_sweep_run_info *info, const cell_view *v, cons
     json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:s}", "schema", schema, "preset",
                           info->options->preset->name, "model", kvl_engine_model(info->engine)->name, "press",
                           kvl_str_text(&press), "policy", kvl_str_text(&text), "keep_ratio",
-                          policy->size_tok != 0 ? json_null()
-                                                : number(policy->press->is_identity ? 1 : policy->keep_ratio),
+                          policy->size_tok != 0
+                              ? json_null()
+                              : kvl_json_number(policy->press->is_identity ? 1 : policy->keep_ratio),
                           "sample", info->samples->items[v->cell->sample].name);
     if (o != NULL && v->baseline != NULL) {
         json_object_set_new(o, "baseline", json_string(v->baseline));
@@ -70,13 +54,13 @@ static json_t *cell_object(const kvl_sweep_run_info *info, const cell_view *v) {
     }
     json_object_set_new(o, "n_tokens", json_integer((json_int_t)c->n_tokens));
     json_object_set_new(o, "n_scored", json_integer((json_int_t)c->n_scored));
-    json_object_set_new(o, "nll_sum", number(c->nll_sum));
-    json_object_set_new(o, "ppl", number(exp(c->nll_sum / (double)c->n_scored)));
+    json_object_set_new(o, "nll_sum", kvl_json_number(c->nll_sum));
+    json_object_set_new(o, "ppl", kvl_json_number(exp(c->nll_sum / (double)c->n_scored)));
     json_object_set_new(o, "kept_per_layer", kept_list(sized, info->sweep.n_layers));
     json_object_set_new(o, "kv_bytes_live", json_integer((json_int_t)sized->kv_bytes_live));
     json_object_set_new(o, "wall_ns", json_integer((json_int_t)c->wall_ns));
     json_object_set_new(o, "n_events", json_integer((json_int_t)c->n_events));
-    json_object_set_new(o, "matched_baseline_nll_sum", number(matched->nll_sum));
+    json_object_set_new(o, "matched_baseline_nll_sum", kvl_json_number(matched->nll_sum));
     json_object_set_new(o, "isa", json_string(kvl_engine_isa(info->engine)));
     json_object_set_new(o, "threads", json_integer((json_int_t)kvl_engine_threads(info->engine)));
     return o;
@@ -86,7 +70,7 @@ static json_t *nll_object(const kvl_sweep_run_info *info, const cell_view *v) {
     json_t *o = identity(info, v, "kvlab.nll/1");
     json_t *list = json_array();
     for (size_t i = 0; i < v->cell->n_scored; i++) {
-        json_array_append_new(list, number(v->cell->nll[i]));
+        json_array_append_new(list, kvl_json_number(v->cell->nll[i]));
     }
     if (o == NULL) {
         json_decref(list);
@@ -106,7 +90,7 @@ kvl_status kvl_sweep_write_cells(kvl_str *out, const kvl_sweep_run_info *info, k
                 v.baseline = s->one_pass != NULL ? "one-pass" : "same-tokens";
                 v.cell = s->one_pass != NULL ? &s->one_pass[i] : v.cell;
             }
-            KVL_TRY(append_line(out, cell_object(info, &v), err));
+            KVL_TRY(kvl_json_write(out, cell_object(info, &v), false, err));
         }
     }
     return KVL_OK;
@@ -116,12 +100,12 @@ kvl_status kvl_sweep_write_nll(kvl_str *out, const kvl_sweep_run_info *info, kvl
     const kvl_sweep *s = &info->sweep;
     for (size_t i = 0; s->one_pass != NULL && i < s->n_samples; i++) {
         cell_view v = {.cell = &s->one_pass[i], .baseline = "one-pass"};
-        KVL_TRY(append_line(out, nll_object(info, &v), err));
+        KVL_TRY(kvl_json_write(out, nll_object(info, &v), false, err));
     }
     for (size_t p = 0; p < s->n_policies; p++) {
         for (size_t i = 0; i < s->n_samples; i++) {
             cell_view v = {.cell = kvl_sweep_cell(s, p, i), .baseline = p == 0 ? "same-tokens" : NULL};
-            KVL_TRY(append_line(out, nll_object(info, &v), err));
+            KVL_TRY(kvl_json_write(out, nll_object(info, &v), false, err));
         }
     }
     return KVL_OK;

@@ -6,8 +6,6 @@
 #include "cli/cmd.h"
 #include "protocol/timing.h"
 
-#include <stdlib.h>
-
 enum { prompt_tokens = 512, new_tokens = 64, repetitions = 7 };
 
 static const char published_claim[] = "the published \"92.9 % better TTFT\" is an artefact: its baseline's "
@@ -55,15 +53,7 @@ static kvl_status write_lines(kvl_str *out, const kvl_timing *t, const kvl_polic
                       (json_int_t)t[i].kv_bytes_live, "peak_rss_bytes", (json_int_t)t[i].peak_rss_bytes,
                       "isa", kvl_engine_isa(engine), "threads", (json_int_t)kvl_engine_threads(engine));
         kvl_str_free(&policy);
-        char *text = o != NULL ? json_dumps(o, JSON_COMPACT) : NULL;
-        json_decref(o);
-        if (text == NULL) {
-            return kvl_fail_nomem(err, "JSON output");
-        }
-        kvl_str_printf(out, "%s\n", text);
-        json_free_t release = NULL;
-        json_get_alloc_funcs(NULL, &release);
-        release(text);
+        KVL_TRY(kvl_json_write(out, o, false, err));
     }
     return KVL_OK;
 }

@@ -127,20 +127,6 @@ static kvl_status book(kvl_sample *s, sources *src, size_t k, size_t n_chars, kv
     return finish(s, bytes, kvl_utf8_prefix(bytes, json_string_length(text), n_chars), tokenizer, err);
 }
 
-static kvl_status append_id(kvl_ids *ids, int32_t id, kvl_err *err) {
-    if (ids->n == ids->cap) {
-        size_t cap = kvl_max_size(64, 2 * ids->cap);
-        int32_t *fresh = kvl_resize(ids->ids, ids->n, cap, sizeof *fresh);
-        if (fresh == NULL) {
-            return kvl_fail_nomem(err, "token ids");
-        }
-        ids->ids = fresh;
-        ids->cap = cap;
-    }
-    ids->ids[ids->n++] = id;
-    return KVL_OK;
-}
-
 /* The chunk of the paper's script: BOS + rows, each followed by EOS. Rows after the first 16384 tokens are
  * left. */
 static kvl_status wiki_chunk(kvl_sample *s, sources *src, kvl_tokenizer *tokenizer, kvl_err *err) {
@@ -151,14 +137,14 @@ static kvl_status wiki_chunk(kvl_sample *s, sources *src, kvl_tokenizer *tokeniz
         return kvl_fail(err, KVL_E_UNSUPPORTED,
                         "sample %s: expected a tokenizer with <|endoftext|>, found none", s->name);
     }
-    KVL_TRY(append_id(&s->ids, eos, err));
+    KVL_TRY(kvl_ids_push(&s->ids, eos, err));
     const char *at = src->wiki;
     const char *row = NULL;
     size_t n_row = 0;
     while (s->ids.n < enough_tokens && next_row(&at, src->wiki + src->n_wiki, &row, &n_row)) {
         if (stripped_chars(row, n_row) != 0) {
             KVL_TRY(kvl_tokenizer_encode(tokenizer, &s->ids, row, n_row, false, err));
-            KVL_TRY(append_id(&s->ids, eos, err));
+            KVL_TRY(kvl_ids_push(&s->ids, eos, err));
         }
     }
     s->hash = kvl_hash_bytes(KVL_HASH_INIT, src->wiki, (size_t)(at - src->wiki));

@@ -3,7 +3,6 @@
 
 #include "base/json.h"
 
-#include <math.h>
 #include <string.h>
 
 static void put_csv_text(kvl_str *out, const char *text) {
@@ -38,35 +37,36 @@ void kvli_write_csv(kvl_str *out, const kvl_report *r) {
     }
 }
 
-/* Numbers that are not finite have no JSON form: null. */
-static json_t *number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
-
 static json_t *row_object(const kvl_report_row *row) {
     json_t *o = json_object();
     json_object_set_new(o, "press", json_string(row->press));
     json_object_set_new(o, "policy", json_string(row->policy));
-    json_object_set_new(o, "keep_ratio", number(row->keep_ratio));
-    json_object_set_new(o, "mean_ppl", number(row->mean_ppl));
-    json_object_set_new(o, "change_percent", number(row->change_percent));
+    json_object_set_new(o, "keep_ratio", kvl_json_number(row->keep_ratio));
+    json_object_set_new(o, "mean_ppl", kvl_json_number(row->mean_ppl));
+    json_object_set_new(o, "change_percent", kvl_json_number(row->change_percent));
     json_object_set_new(o, "stage", json_string(stage_text(row)));
-    json_object_set_new(o, "pooled_nll", number(row->pooled_nll));
-    json_object_set_new(o, "delta_nll", number(row->delta.mean));
-    json_object_set_new(o, "delta_low", row->delta.has_interval ? number(row->delta.low) : json_null());
-    json_object_set_new(o, "delta_high", row->delta.has_interval ? number(row->delta.high) : json_null());
+    json_object_set_new(o, "pooled_nll", kvl_json_number(row->pooled_nll));
+    json_object_set_new(o, "delta_nll", kvl_json_number(row->delta.mean));
+    json_object_set_new(o, "delta_low",
+                        row->delta.has_interval ? kvl_json_number(row->delta.low) : json_null());
+    json_object_set_new(o, "delta_high",
+                        row->delta.has_interval ? kvl_json_number(row->delta.high) : json_null());
     json_object_set_new(o, "n_affected", json_integer((json_int_t)row->n_affected));
     json_object_set_new(o, "delta_affected",
-                        row->n_affected != 0 ? number(row->delta_affected.mean) : json_null());
+                        row->n_affected != 0 ? kvl_json_number(row->delta_affected.mean) : json_null());
     json_object_set_new(o, "delta_affected_low",
-                        row->delta_affected.has_interval ? number(row->delta_affected.low) : json_null());
+                        row->delta_affected.has_interval ? kvl_json_number(row->delta_affected.low)
+                                                         : json_null());
     json_object_set_new(o, "delta_affected_high",
-                        row->delta_affected.has_interval ? number(row->delta_affected.high) : json_null());
+                        row->delta_affected.has_interval ? kvl_json_number(row->delta_affected.high)
+                                                         : json_null());
     json_object_set_new(o, "inside_interval", json_boolean(kvli_is_inside(row)));
     json_object_set_new(o, "n_scored", json_integer((json_int_t)row->n_scored));
     json_object_set_new(o, "kept_min", json_integer((json_int_t)row->kept_min));
-    json_object_set_new(o, "kept_mean", number(row->kept_mean));
+    json_object_set_new(o, "kept_mean", kvl_json_number(row->kept_mean));
     json_object_set_new(o, "kept_max", json_integer((json_int_t)row->kept_max));
     json_object_set_new(o, "kv_bytes", json_integer((json_int_t)row->kv_bytes));
-    json_object_set_new(o, "period_tok", number(row->period_tok));
+    json_object_set_new(o, "period_tok", kvl_json_number(row->period_tok));
     return o;
 }
 
@@ -80,12 +80,5 @@ void kvli_write_json(kvl_str *out, const kvl_report *r) {
     for (size_t i = 0; i < r->n_rows; i++) {
         json_array_append_new(json_object_get(root, "rows"), row_object(&r->rows[i]));
     }
-    char *text = root != NULL ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) : NULL;
-    json_decref(root);
-    out->failed = out->failed || text == NULL;
-    kvl_str_puts(out, text != NULL ? text : "");
-    kvl_str_puts(out, "\n");
-    json_free_t release = NULL;
-    json_get_alloc_funcs(NULL, &release);
-    release(text);
+    (void)!kvl_json_write(out, root, true, NULL); /* a failure stays in out */
 }

@@ -23,9 +23,6 @@ kvl_estimate kvl_cluster_mean(const double *sums, const size_t *counts, size_t n
 /* Quantile of Student's t with df >= 1 degrees of freedom at probability 0.975. */
 double kvl_t975(size_t df);
 
-/* Median of n >= 1 values; reorders x. */
-double kvl_median(double *x, size_t n);
-
 /* Stages of a keep-ratio curve (rule in stages.c). */
 typedef enum kvl_stage {
     KVL_STAGE_BASELINE,  /* nothing evicted */

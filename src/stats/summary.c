@@ -2,7 +2,6 @@
 #include "stats/stats.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 /* Continued fraction of the incomplete beta function (Lentz's method; Press et al., Numerical Recipes, 6.4).
  */
@@ -91,15 +90,4 @@ kvl_estimate kvl_cluster_mean(const double *sums, const size_t *counts, size_t n
     e.low = e.mean - half;
     e.high = e.mean + half;
     return e;
-}
-
-static int by_value(const void *a_ptr, const void *b_ptr) {
-    const double a = *(const double *)a_ptr;
-    const double b = *(const double *)b_ptr;
-    return (a > b) - (a < b);
-}
-
-double kvl_median(double *x, size_t n) {
-    qsort(x, n, sizeof *x, by_value);
-    return n % 2 != 0 ? x[n / 2] : 0.5 * (x[n / 2 - 1] + x[n / 2]);
 }

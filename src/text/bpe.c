@@ -105,7 +105,7 @@ kvl_status kvli_encode_word(kvl_tokenizer *t, kvl_ids *out, const char *word, si
     if (n == 1 || t->ignore_merges) {
         int32_t id = n == 1 ? t->byte_ids[(unsigned char)word[0]] : kvli_find_bytes(t, word, n);
         if (id >= 0) {
-            return kvli_push_id(out, id, err);
+            return kvl_ids_push(out, id, err);
         }
     }
     if (n > INT32_MAX / 8) {
@@ -126,7 +126,7 @@ kvl_status kvli_encode_word(kvl_tokenizer *t, kvl_ids *out, const char *word, si
         apply(t, &m);
     }
     for (int32_t i = 0; i >= 0; i = symbols[i].next) {
-        KVL_TRY(kvli_push_id(out, symbols[i].id, err));
+        KVL_TRY(kvl_ids_push(out, symbols[i].id, err));
     }
     return KVL_OK;
 }

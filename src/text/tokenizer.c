@@ -16,7 +16,7 @@ void kvl_ids_free(kvl_ids *ids) {
     *ids = (kvl_ids){0};
 }
 
-kvl_status kvli_push_id(kvl_ids *ids, int32_t id, kvl_err *err) {
+kvl_status kvl_ids_push(kvl_ids *ids, int32_t id, kvl_err *err) {
     if (ids->n == ids->cap) {
         size_t cap = kvl_max_size(64, 2 * ids->cap);
         int32_t *fresh = kvl_resize(ids->ids, ids->n, cap, sizeof *fresh);
@@ -148,7 +148,7 @@ static kvl_status split_added(const encoding *e, const char *text, size_t n, boo
         if (at > piece) {
             KVL_TRY(fn(e, text + piece, at - piece, err));
         }
-        KVL_TRY(kvli_push_id(e->out, a->id, err));
+        KVL_TRY(kvl_ids_push(e->out, a->id, err));
         at += e->t->tokens[a->id].n_bytes;
         piece = at;
     }

@@ -21,6 +21,8 @@ typedef struct kvl_ids {
 } kvl_ids;
 
 void kvl_ids_free(kvl_ids *ids);
+/* Appends one id. */
+kvl_status kvl_ids_push(kvl_ids *ids, int32_t id, kvl_err *err) KVL_MUST_USE;
 
 enum { KVL_TOKENIZER_MAX_BYTES = 256 << 20 };
 

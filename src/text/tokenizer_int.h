@@ -79,8 +79,6 @@ kvl_status kvli_encode_word(kvl_tokenizer *t, kvl_ids *out, const char *word, si
                             kvl_err *err) KVL_MUST_USE;
 /* Id of a token with these bytes that came from the vocabulary, or -1. */
 int32_t kvli_find_bytes(const kvl_tokenizer *t, const char *bytes, size_t n);
-/* Appends one id. */
-kvl_status kvli_push_id(kvl_ids *ids, int32_t id, kvl_err *err) KVL_MUST_USE;
 /* Byte that a code point of the byte alphabet stands for, or -1 (GPT-2's bytes_to_unicode, inverted). */
 int kvli_byte_of_alphabet(uint32_t code_point);
 

@@ -235,6 +235,26 @@ static void test_bad_rows(void **state) {
     kvl_engine_destroy(e);
 }
 
+/* Weights may be finite and logits not: the pass stops and says which token. */
+static void test_nonfinite_logits(void **state) {
+    (void)state;
+    kvl_model *wild = NULL;
+    kvl_err err = {0};
+    assert_int_equal(kvl_model_open(&wild, test_path("tests/golden/neox/sequential"), NULL), KVL_OK);
+    for (size_t i = 0; i < wild->shape.width; i++) {
+        wild->final_norm.gain[i] = 3e38f;
+    }
+    kvl_engine *e = engine_of(wild, 1, NULL);
+    kvl_stream *s = stream_of(e);
+    kvl_row row = {.stream = s, .token = 1, .target = 2};
+    assert_int_equal(kvl_engine_forward(e, &row, 1, &err), KVL_E_CHECK);
+    assert_int_equal(kvl_status_exit_code(err.status), 6);
+    assert_non_null(strstr(err.msg, "expected finite logits"));
+    kvl_stream_destroy(s);
+    kvl_engine_destroy(e);
+    kvl_model_close(wild);
+}
+
 static void test_bad_options(void **state) {
     (void)state;
     kvl_engine *e = NULL;
@@ -276,6 +296,7 @@ int main(void) {
         cmocka_unit_test(test_fork_continues_with_the_same_bits),
         cmocka_unit_test(test_scores_come_from_the_cache),
         cmocka_unit_test(test_bad_rows),
+        cmocka_unit_test(test_nonfinite_logits),
         cmocka_unit_test(test_bad_options),
         cmocka_unit_test(test_no_memory),
     };
