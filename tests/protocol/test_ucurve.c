@@ -2,6 +2,7 @@
  * and the identities that pin it down. */
 #include "support.h"
 
+#include "engine/engine_int.h"
 #include "protocol/sweep.h"
 
 #include <math.h>
@@ -317,6 +318,30 @@ static void test_identity_check_passes(void **state) {
     }
 }
 
+/* An addition that depends on how often it was called: what an engine with a scheduling fault would do. */
+static void unsteady_add(float *y, const float *x, size_t n) {
+    static unsigned n_calls;
+    for (size_t i = 0; i < n; i++) {
+        y[i] += x[i];
+    }
+    y[0] += 1e-4f * (float)(n_calls++ % 7);
+}
+
+static void test_identity_check_can_fail(void **state) {
+    (void)state;
+    kvl_engine *faulty = NULL;
+    kvl_engine_options options = {.n_threads = 1};
+    kvl_err err = {0};
+    assert_int_equal(kvl_engine_create(&faulty, model, &options, NULL), KVL_OK);
+    kvl_kernels kernels = *faulty->kernels;
+    kernels.add = unsteady_add;
+    faulty->kernels = &kernels;
+    assert_int_equal(kvl_identity_check(faulty, &samples.items[0], &err), KVL_E_CHECK);
+    assert_non_null(strstr(err.msg, "identity check on W1: token "));
+    assert_int_equal(kvl_status_exit_code(err.status), 6);
+    kvl_engine_destroy(faulty);
+}
+
 static bool stop_at_once(void *ud, size_t done, size_t total) {
     (void)ud;
     assert_in_range(done, 1, total);
@@ -404,6 +429,7 @@ int main(void) {
         cmocka_unit_test(test_published_aggregation),
         cmocka_unit_test(test_two_phase_lengths),
         cmocka_unit_test(test_identity_check_passes),
+        cmocka_unit_test(test_identity_check_can_fail),
         cmocka_unit_test(test_stop_leaves_nothing),
         cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_every_preset_is_sound),
