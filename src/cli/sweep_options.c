@@ -40,7 +40,7 @@ static const kvl_arg table[] = {
     {opt_out, 0, "out", "DIR", "folder of the picture (default out)"},
     {opt_no_chart, 0, "no-chart", NULL, "no picture"},
     {opt_nll, 0, "nll", "FILE", "write the per-token NLLs, one JSON object per cell"},
-    {opt_isa, 0, "isa", "NAME", "force an instruction set: c, avx2, avx512 (default auto)"},
+    {opt_isa, 0, "isa", "NAME", "force an instruction set: c, base, avx2, avx512 (default auto)"},
     {opt_quiet, 'q', "quiet", NULL, "no progress on stderr"},
     {opt_help, 'h', "help", NULL, "this text"},
 };

@@ -19,7 +19,7 @@ enum {
 };
 
 typedef struct kvl_kernels {
-    const char *name; /* "c", "avx2", "avx512" */
+    const char *name; /* "c", "base", "avx2", "avx512" */
 
     /* out[r][c] = (bias ? bias[c] : 0) + sum over k of x[r][k] * W[k][c], k in increasing order, one
      * accumulator per element (started from the bias).
@@ -62,7 +62,7 @@ typedef struct kvl_kernels {
     double (*log_sum_exp)(const float *x, size_t n);
 } kvl_kernels;
 
-/* The table named "c", "avx2" or "avx512", or the best this machine runs for NULL or "auto".
+/* The table named "c", "base", "avx2" or "avx512", or the best this machine runs for NULL or "auto".
  * E_USAGE for an unknown name or one this machine cannot run (the message lists what it can). */
 kvl_status kvl_kernels_get(const kvl_kernels **out, const char *name, kvl_err *err) KVL_MUST_USE;
 /* Names of all tables this machine runs, best first, NULL-terminated. */

@@ -1,6 +1,6 @@
 /* The definition of every operation: plain loops, one multiplication and one addition per term.
  *
- * Written to be read and to be compared with; also the table of machines without the wider instruction sets.
+ * Written to be read and to be compared with; kernel_vec.h computes the same with vectors.
  */
 #include "kernel/kernel_int.h"
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { max_tables = 3 };
+enum { max_tables = 4 };
 
 /* Tables this machine runs, best first; returns how many. */
 static size_t usable_tables(const kvl_kernels *out[max_tables]) {
@@ -21,6 +21,7 @@ static size_t usable_tables(const kvl_kernels *out[max_tables]) {
         out[n++] = &kvli_kernels_avx2;
     }
 #endif
+    out[n++] = &kvli_kernels_base;
     out[n++] = &kvli_kernels_c;
     return n;
 }
@@ -46,8 +47,8 @@ kvl_status kvl_kernels_get(const kvl_kernels **out, const char *name, kvl_err *e
 }
 
 const char *const *kvl_kernels_names(void) {
-    static const char *const lists[max_tables][max_tables + 1] = {
-        {"c", NULL}, {"avx2", "c", NULL}, {"avx512", "avx2", "c", NULL}};
+    static const char *const lists[max_tables - 1][max_tables + 1] = {
+        {"base", "c", NULL}, {"avx2", "base", "c", NULL}, {"avx512", "avx2", "base", "c", NULL}};
     const kvl_kernels *tables[max_tables];
-    return lists[usable_tables(tables) - 1];
+    return lists[usable_tables(tables) - 2];
 }

@@ -5,6 +5,7 @@
 #include "kernel/kernel.h"
 
 extern const kvl_kernels kvli_kernels_c;
+extern const kvl_kernels kvli_kernels_base;
 #if defined(__x86_64__)
 extern const kvl_kernels kvli_kernels_avx2;
 extern const kvl_kernels kvli_kernels_avx512;

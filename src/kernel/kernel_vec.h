@@ -1,7 +1,7 @@
 /* The vector implementation of every operation, written once in GNU vector extensions.
  *
  * Included by one .c file per instruction set, each compiled with its own flags, which defines before:
- *   VW         floats in a vector (8 or 16)
+ *   VW         floats in a vector (4, 8 or 16)
  *   TILE_ROWS  most rows of a product tile: 2 * TILE_ROWS accumulators must fit the registers
  *   vec_fma    one fused multiply-add on vectors
  *   KERNELS    name of the table to define, KERNELS_NAME its name as text
