@@ -22,6 +22,14 @@ typedef double dvec __attribute__((vector_size(VW * 4))); /* VW / 2 doubles */
 
 enum { panel_stride = KVL_PANEL_COLS, lanes_per_panel = KVL_KEY_PANEL };
 
+/* Accumulator arrays become registers only when every loop over them is unrolled; clang does so only where it
+ * is told to unroll fully, before it splits arrays. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 ALWAYS_INLINE vec load(const float *p) {
@@ -43,21 +51,20 @@ ALWAYS_INLINE vec larger(vec a, vec b) { return select_lanes(a > b, a, b); }
 ALWAYS_INLINE void gemm_tile(float *out, size_t out_stride, const float *x, size_t x_stride,
                              const float *panel, const float *start, size_t n_in, size_t rows) {
     vec sum[TILE_ROWS][2];
-    for (size_t r = 0; r < rows; r++) {
+    UNROLL for (size_t r = 0; r < rows; r++) {
         sum[r][0] = load(start);
         sum[r][1] = load(start + VW);
     }
     for (size_t k = 0; k < n_in; k++) {
         vec w0 = load(panel + k * panel_stride);
         vec w1 = load(panel + k * panel_stride + VW);
-#pragma GCC unroll 16
-        for (size_t r = 0; r < rows; r++) {
+        UNROLL for (size_t r = 0; r < rows; r++) {
             vec value = splat(x[r * x_stride + k]);
             sum[r][0] = vec_fma(value, w0, sum[r][0]);
             sum[r][1] = vec_fma(value, w1, sum[r][1]);
         }
     }
-    for (size_t r = 0; r < rows; r++) {
+    UNROLL for (size_t r = 0; r < rows; r++) {
         store(out + r * out_stride, sum[r][0]);
         store(out + r * out_stride + VW, sum[r][1]);
     }
@@ -101,20 +108,15 @@ static void gemm_row_pair(float *out, const float *x, const float *panel, const 
     enum { n_vecs = 2 * KVL_PANEL_COLS / VW, per_panel = KVL_PANEL_COLS / VW };
     vec sum[n_vecs];
     const float *second = panel + n_in * panel_stride;
-    for (size_t i = 0; i < n_vecs; i++) {
-        sum[i] = load(start + i * VW);
-    }
+    UNROLL for (size_t i = 0; i < n_vecs; i++) { sum[i] = load(start + i * VW); }
     for (size_t k = 0; k < n_in; k++) {
         vec value = splat(x[k]);
-#pragma GCC unroll 8
-        for (size_t i = 0; i < per_panel; i++) {
+        UNROLL for (size_t i = 0; i < per_panel; i++) {
             sum[i] = vec_fma(value, load(panel + k * panel_stride + i * VW), sum[i]);
             sum[per_panel + i] = vec_fma(value, load(second + k * panel_stride + i * VW), sum[per_panel + i]);
         }
     }
-    for (size_t i = 0; i < n_vecs; i++) {
-        store(out + i * VW, sum[i]);
-    }
+    UNROLL for (size_t i = 0; i < n_vecs; i++) { store(out + i * VW, sum[i]); }
 }
 
 /* The last panel when n_cols is no multiple of 32: through a buffer, so that nothing beyond is written. */
@@ -324,32 +326,28 @@ ALWAYS_INLINE void score_panels(float *scores, const float *q, const float *keys
                                 size_t panels) {
     enum { per_panel = KVL_KEY_PANEL / VW };
     vec sum[4 * per_panel];
-    for (size_t i = 0; i < panels * per_panel; i++) {
-        sum[i] = splat(0.0f);
-    }
+    UNROLL for (size_t i = 0; i < panels * per_panel; i++) { sum[i] = splat(0.0f); }
     for (size_t d = 0; d < head_dim; d++) {
         vec value = splat(q[d]);
-#pragma GCC unroll 8
-        for (size_t i = 0; i < panels * per_panel; i++) {
+        UNROLL for (size_t i = 0; i < panels * per_panel; i++) {
             const float *key = keys + (i / per_panel * head_dim + d) * lanes_per_panel + i % per_panel * VW;
             sum[i] = vec_fma(value, load(key), sum[i]);
         }
     }
-    for (size_t i = 0; i < panels * per_panel; i++) {
-        store(scores + i * VW, sum[i]);
-    }
+    UNROLL for (size_t i = 0; i < panels * per_panel; i++) { store(scores + i * VW, sum[i]); }
 }
 
 /* scratch <- exp(scale * score - max); returns 1 / sum. Lanes beyond n become 0. */
 static float softmax_weights(float *scratch, size_t n, size_t padded, float scale) {
     vec most_v = splat(-INFINITY);
-    for (size_t j = n; j < padded; j++) {
-        scratch[j] = scale >= 0 ? -INFINITY : INFINITY;
+    for (size_t j = 0; j < padded; j += VW) {
+        store(scratch + j, load(scratch + j) * splat(scale));
+    }
+    for (size_t j = n; j < padded; j++) { /* after the scaling: 0 * infinity would be NaN */
+        scratch[j] = -INFINITY;
     }
     for (size_t j = 0; j < padded; j += VW) {
-        vec s = load(scratch + j) * splat(scale);
-        store(scratch + j, s);
-        most_v = larger(s, most_v);
+        most_v = larger(load(scratch + j), most_v);
     }
     float most = max_of_lanes(most_v);
     float lanes[KVL_KEY_PANEL] = {0};
@@ -370,19 +368,14 @@ static float softmax_weights(float *scratch, size_t n, size_t padded, float scal
 ALWAYS_INLINE void mix_values(float *out, const float *weights, const float *values, size_t n,
                               size_t head_dim, size_t vecs) {
     vec sum[4];
-    for (size_t i = 0; i < vecs; i++) {
-        sum[i] = splat(0.0f);
-    }
+    UNROLL for (size_t i = 0; i < vecs; i++) { sum[i] = splat(0.0f); }
     for (size_t j = 0; j < n; j++) {
         vec w = splat(weights[j]);
-#pragma GCC unroll 4
-        for (size_t i = 0; i < vecs; i++) {
+        UNROLL for (size_t i = 0; i < vecs; i++) {
             sum[i] = vec_fma(w, load(values + j * head_dim + i * VW), sum[i]);
         }
     }
-    for (size_t i = 0; i < vecs; i++) {
-        store(out + i * VW, sum[i]);
-    }
+    UNROLL for (size_t i = 0; i < vecs; i++) { store(out + i * VW, sum[i]); }
 }
 
 static void attend_v(float *out, const float *q, const float *keys, const float *values, size_t n,
@@ -407,6 +400,9 @@ static void attend_v(float *out, const float *q, const float *keys, const float 
     size_t d = 0;
     for (; d + 4 * VW <= head_dim; d += 4 * VW) {
         mix_values(out + d, scratch, values + d, n, head_dim, 4);
+    }
+    for (; d + 2 * VW <= head_dim; d += 2 * VW) {
+        mix_values(out + d, scratch, values + d, n, head_dim, 2);
     }
     for (; d + VW <= head_dim; d += VW) {
         mix_values(out + d, scratch, values + d, n, head_dim, 1);

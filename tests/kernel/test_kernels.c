@@ -135,7 +135,7 @@ static void test_pack_by_hand(void **state) {
 }
 
 /* Attention in double. */
-static void check_attend(const kvl_kernels *k, size_t n, size_t dim, float spread) {
+static void check_attend(const kvl_kernels *k, size_t n, size_t dim, float spread, float scale) {
     size_t padded = kvl_round_up(n, KVL_KEY_PANEL);
     float *keys = kvl_calloc(padded, dim * sizeof(float));
     float *values = block(n * dim);
@@ -146,7 +146,6 @@ static void check_attend(const kvl_kernels *k, size_t n, size_t dim, float sprea
     fill(keys, padded * dim, n, spread);
     fill(values, n * dim, dim, 1.0f);
     fill(q, dim, 9, spread);
-    float scale = 1.0f / sqrtf((float)dim);
     k->attend(out, q, keys, values, n, dim, scale, scratch);
     double most = -HUGE_VAL;
     double total = 0;
@@ -160,6 +159,9 @@ static void check_attend(const kvl_kernels *k, size_t n, size_t dim, float sprea
     for (size_t j = 0; j < n; j++) {
         weights[j] = exp(weights[j] - most);
         total += weights[j];
+    }
+    for (size_t j = 0; j < n; j++) { /* the weights stay behind */
+        assert_true(fabs((double)scratch[j] - weights[j] / total) < 1e-5);
     }
     for (size_t d = 0; d < dim; d++) {
         double sum = 0;
@@ -179,13 +181,16 @@ static void check_attend(const kvl_kernels *k, size_t n, size_t dim, float sprea
 
 static void test_attend(void **state) {
     (void)state;
-    static const size_t dims[] = {1, 7, 16, 20, 64, 80, 128};
+    static const size_t dims[] = {1, 7, 16, 20, 32, 48, 64, 80, 128};
     for (const char *const *name = kvl_kernels_names(); *name != NULL; name++) {
         for (size_t i = 0; i < sizeof dims / sizeof dims[0]; i++) {
+            float scale = 1.0f / sqrtf((float)dims[i]);
             for (size_t n = 1; n < 100; n += n < 34 ? 1 : 11) {
-                check_attend(table_of(*name), n, dims[i], 1.0f);
+                check_attend(table_of(*name), n, dims[i], 1.0f, scale);
+                check_attend(table_of(*name), n, dims[i], 1.0f, 0.0f); /* all weights equal */
+                check_attend(table_of(*name), n, dims[i], 1.0f, -scale);
             }
-            check_attend(table_of(*name), 513, dims[i], 4.0f);
+            check_attend(table_of(*name), 513, dims[i], 4.0f, scale);
         }
     }
 }
