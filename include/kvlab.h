@@ -26,6 +26,12 @@ extern "C" {
     X(KVL_E_SIZE, "E_SIZE", 3, "a size does not fit its content")                                            \
     X(KVL_E_LIMIT, "E_LIMIT", 3, "a count or size is above the limit of this program")                       \
     X(KVL_E_MAGIC, "E_MAGIC", 3, "another kind of file")                                                     \
+    X(KVL_E_VERSION, "E_VERSION", 3, "a version of the format that is not read here")                        \
+    X(KVL_E_ENDIAN, "E_ENDIAN", 3, "a file of the other byte order")                                         \
+    X(KVL_E_COUNT, "E_COUNT", 3, "a count that the file cannot hold")                                        \
+    X(KVL_E_KEY, "E_KEY", 3, "an impossible metadata key")                                                   \
+    X(KVL_E_NAME, "E_NAME", 3, "an impossible tensor name")                                                  \
+    X(KVL_E_ALIGN, "E_ALIGN", 3, "an impossible alignment, or an unaligned offset")                          \
     X(KVL_E_JSON, "E_JSON", 3, "not valid JSON")                                                             \
     X(KVL_E_DEPTH, "E_DEPTH", 3, "JSON nested too deeply")                                                   \
     X(KVL_E_UTF8, "E_UTF8", 3, "not valid UTF-8")                                                            \
@@ -48,6 +54,7 @@ extern "C" {
     X(KVL_E_PATH, "E_PATH", 3, "a file name that leaves its folder")                                         \
     X(KVL_E_TEXT, "E_TEXT", 3, "a text that cannot be scored")                                               \
     X(KVL_E_IO, "E_IO", 4, "a file cannot be read or written")                                               \
+    X(KVL_E_NET, "E_NET", 4, "a download failed")                                                            \
     X(KVL_E_NOMEM, "E_NOMEM", 5, "out of memory")                                                            \
     X(KVL_E_CHECK, "E_CHECK", 6, "a self-check failed or a result is not finite")                            \
     X(KVL_E_INTERRUPTED, "E_INTERRUPTED", 130, "stopped on request")
