@@ -19,19 +19,6 @@
 
 typedef unsigned long long ull; /* for %llu */
 
-static const struct {
-    const char *name;
-    uint64_t n_bytes;
-} dtype_table[KVL_N_DTYPES] = {
-#define X(id, name, n_bytes) {name, n_bytes},
-    KVL_DTYPE_LIST(X)
-#undef X
-};
-
-const char *kvl_dtype_name(kvl_dtype t) {
-    return (unsigned)t < (unsigned)KVL_N_DTYPES ? dtype_table[t].name : "?";
-}
-
 /* An entry while names still move. */
 typedef struct draft {
     kvl_tensor tensor;
@@ -92,8 +79,9 @@ static kvl_status read_dtype(reader *r, draft *d) {
     kvl_str_clear(&r->word);
     KVL_TRY(kvli_scan_string(&r->scan, &r->word, name_of(r, d)));
     for (unsigned i = 0; i < KVL_N_DTYPES; i++) {
-        if (strcmp(kvl_str_text(&r->word), dtype_table[i].name) == 0) {
-            d->tensor.dtype = (kvl_dtype)i;
+        kvl_dtype t = (kvl_dtype)i;
+        if (kvl_dtype_block_items(t) == 1 && strcmp(kvl_str_text(&r->word), kvl_dtype_name(t)) == 0) {
+            d->tensor.dtype = t;
             return KVL_OK;
         }
     }
@@ -182,7 +170,7 @@ static kvl_status check_draft(reader *r, draft *d) {
             return fail_draft(r, d, KVL_E_OVERFLOW, "shape", "a product below 2^64", t->dims[i]);
         }
     }
-    if (!kvl_mul_u64(t->n_items, dtype_table[t->dtype].n_bytes, &t->n_bytes)) {
+    if (!kvl_mul_u64(t->n_items, kvl_dtype_block_bytes(t->dtype), &t->n_bytes)) {
         return fail_draft(r, d, KVL_E_OVERFLOW, "shape", "fewer than 2^64 bytes", t->n_items);
     }
     if (t->n_bytes != d->end - d->begin) {

@@ -168,6 +168,7 @@ void kvl_tensors_close(kvl_tensors *t) {
     }
     for (size_t i = 0; i < t->n_shards; i++) {
         kvl_safetensors_free(t->shards[i].entries, t->shards[i].n_entries);
+        kvl_gguf_close(t->shards[i].gguf);
         kvl_file_close(&t->shards[i].file);
         kvl_free(t->shards[i].name);
     }
@@ -203,74 +204,55 @@ const char *kvl_tensors_path(const kvl_tensors *t, const kvl_tensor *tensor) {
     return t->shards[tensor->file].file.path;
 }
 
-static uint64_t load_le(const uint8_t *src, unsigned n_bytes) {
-    uint64_t bits = 0;
-    for (unsigned i = 0; i < n_bytes; i++) {
-        bits |= (uint64_t)src[i] << (8 * i);
-    }
-    return bits;
-}
-
-static void widen(float *dst, const uint8_t *src, size_t n, kvl_dtype dtype) {
-    if (dtype == KVL_DTYPE_F16) {
-        kvl_widen_f16(dst, src, n);
-    } else if (dtype == KVL_DTYPE_BF16) {
-        kvl_widen_bf16(dst, src, n);
-    } else if (dtype == KVL_DTYPE_F32) {
-        for (size_t i = 0; i < n; i++) {
-            uint32_t bits = (uint32_t)load_le(src + 4 * i, 4);
-            memcpy(&dst[i], &bits, sizeof bits);
-        }
-    } else {
-        for (size_t i = 0; i < n; i++) {
-            uint64_t bits = load_le(src + 8 * i, 8);
-            double value = 0;
-            memcpy(&value, &bits, sizeof value);
-            dst[i] = (float)value;
-        }
-    }
-}
-
-/* Index of the first value that is NaN or infinite, or n. */
-static size_t find_nonfinite(const float *x, size_t n) {
+/* x holds values first .. first + n - 1 of the tensor. */
+static kvl_status check_finite(const kvl_file *file, const kvl_tensor *tensor, uint64_t first, const float *x,
+                               size_t n, kvl_err *err) {
+    float all = 0; /* 0 * x is 0 for every finite x: one product tells whether to look closer */
     for (size_t i = 0; i < n; i++) {
+        all += 0.0f * x[i];
+    }
+    for (size_t i = 0; !isfinite(all) && i < n; i++) {
         if (!isfinite(x[i])) {
-            return i;
+            return kvl_fail(err, KVL_E_NONFINITE,
+                            "%s: tensor '%.*s', index %llu: expected a finite value, found %s", file->path,
+                            (int)KVLI_NAME_CUT, tensor->name, (unsigned long long)(first + i),
+                            isnan(x[i]) ? "NaN" : "infinity");
         }
     }
-    return n;
+    return KVL_OK;
 }
 
 kvl_status kvl_tensors_read_f32(const kvl_tensors *t, const kvl_tensor *tensor, float *dst, kvl_err *err) {
+    return kvl_tensors_read_part(t, tensor, 0, tensor->n_items, dst, err);
+}
+
+kvl_status kvl_tensors_read_part(const kvl_tensors *t, const kvl_tensor *tensor, uint64_t first, uint64_t n,
+                                 float *dst, kvl_err *err) {
     const kvl_file *file = &t->shards[tensor->file].file;
-    if (tensor->dtype > KVL_DTYPE_F64) {
-        return kvl_fail(err, KVL_E_TYPE, "%s: tensor '%.*s', dtype: expected F32, F16, BF16 or F64, found %s",
-                        file->path, (int)KVLI_NAME_CUT, tensor->name, kvl_dtype_name(tensor->dtype));
+    if (!kvl_dtype_is_real(tensor->dtype)) {
+        return kvl_fail(err, KVL_E_TYPE,
+                        "%s: tensor '%.*s', dtype: expected floats or quantised blocks, found %s", file->path,
+                        (int)KVLI_NAME_CUT, tensor->name, kvl_dtype_name(tensor->dtype));
     }
-    if (tensor->n_items == 0) {
+    if (n == 0) {
         return KVL_OK;
     }
-    uint64_t item_bytes = tensor->n_bytes / tensor->n_items;
-    uint64_t piece_items = PIECE_BYTES / item_bytes;
-    piece_items = piece_items < tensor->n_items ? piece_items : tensor->n_items;
-    uint8_t *piece = kvl_calloc((size_t)piece_items, (size_t)item_bytes);
+    uint64_t block_items = kvl_dtype_block_items(tensor->dtype);
+    uint64_t block_bytes = kvl_dtype_block_bytes(tensor->dtype);
+    uint64_t piece_items = PIECE_BYTES / block_bytes * block_items;
+    piece_items = piece_items < n ? piece_items : n;
+    uint8_t *piece = kvl_calloc((size_t)(piece_items / block_items), (size_t)block_bytes);
     if (piece == NULL) {
         return kvl_fail_nomem(err, "values of a tensor");
     }
     kvl_status status = KVL_OK;
-    for (uint64_t done = 0; done < tensor->n_items && status == KVL_OK; done += piece_items) {
-        uint64_t left = tensor->n_items - done;
-        size_t n = (size_t)(left < piece_items ? left : piece_items);
-        status = kvl_file_read(file, tensor->offset + done * item_bytes, piece, n * item_bytes, err);
+    for (uint64_t done = 0; done < n && status == KVL_OK; done += piece_items) {
+        size_t n_now = (size_t)(n - done < piece_items ? n - done : piece_items);
+        uint64_t at = tensor->offset + (first + done) / block_items * block_bytes;
+        status = kvl_file_read(file, at, piece, n_now / block_items * block_bytes, err);
         if (status == KVL_OK) {
-            widen(dst + done, piece, n, tensor->dtype);
-            size_t bad = find_nonfinite(dst + done, n);
-            if (bad != n) {
-                status = kvl_fail(
-                    err, KVL_E_NONFINITE, "%s: tensor '%.*s', index %llu: expected a finite value, found %s",
-                    file->path, (int)KVLI_NAME_CUT, tensor->name, (unsigned long long)(done + bad),
-                    isnan(dst[done + bad]) ? "NaN" : "infinity");
-            }
+            kvl_dtype_widen(dst + done, piece, n_now, tensor->dtype);
+            status = check_finite(file, tensor, first + done, dst + done, n_now, err);
         }
     }
     kvl_free(piece);

@@ -1,5 +1,5 @@
-/* A directory of tensors from one or several safetensors files: names, types, shapes, and where the bytes
- * are.
+/* A directory of tensors from one or several safetensors files, or from a GGUF file: names, types, shapes,
+ * and where the bytes are.
  *
  * Opening reads headers only and checks the whole layout against the real file sizes (no overlap, no hole,
  * no byte too many). Values are read one tensor at a time, widened to f32 and scanned for NaN and infinity.
@@ -8,32 +8,9 @@
 #define KVL_FILE_TENSORS_H
 
 #include "base/status.h"
+#include "file/dtype.h"
 
 enum { KVL_MAX_DIMS = 8 };
-
-#define KVL_DTYPE_LIST(X) /* constant, safetensors name, bytes */                                            \
-    X(KVL_DTYPE_F32, "F32", 4)                                                                               \
-    X(KVL_DTYPE_F16, "F16", 2)                                                                               \
-    X(KVL_DTYPE_BF16, "BF16", 2)                                                                             \
-    X(KVL_DTYPE_F64, "F64", 8)                                                                               \
-    X(KVL_DTYPE_I64, "I64", 8)                                                                               \
-    X(KVL_DTYPE_I32, "I32", 4)                                                                               \
-    X(KVL_DTYPE_I16, "I16", 2)                                                                               \
-    X(KVL_DTYPE_I8, "I8", 1)                                                                                 \
-    X(KVL_DTYPE_U8, "U8", 1)                                                                                 \
-    X(KVL_DTYPE_U16, "U16", 2)                                                                               \
-    X(KVL_DTYPE_U32, "U32", 4)                                                                               \
-    X(KVL_DTYPE_U64, "U64", 8)                                                                               \
-    X(KVL_DTYPE_BOOL, "BOOL", 1)
-
-typedef enum kvl_dtype {
-#define X(id, name, n_bytes) id,
-    KVL_DTYPE_LIST(X)
-#undef X
-        KVL_N_DTYPES
-} kvl_dtype;
-
-const char *kvl_dtype_name(kvl_dtype t);
 
 /* One entry; owned by the directory. */
 typedef struct kvl_tensor {
@@ -55,6 +32,12 @@ typedef struct kvl_tensors kvl_tensors;
 kvl_status kvl_tensors_open_dir(kvl_tensors **out, const char *dir, kvl_err *err) KVL_MUST_USE;
 /* Opens one safetensors file. */
 kvl_status kvl_tensors_open_file(kvl_tensors **out, const char *path, kvl_err *err) KVL_MUST_USE;
+struct kvl_gguf;
+/* Opens a GGUF file, or all files of a split one given by its first (NAME-00001-of-000NN.gguf); *meta borrows
+ * the header of the first, which has the metadata. Errors: all of kvl_gguf_parse; E_MISSING for a split file
+ * whose other files are not there. */
+kvl_status kvl_tensors_open_gguf(kvl_tensors **out, const struct kvl_gguf **meta, const char *path,
+                                 kvl_err *err) KVL_MUST_USE;
 void kvl_tensors_close(kvl_tensors *t);
 
 size_t kvl_tensors_count(const kvl_tensors *t);
@@ -66,9 +49,12 @@ const char *kvl_tensors_path(const kvl_tensors *t, const kvl_tensor *tensor);
 /* FNV-1a over all headers: identity of the checkpoint's layout. */
 uint64_t kvl_tensors_hash(const kvl_tensors *t);
 
-/* Reads one F32, F16, BF16 or F64 tensor into dst [n_items] f32 (widened exactly; F64 rounded to nearest).
- * Errors: E_TYPE for other types, E_NONFINITE with name and index, E_IO. Never allocates more than 1 MiB. */
+/* Reads a tensor into dst [n_items] f32 (widened exactly; F64 rounded to nearest).
+ * Errors: E_TYPE for integers, E_NONFINITE with name and index, E_IO. Never allocates more than 1 MiB. */
 kvl_status kvl_tensors_read_f32(const kvl_tensors *t, const kvl_tensor *tensor, float *dst,
                                 kvl_err *err) KVL_MUST_USE;
+/* The same for values first .. first + n - 1 (multiples of the type's block). Threads may read at once. */
+kvl_status kvl_tensors_read_part(const kvl_tensors *t, const kvl_tensor *tensor, uint64_t first, uint64_t n,
+                                 float *dst, kvl_err *err) KVL_MUST_USE;
 
 #endif

@@ -3,6 +3,7 @@
 #define KVL_FILE_TENSORS_INT_H
 
 #include "base/os.h"
+#include "file/gguf.h"
 #include "file/tensors.h"
 
 enum { KVLI_MAX_SHARDS = 512 }; /* each stays open: half of the usual limit of descriptors */
@@ -11,6 +12,7 @@ typedef struct kvli_shard {
     kvl_file file;
     char *name;          /* in the folder; for messages */
     kvl_tensor *entries; /* of kvl_safetensors_parse; owns the names */
+    kvl_gguf *gguf;      /* of a GGUF file: owns the names instead */
     size_t n_entries;
 } kvli_shard;
 
