@@ -156,7 +156,11 @@ static void bench_attend(const kvl_kernels *k, size_t n, size_t head_dim) {
         enum { calls = 16 }; /* one call is too short for the clock */
         uint64_t before = kvl_clock_ns();
         for (int i = 0; i < calls; i++) {
-            k->attend(out, q, keys, values, n, head_dim, 0.125f, scratch);
+            k->attend(
+                out,
+                &(kvl_attention){
+                    .q = q, .keys = keys, .values = values, .n = n, .head_dim = head_dim, .scale = 0.125f},
+                scratch);
         }
         uint64_t took = (kvl_clock_ns() - before) / calls;
         best = took < best ? took : best;

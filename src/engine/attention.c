@@ -59,8 +59,13 @@ static void run_head(void *ud, size_t item, unsigned thread) {
         size_t row = e->order[span->first_row + i];
         for (uint32_t g = 0; g < group; g++) {
             size_t at = ((size_t)head * group + g) * dim;
-            e->kernels->attend(e->act.mix + row * s->n_heads * dim + at, e->act.qkv + row * qkv_width + at,
-                               entries.keys, entries.values, n_before + i + 1, dim, scale,
+            const kvl_attention attention = {.q = e->act.qkv + row * qkv_width + at,
+                                             .keys = entries.keys,
+                                             .values = entries.values,
+                                             .n = n_before + i + 1,
+                                             .head_dim = dim,
+                                             .scale = scale};
+            e->kernels->attend(e->act.mix + row * s->n_heads * dim + at, &attention,
                                e->scratch[thread].floats);
         }
     }

@@ -18,6 +18,30 @@ enum {
     KVL_KEY_PANEL = 16,  /* cached keys side by side in one key panel */
 };
 
+/* Attention of one query over one head's cache: out = softmax(score) V, where the score of entry j is
+ * x = scale * q.k_j, or softcap * tanh(x / softcap) when softcap is above 0, and entries whose position is
+ * below `oldest` are not seen.
+ *   out        [head_dim]
+ *   q          [head_dim]
+ *   keys       key panels [ceil(n / 16), head_dim, 16] f32, 64-byte aligned: key j, dimension d at
+ *              keys[(j / 16 * head_dim + d) * 16 + j % 16]; lanes beyond n hold any finite number
+ *   values     [n, head_dim] f32
+ *   n          entries, >= 1
+ *   positions  [n], or NULL: every entry is seen; at least one must be
+ *   scratch    [round_up(n, 16)] f32, 64-byte aligned; holds the normalised weights afterwards (from the
+ * first panel with an entry that is seen) */
+typedef struct kvl_attention {
+    const float *q;
+    const float *keys;
+    const float *values;
+    const int32_t *positions;
+    size_t n;
+    size_t head_dim;
+    float scale;
+    float softcap;
+    int32_t oldest;
+} kvl_attention;
+
 typedef struct kvl_kernels {
     const char *name; /* "c", "base", "avx2", "avx512" */
 
@@ -36,26 +60,27 @@ typedef struct kvl_kernels {
     void (*layer_norm)(float *out, const float *x, const float *gain, const float *shift, float eps,
                        size_t n);
 
+    /* out = x / sqrt(mean(x^2) + eps) * gain over n values; the mean in double. out may be x. */
+    void (*rms_norm)(float *out, const float *x, const float *gain, float eps, size_t n);
+
     /* x = x/2 * (1 + erf(x / sqrt 2)) in place; absolute error below 1e-6 * max(1, |x|). */
     void (*gelu_erf)(float *x, size_t n);
     /* x = x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3))) in place; the same bound. */
     void (*gelu_tanh)(float *x, size_t n);
 
+    /* x = x / (1 + exp(-x)) in place; the same bound. */
+    void (*silu)(float *x, size_t n);
+    /* x = cap * tanh(x / cap) in place, cap > 0; absolute error below 1e-6 * cap. */
+    void (*softcap)(float *x, float cap, size_t n);
+
+    /* y[i] *= x[i]. */
+    void (*mul)(float *y, const float *x, size_t n);
     /* y[i] += x[i]. */
     void (*add)(float *y, const float *x, size_t n);
 
-    /* Attention of one query over one head's cache: out = softmax(scale * q.K) V.
-     *   out      [head_dim]
-     *   q        [head_dim]
-     *   keys     key panels [ceil(n / 16), head_dim, 16] f32, 64-byte aligned: key j, dimension d at
-     *            keys[(j / 16 * head_dim + d) * 16 + j % 16]; lanes beyond n hold any finite number
-     *   values   [n, head_dim] f32
-     *   n        visible entries, >= 1
-     *   scratch  [round_up(n, 16)] f32, 64-byte aligned; holds the normalised weights afterwards
-     * Each score sums dimensions in order; the softmax denominator sums 16 lanes, then a fixed tree; each
+    /* Each score sums dimensions in order; the softmax denominator sums 16 lanes, then a fixed tree; each
      * output sums entries in order. Relative error against the definition below 1e-5 of max |v|. */
-    void (*attend)(float *out, const float *q, const float *keys, const float *values, size_t n,
-                   size_t head_dim, float scale, float *scratch);
+    void (*attend)(float *out, const kvl_attention *a, float *scratch);
 
     /* Natural log of sum exp(x[i]) over n >= 1 values: maximum subtracted, summed in double.
      * Absolute error below 1e-6. NaN in x gives NaN; +inf gives +inf or NaN. */

@@ -46,6 +46,17 @@ static void layer_norm_c(float *out, const float *x, const float *gain, const fl
     }
 }
 
+static void rms_norm_c(float *out, const float *x, const float *gain, float eps, size_t n) {
+    double squares = 0;
+    for (size_t i = 0; i < n; i++) {
+        squares += (double)x[i] * (double)x[i];
+    }
+    double scale = 1.0 / sqrt(squares / (double)n + (double)eps);
+    for (size_t i = 0; i < n; i++) {
+        out[i] = (float)((double)x[i] * scale * (double)gain[i]);
+    }
+}
+
 static void gelu_erf_c(float *x, size_t n) {
     for (size_t i = 0; i < n; i++) {
         double v = (double)x[i];
@@ -57,6 +68,27 @@ static void gelu_tanh_c(float *x, size_t n) {
     for (size_t i = 0; i < n; i++) {
         double v = (double)x[i];
         x[i] = (float)(0.5 * v * (1.0 + tanh(0.79788456080286535588 * (v + 0.044715 * v * v * v))));
+    }
+}
+
+static void silu_c(float *x, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        double v = (double)x[i];
+        x[i] = (float)(v / (1.0 + exp(-v)));
+    }
+}
+
+static float softcap_one(float x, float cap) { return (float)((double)cap * tanh((double)x / (double)cap)); }
+
+static void softcap_c(float *x, float cap, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        x[i] = softcap_one(x[i], cap);
+    }
+}
+
+static void mul_c(float *y, const float *x, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        y[i] *= x[i];
     }
 }
 
@@ -76,16 +108,25 @@ static float sum_lanes(float lanes[KVL_KEY_PANEL]) {
     return lanes[0];
 }
 
-static void attend_c(float *out, const float *q, const float *keys, const float *values, size_t n,
-                     size_t head_dim, float scale, float *scratch) {
+/* Score of entry j; -infinity when it is not seen. */
+static float score_c(const kvl_attention *a, size_t j) {
+    const float *key = a->keys + (j / KVL_KEY_PANEL * a->head_dim) * KVL_KEY_PANEL + j % KVL_KEY_PANEL;
+    float sum = 0;
+    if (a->positions != NULL && a->positions[j] < a->oldest) {
+        return -INFINITY;
+    }
+    for (size_t d = 0; d < a->head_dim; d++) {
+        sum += a->q[d] * key[d * KVL_KEY_PANEL];
+    }
+    sum *= a->scale;
+    return a->softcap > 0 ? softcap_one(sum, a->softcap) : sum;
+}
+
+static void attend_c(float *out, const kvl_attention *a, float *scratch) {
+    size_t n = a->n;
     float most = -INFINITY;
     for (size_t j = 0; j < n; j++) { /* 1. scores */
-        const float *key = keys + (j / KVL_KEY_PANEL * head_dim) * KVL_KEY_PANEL + j % KVL_KEY_PANEL;
-        float sum = 0;
-        for (size_t d = 0; d < head_dim; d++) {
-            sum += q[d] * key[d * KVL_KEY_PANEL];
-        }
-        scratch[j] = sum * scale;
+        scratch[j] = score_c(a, j);
         most = scratch[j] > most ? scratch[j] : most;
     }
     float lanes[KVL_KEY_PANEL] = {0};
@@ -94,11 +135,11 @@ static void attend_c(float *out, const float *q, const float *keys, const float 
         lanes[j % KVL_KEY_PANEL] += scratch[j];
     }
     float inverse = 1.0f / sum_lanes(lanes);
-    memset(out, 0, head_dim * sizeof *out);
+    memset(out, 0, a->head_dim * sizeof *out);
     for (size_t j = 0; j < n; j++) { /* 3. weighted sum of values */
         scratch[j] *= inverse;
-        for (size_t d = 0; d < head_dim; d++) {
-            out[d] += scratch[j] * values[j * head_dim + d];
+        for (size_t d = 0; d < a->head_dim; d++) {
+            out[d] += scratch[j] * a->values[j * a->head_dim + d];
         }
     }
 }
@@ -119,8 +160,12 @@ const kvl_kernels kvli_kernels_c = {
     .name = "c",
     .gemm = gemm_c,
     .layer_norm = layer_norm_c,
+    .rms_norm = rms_norm_c,
     .gelu_erf = gelu_erf_c,
     .gelu_tanh = gelu_tanh_c,
+    .silu = silu_c,
+    .softcap = softcap_c,
+    .mul = mul_c,
     .add = add_c,
     .attend = attend_c,
     .log_sum_exp = log_sum_exp_c,

@@ -270,6 +270,22 @@ static void layer_norm_v(float *out, const float *x, const float *gain, const fl
     }
 }
 
+static void rms_norm_v(float *out, const float *x, const float *gain, float eps, size_t n) {
+    dvec low = {0};
+    dvec high = {0};
+    for (size_t i = 0; i < n; i += VW) {
+        vec v = i + VW <= n ? load(x + i) : load_part(x + i, n - i, 0.0f);
+        dvec a = widen_half(v, 0);
+        dvec b = widen_half(v, 1);
+        low += a * a;
+        high += b * b;
+    }
+    double scale = 1.0 / sqrt(sum_of_dlanes(low + high) / (double)n + (double)eps);
+    for (size_t i = 0; i < n; i++) {
+        out[i] = (float)((double)x[i] * scale * (double)gain[i]);
+    }
+}
+
 /* ---- element-wise ---- */
 
 /* erf by Abramowitz and Stegun 7.1.26 (error 1.5e-7). */
@@ -294,6 +310,27 @@ ALWAYS_INLINE vec vec_gelu_tanh(vec x) {
     return x * sigmoid;
 }
 
+ALWAYS_INLINE vec vec_silu(vec x) {
+    vec u = select_lanes(x > splat(80.0f), splat(80.0f), x);
+    return x / (splat(1.0f) + vec_exp(-larger(u, splat(-80.0f))));
+}
+
+/* tanh: a polynomial near 0, where 1 - 2 / (exp(2x) + 1) would cancel (Cephes tanhf, Moshier 1984). */
+ALWAYS_INLINE vec vec_tanh(vec x) {
+    vec a = select_lanes(x < splat(0.0f), -x, x);
+    vec z = x * x;
+    vec p = splat(-5.70498872745e-3f);
+    p = vec_fma(p, z, splat(2.06390887954e-2f));
+    p = vec_fma(p, z, splat(-5.37397155531e-2f));
+    p = vec_fma(p, z, splat(1.33314422036e-1f));
+    p = vec_fma(p, z, splat(-3.33332819422e-1f));
+    p = vec_fma(p * z, x, x);
+    vec twice = select_lanes(a > splat(20.0f), splat(40.0f), a + a);
+    vec far = splat(1.0f) - splat(2.0f) / (vec_exp(twice) + splat(1.0f));
+    far = select_lanes(x < splat(0.0f), -far, far);
+    return select_lanes(x == x, select_lanes(a < splat(0.625f), p, far), x);
+}
+
 #define ELEMENTWISE(name, function)                                                                          \
     static void name(float *x, size_t n) {                                                                   \
         size_t i = 0;                                                                                        \
@@ -308,6 +345,31 @@ ALWAYS_INLINE vec vec_gelu_tanh(vec x) {
     }
 ELEMENTWISE(gelu_erf_v, vec_gelu_erf)
 ELEMENTWISE(gelu_tanh_v, vec_gelu_tanh)
+ELEMENTWISE(silu_v, vec_silu)
+
+ALWAYS_INLINE vec vec_softcap(vec x, float cap) { return splat(cap) * vec_tanh(x / splat(cap)); }
+
+static void softcap_v(float *x, float cap, size_t n) {
+    size_t i = 0;
+    for (; i + VW <= n; i += VW) {
+        store(x + i, vec_softcap(load(x + i), cap));
+    }
+    if (i < n) {
+        float lanes[VW];
+        store(lanes, vec_softcap(load_part(x + i, n - i, 0.0f), cap));
+        memcpy(x + i, lanes, (n - i) * sizeof(float));
+    }
+}
+
+static void mul_v(float *y, const float *x, size_t n) {
+    size_t i = 0;
+    for (; i + VW <= n; i += VW) {
+        store(y + i, load(y + i) * load(x + i));
+    }
+    for (; i < n; i++) {
+        y[i] *= x[i];
+    }
+}
 
 static void add_v(float *y, const float *x, size_t n) {
     size_t i = 0;
@@ -337,11 +399,16 @@ ALWAYS_INLINE void score_panels(float *scores, const float *q, const float *keys
     UNROLL for (size_t i = 0; i < panels * per_panel; i++) { store(scores + i * VW, sum[i]); }
 }
 
-/* scratch <- exp(scale * score - max); returns 1 / sum. Lanes beyond n become 0. */
-static float softmax_weights(float *scratch, size_t n, size_t padded, float scale) {
+/* scratch <- exp(score - max); returns 1 / sum. Lanes beyond n, and entries that are not seen, become 0. */
+static float softmax_weights(float *scratch, const kvl_attention *a, size_t padded) {
+    size_t n = a->n;
     vec most_v = splat(-INFINITY);
     for (size_t j = 0; j < padded; j += VW) {
-        store(scratch + j, load(scratch + j) * splat(scale));
+        vec x = load(scratch + j) * splat(a->scale);
+        store(scratch + j, a->softcap > 0 ? vec_softcap(x, a->softcap) : x);
+    }
+    for (size_t j = 0; a->positions != NULL && j < n; j++) {
+        scratch[j] = a->positions[j] < a->oldest ? -INFINITY : scratch[j];
     }
     for (size_t j = n; j < padded; j++) { /* after the scaling: 0 * infinity would be NaN */
         scratch[j] = -INFINITY;
@@ -378,39 +445,61 @@ ALWAYS_INLINE void mix_values(float *out, const float *weights, const float *val
     UNROLL for (size_t i = 0; i < vecs; i++) { store(out + i * VW, sum[i]); }
 }
 
-static void attend_v(float *out, const float *q, const float *keys, const float *values, size_t n,
-                     size_t head_dim, float scale, float *scratch) {
-    size_t n_panels = (n + KVL_KEY_PANEL - 1) / KVL_KEY_PANEL;
-    size_t panel_floats = head_dim * KVL_KEY_PANEL;
+static void score_all(float *scratch, const kvl_attention *a, size_t n_panels) {
+    size_t panel_floats = a->head_dim * KVL_KEY_PANEL;
     size_t p = 0;
     for (; p + 4 <= n_panels; p += 4) {
-        score_panels(scratch + p * KVL_KEY_PANEL, q, keys + p * panel_floats, head_dim, 4);
+        score_panels(scratch + p * KVL_KEY_PANEL, a->q, a->keys + p * panel_floats, a->head_dim, 4);
     }
     for (; p + 2 <= n_panels; p += 2) {
-        score_panels(scratch + p * KVL_KEY_PANEL, q, keys + p * panel_floats, head_dim, 2);
+        score_panels(scratch + p * KVL_KEY_PANEL, a->q, a->keys + p * panel_floats, a->head_dim, 2);
     }
     for (; p < n_panels; p++) {
-        score_panels(scratch + p * KVL_KEY_PANEL, q, keys + p * panel_floats, head_dim, 1);
+        score_panels(scratch + p * KVL_KEY_PANEL, a->q, a->keys + p * panel_floats, a->head_dim, 1);
     }
+}
+
+/* Without the leading panels of which nothing is seen: their weights are exactly 0, so the bits stay. */
+static kvl_attention skip_unseen(const kvl_attention *a) {
+    kvl_attention rest = *a;
+    while (rest.positions != NULL && rest.n > KVL_KEY_PANEL) {
+        for (size_t j = 0; j < KVL_KEY_PANEL; j++) {
+            if (rest.positions[j] >= rest.oldest) {
+                return rest;
+            }
+        }
+        rest.positions += KVL_KEY_PANEL;
+        rest.keys += KVL_KEY_PANEL * rest.head_dim;
+        rest.values += KVL_KEY_PANEL * rest.head_dim;
+        rest.n -= KVL_KEY_PANEL;
+    }
+    return rest;
+}
+
+static void attend_v(float *out, const kvl_attention *whole, float *scratch) {
+    kvl_attention a = skip_unseen(whole);
+    size_t n_panels = (a.n + KVL_KEY_PANEL - 1) / KVL_KEY_PANEL;
     size_t padded = n_panels * KVL_KEY_PANEL;
-    float inverse = softmax_weights(scratch, n, padded, scale);
+    size_t head_dim = a.head_dim;
+    score_all(scratch, &a, n_panels);
+    float inverse = softmax_weights(scratch, &a, padded);
     for (size_t j = 0; j < padded; j += VW) {
         store(scratch + j, load(scratch + j) * splat(inverse));
     }
     size_t d = 0;
     for (; d + 4 * VW <= head_dim; d += 4 * VW) {
-        mix_values(out + d, scratch, values + d, n, head_dim, 4);
+        mix_values(out + d, scratch, a.values + d, a.n, head_dim, 4);
     }
     for (; d + 2 * VW <= head_dim; d += 2 * VW) {
-        mix_values(out + d, scratch, values + d, n, head_dim, 2);
+        mix_values(out + d, scratch, a.values + d, a.n, head_dim, 2);
     }
     for (; d + VW <= head_dim; d += VW) {
-        mix_values(out + d, scratch, values + d, n, head_dim, 1);
+        mix_values(out + d, scratch, a.values + d, a.n, head_dim, 1);
     }
     for (; d < head_dim; d++) {
         float sum = 0;
-        for (size_t j = 0; j < n; j++) {
-            sum = __builtin_fmaf(scratch[j], values[j * head_dim + d], sum);
+        for (size_t j = 0; j < a.n; j++) {
+            sum = __builtin_fmaf(scratch[j], a.values[j * head_dim + d], sum);
         }
         out[d] = sum;
     }
@@ -420,8 +509,12 @@ const kvl_kernels KERNELS = {
     .name = KERNELS_NAME,
     .gemm = gemm_v,
     .layer_norm = layer_norm_v,
+    .rms_norm = rms_norm_v,
     .gelu_erf = gelu_erf_v,
     .gelu_tanh = gelu_tanh_v,
+    .silu = silu_v,
+    .softcap = softcap_v,
+    .mul = mul_v,
     .add = add_v,
     .attend = attend_v,
     .log_sum_exp = log_sum_exp_v,

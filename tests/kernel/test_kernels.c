@@ -135,7 +135,8 @@ static void test_pack_by_hand(void **state) {
 }
 
 /* Attention in double. */
-static void check_attend(const kvl_kernels *k, size_t n, size_t dim, float spread, float scale) {
+static void check_attend(const kvl_kernels *k, size_t n, size_t dim, float spread, float scale, float softcap,
+                         int32_t oldest) {
     size_t padded = kvl_round_up(n, KVL_KEY_PANEL);
     float *keys = kvl_calloc(padded, dim * sizeof(float));
     float *values = block(n * dim);
@@ -146,7 +147,20 @@ static void check_attend(const kvl_kernels *k, size_t n, size_t dim, float sprea
     fill(keys, padded * dim, n, spread);
     fill(values, n * dim, dim, 1.0f);
     fill(q, dim, 9, spread);
-    k->attend(out, q, keys, values, n, dim, scale, scratch);
+    int32_t *positions = kvl_calloc(n, sizeof *positions);
+    for (size_t j = 0; j < n; j++) { /* not in order, as after compression; the last is always seen */
+        positions[j] = j + 1 == n ? (int32_t)n : (int32_t)(j ^ 1);
+    }
+    const kvl_attention attention = {.q = q,
+                                     .keys = keys,
+                                     .values = values,
+                                     .positions = oldest > 0 ? positions : NULL,
+                                     .n = n,
+                                     .head_dim = dim,
+                                     .scale = scale,
+                                     .softcap = softcap,
+                                     .oldest = oldest};
+    k->attend(out, &attention, scratch);
     double most = -HUGE_VAL;
     double total = 0;
     for (size_t j = 0; j < n; j++) {
@@ -154,13 +168,15 @@ static void check_attend(const kvl_kernels *k, size_t n, size_t dim, float sprea
             weights[j] += (double)q[d] * (double)keys[(j / 16 * dim + d) * 16 + j % 16];
         }
         weights[j] *= (double)scale;
+        weights[j] = softcap > 0 ? (double)softcap * tanh(weights[j] / (double)softcap) : weights[j];
+        weights[j] = oldest > 0 && positions[j] < oldest ? -HUGE_VAL : weights[j];
         most = fmax(most, weights[j]);
     }
     for (size_t j = 0; j < n; j++) {
         weights[j] = exp(weights[j] - most);
         total += weights[j];
     }
-    for (size_t j = 0; j < n; j++) { /* the weights stay behind */
+    for (size_t j = 0; oldest <= 0 && j < n; j++) { /* the weights stay behind */
         assert_true(fabs((double)scratch[j] - weights[j] / total) < 1e-5);
     }
     for (size_t d = 0; d < dim; d++) {
@@ -177,6 +193,7 @@ static void check_attend(const kvl_kernels *k, size_t n, size_t dim, float sprea
     kvl_free(out);
     kvl_free(scratch);
     kvl_free(weights);
+    kvl_free(positions);
 }
 
 static void test_attend(void **state) {
@@ -186,11 +203,15 @@ static void test_attend(void **state) {
         for (size_t i = 0; i < sizeof dims / sizeof dims[0]; i++) {
             float scale = 1.0f / sqrtf((float)dims[i]);
             for (size_t n = 1; n < 100; n += n < 34 ? 1 : 11) {
-                check_attend(table_of(*name), n, dims[i], 1.0f, scale);
-                check_attend(table_of(*name), n, dims[i], 1.0f, 0.0f); /* all weights equal */
-                check_attend(table_of(*name), n, dims[i], 1.0f, -scale);
+                check_attend(table_of(*name), n, dims[i], 1.0f, scale, 0, 0);
+                check_attend(table_of(*name), n, dims[i], 1.0f, 0.0f, 0, 0); /* all weights equal */
+                check_attend(table_of(*name), n, dims[i], 1.0f, -scale, 0, 0);
             }
-            check_attend(table_of(*name), 513, dims[i], 4.0f, scale);
+            check_attend(table_of(*name), 513, dims[i], 4.0f, scale, 0, 0);
+            for (int32_t oldest = 0; oldest < 200; oldest += 13) { /* windows and caps, alone and together */
+                check_attend(table_of(*name), 200, dims[i], 2.0f, scale, 0, oldest);
+                check_attend(table_of(*name), 200, dims[i], 2.0f, scale, 3, oldest);
+            }
         }
     }
 }
@@ -206,16 +227,52 @@ static void test_attend_ignores_padding(void **state) {
         float *scratch = kvl_calloc(32, sizeof(float));
         fill(values, sizeof values / sizeof values[0], 4, 1.0f);
         fill(keys, 32 * 4, 5, 1.0f);
-        table_of(*name)->attend(a, q, keys, values, 19, 4, 0.5f, scratch);
+        const kvl_attention attention = {
+            .q = q, .keys = keys, .values = values, .n = 19, .head_dim = 4, .scale = 0.5f};
+        table_of(*name)->attend(a, &attention, scratch);
         for (size_t d = 0; d < 4; d++) {
             for (size_t lane = 3; lane < 16; lane++) {
                 keys[(4 + d) * 16 + lane] = 1e30f;
             }
         }
-        table_of(*name)->attend(b, q, keys, values, 19, 4, 0.5f, scratch);
+        table_of(*name)->attend(b, &attention, scratch);
         assert_memory_equal(a, b, sizeof a);
         kvl_free(keys);
         kvl_free(scratch);
+    }
+}
+
+static void test_rms_norm_and_activations(void **state) {
+    (void)state;
+    for (const char *const *name = kvl_kernels_names(); *name != NULL; name++) {
+        const kvl_kernels *k = table_of(*name);
+        for (size_t n = 1; n < 70; n++) {
+            float x[70], gain[70], norm[70], silu[70], cap[70], product[70];
+            double squares = 0;
+            fill(x, n, (unsigned)n, 6.0f);
+            fill(gain, n, 3, 1.0f);
+            memcpy(silu, x, sizeof x);
+            memcpy(cap, x, sizeof x);
+            memcpy(product, x, sizeof x);
+            for (size_t i = 0; i < n; i++) {
+                squares += (double)x[i] * (double)x[i];
+            }
+            k->rms_norm(norm, x, gain, 1e-6f, n);
+            k->silu(silu, n);
+            k->softcap(cap, 2.5f, n);
+            k->mul(product, gain, n);
+            for (size_t i = 0; i < n; i++) {
+                double v = (double)x[i];
+                double want = v / sqrt(squares / (double)n + 1e-6) * (double)gain[i];
+                assert_true(fabs((double)norm[i] - want) <= 1e-6 * fmax(1, fabs(want)));
+                assert_true(fabs((double)silu[i] - v / (1 + exp(-v))) <= 1e-6 * fmax(1, fabs(v)));
+                assert_true(fabs((double)cap[i] - 2.5 * tanh(v / 2.5)) <= 2.5e-6);
+                assert_true(product[i] == x[i] * gain[i]);
+            }
+        }
+        float far[4] = {-1000, 1000, -1e-8f, 90};
+        k->silu(far, 4);
+        assert_true(fabsf(far[0]) < 1e-20f && far[1] == 1000 && far[3] == 90);
     }
 }
 
@@ -363,6 +420,7 @@ int main(void) {
         cmocka_unit_test(test_gemm_rows_do_not_matter),
         cmocka_unit_test(test_pack_by_hand),
         cmocka_unit_test(test_attend),
+        cmocka_unit_test(test_rms_norm_and_activations),
         cmocka_unit_test(test_attend_ignores_padding),
         cmocka_unit_test(test_log_sum_exp),
         cmocka_unit_test(test_layer_norm),
