@@ -17,6 +17,7 @@
 #include <pcre2.h>
 
 static const kvl_command commands[] = {
+    {"inspect", "what is in a model: shape, bytes, tensors (reads headers only)", kvl_cmd_inspect},
     {"sweep", "quality at every keep ratio: table and curve", kvl_cmd_sweep},
 };
 enum { n_commands = sizeof commands / sizeof commands[0] };
