@@ -53,7 +53,8 @@ static void put_text(kvl_str *out, const char *text, size_t n) {
     kvl_str_puts(out, n > TEXT_CUT ? "..." : "");
 }
 
-static void put_value(kvl_str *out, const kvl_gguf_value *v) {
+static void put_value(kvl_str *out, const kvl_gguf *g, const kvl_gguf_value *v) {
+    double real = 0;
     kvl_cursor c = kvl_cursor_open(v->bytes, v->n_bytes);
     size_t n = 0;
     if (v->is_array) {
@@ -61,8 +62,8 @@ static void put_value(kvl_str *out, const kvl_gguf_value *v) {
     } else if (v->type == KVL_GGUF_STRING) {
         const char *text = kvl_gguf_next_text(&c, &n);
         put_text(out, text, n);
-    } else if (v->type == KVL_GGUF_F32) {
-        kvl_str_printf(out, "%.9g", (double)kvl_gguf_f32_at(v, 0));
+    } else if (kvl_gguf_real(g, v->key, &real, NULL) == KVL_OK) {
+        kvl_str_printf(out, "%.9g", real);
     } else {
         kvl_str_printf(out, "%lld", (long long)kvl_gguf_int_at(v, 0));
     }
@@ -74,7 +75,7 @@ static void put_metadata(kvl_str *out, const kvl_gguf *g) {
         kvl_str_puts(out, "  ");
         put_text(out, v->key, strlen(v->key));
         kvl_str_puts(out, " = ");
-        put_value(out, v);
+        put_value(out, g, v);
         kvl_str_puts(out, "\n");
     }
 }

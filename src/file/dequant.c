@@ -115,48 +115,41 @@ static void q3_k(float *dst, const uint8_t *b) {
     }
 }
 
-/* Six-bit scale and minimum of sub-block i, packed in 12 bytes: 0-3 whole in bytes 0-3 and 4-7, 4-7 with
- * their low nibbles in bytes 8-11 and their two high bits on top of bytes 0-7. */
-static void unpack_scale(const uint8_t *packed, int i, int *scale, int *least) {
-    if (i < 4) {
-        *scale = packed[i] & 63;
-        *least = packed[4 + i] & 63;
-    } else {
-        *scale = (packed[4 + i] & 15) | (packed[i - 4] >> 2 & 48);
-        *least = (packed[4 + i] >> 4) | (packed[i] >> 2 & 48);
+/* Scale and minimum of sub-block i of q4_k and q5_k. b: d f16, dmin f16, 12 bytes of six-bit integers: 0-3
+ * whole in bytes 0-3 and 4-7, 4-7 with their low nibbles in bytes 8-11 and their two high bits on top of
+ * bytes 0-7. */
+static void unpack_scale(const uint8_t *b, int i, float *factor, float *offset) {
+    const uint8_t *packed = b + 4;
+    int scale = packed[i] & 63;
+    int least = packed[4 + i] & 63;
+    if (i >= 4) {
+        scale = (packed[4 + i] & 15) | (packed[i - 4] >> 2 & 48);
+        least = (packed[4 + i] >> 4) | (packed[i] >> 2 & 48);
     }
+    *factor = f16_at(b) * (float)scale;
+    *offset = f16_at(b + 2) * (float)least;
 }
 
-/* d f16, dmin f16, scales [12], 128 bytes of nibbles: run r of 32 bytes holds sub-blocks 2 r and 2 r + 1. */
+/* Scales, 128 bytes of nibbles: run r of 32 bytes holds sub-blocks 2 r and 2 r + 1. */
 static void q4_k(float *dst, const uint8_t *b) {
-    float d = f16_at(b);
-    float dmin = f16_at(b + 2);
     for (int part = 0; part < 8; part++) {
-        int scale = 0, least = 0;
-        unpack_scale(b + 4, part, &scale, &least);
-        float factor = d * (float)scale;
-        float offset = dmin * (float)least;
+        float factor = 0, offset = 0;
+        unpack_scale(b, part, &factor, &offset);
         const uint8_t *q = b + 16 + part / 2 * 32;
-        int shift = part % 2 * 4;
         for (int i = 0; i < 32; i++) {
-            dst[32 * part + i] = factor * (float)(q[i] >> shift & 15) - offset;
+            dst[32 * part + i] = factor * (float)(q[i] >> (part % 2 * 4) & 15) - offset;
         }
     }
 }
 
 /* As q4_k with fifth bits [32] behind the scales: bit `part` of byte i. */
 static void q5_k(float *dst, const uint8_t *b) {
-    float d = f16_at(b);
-    float dmin = f16_at(b + 2);
     for (int part = 0; part < 8; part++) {
-        int scale = 0, least = 0;
-        unpack_scale(b + 4, part, &scale, &least);
-        float factor = d * (float)scale;
-        float offset = dmin * (float)least;
+        float factor = 0, offset = 0;
+        unpack_scale(b, part, &factor, &offset);
         const uint8_t *q = b + 48 + part / 2 * 32;
-        int shift = part % 2 * 4;
         for (int i = 0; i < 32; i++) {
-            int value = (q[i] >> shift & 15) | (b[16 + i] >> part & 1) << 4;
+            int value = (q[i] >> (part % 2 * 4) & 15) | (b[16 + i] >> part & 1) << 4;
             dst[32 * part + i] = factor * (float)value - offset;
         }
     }

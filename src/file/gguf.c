@@ -339,22 +339,14 @@ const kvl_gguf_value *kvl_gguf_at(const kvl_gguf *g, size_t i) { return &g->valu
 size_t kvl_gguf_n_tensors(const kvl_gguf *g) { return g->n_tensors; }
 const kvl_tensor *kvl_gguf_tensor(const kvl_gguf *g, size_t i) { return &g->tensors[i]; }
 
+static int compare_with_key(const void *name, const void *entry) {
+    const kvl_gguf_value *const *e = entry;
+    return strcmp(name, (*e)->key);
+}
+
 const kvl_gguf_value *kvl_gguf_find(const kvl_gguf *g, const char *key) {
-    size_t low = 0;
-    size_t high = g->n_values;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = strcmp(key, g->by_key[middle]->key);
-        if (order == 0) {
-            return g->by_key[middle];
-        }
-        if (order < 0) {
-            high = middle;
-        } else {
-            low = middle + 1;
-        }
-    }
-    return NULL;
+    const kvl_gguf_value **found = bsearch(key, g->by_key, g->n_values, sizeof *g->by_key, compare_with_key);
+    return found != NULL ? *found : NULL;
 }
 
 /* ---- typed reads ---- */

@@ -182,22 +182,14 @@ size_t kvl_tensors_count(const kvl_tensors *t) { return t->n_entries; }
 const kvl_tensor *kvl_tensors_at(const kvl_tensors *t, size_t i) { return &t->entries[i]; }
 uint64_t kvl_tensors_hash(const kvl_tensors *t) { return t->hash; }
 
+static int compare_with_name(const void *name, const void *entry) {
+    const kvl_tensor *const *e = entry;
+    return strcmp(name, (*e)->name);
+}
+
 const kvl_tensor *kvl_tensors_find(const kvl_tensors *t, const char *name) {
-    size_t low = 0;
-    size_t high = t->n_entries;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = strcmp(name, t->by_name[middle]->name);
-        if (order == 0) {
-            return t->by_name[middle];
-        }
-        if (order < 0) {
-            high = middle;
-        } else {
-            low = middle + 1;
-        }
-    }
-    return NULL;
+    const kvl_tensor **found = bsearch(name, t->by_name, t->n_entries, sizeof *t->by_name, compare_with_name);
+    return found != NULL ? *found : NULL;
 }
 
 const char *kvl_tensors_path(const kvl_tensors *t, const kvl_tensor *tensor) {
