@@ -24,15 +24,18 @@ static bool must_fail(void) {
 void kvl_alloc_fail_after(int64_t n_calls) { atomic_store(&n_calls_left, n_calls); }
 uint64_t kvl_alloc_count(void) { return atomic_load(&n_calls_made); }
 
-void *kvl_calloc(size_t n, size_t item_bytes) {
+void *kvl_alloc(size_t n, size_t item_bytes) {
     uint64_t n_bytes = 0;
     if (must_fail() || !kvl_mul_u64(n, item_bytes, &n_bytes) || n_bytes > PTRDIFF_MAX - KVL_ALIGN_BYTES) {
         return NULL;
     }
-    size_t size = kvl_round_up(kvl_max_size((size_t)n_bytes, 1), KVL_ALIGN_BYTES);
-    void *block = aligned_alloc(KVL_ALIGN_BYTES, size);
-    if (block != NULL) {
-        memset(block, 0, size);
+    return aligned_alloc(KVL_ALIGN_BYTES, kvl_round_up(kvl_max_size((size_t)n_bytes, 1), KVL_ALIGN_BYTES));
+}
+
+void *kvl_calloc(size_t n, size_t item_bytes) {
+    void *block = kvl_alloc(n, item_bytes);
+    if (block != NULL) { /* whole, so that the padding of an aligned block is zero too */
+        memset(block, 0, kvl_round_up(kvl_max_size(n * item_bytes, 1), KVL_ALIGN_BYTES));
     }
     return block;
 }

@@ -6,7 +6,9 @@
 #include "base/os.h"
 #include "file/gguf.h"
 #include "file/tensors.h"
-#include "model/config.h"
+#include "model/arch.h"
+#include "model/config_gguf.h"
+#include "model/model.h"
 
 #include <string.h>
 
@@ -116,52 +118,64 @@ static void put_types(kvl_str *out, const kvl_tensors *t) {
                    (ull)all_bytes);
 }
 
-/* What the engine makes of config.json: the shape, or why it cannot run the model. */
-static kvl_status put_config(kvl_str *out, const char *dir, kvl_err *err) {
+static void put_shape(kvl_str *out, const kvl_config *config) {
+    const kvl_shape *s = &config->shape;
+    uint64_t kv_bytes = 2 * (uint64_t)s->n_layers * s->n_kv_heads * s->head_dim * sizeof(float);
+    unsigned n_local = 0;
+    for (uint32_t i = 0; i < s->n_layers; i++) {
+        n_local += config->is_local[i];
+    }
+    kvl_str_printf(out,
+                   "%s: %u layers, width %u, %u heads of %u (%u for keys and values), feed-forward %u, "
+                   "vocabulary %u, context %u\n",
+                   config->arch->model_type, s->n_layers, s->width, s->n_heads, s->head_dim, s->n_kv_heads,
+                   s->ff_width, s->n_vocab, s->n_context);
+    if (n_local != 0) {
+        kvl_str_printf(out, "%u layers see a window of %u tokens\n", n_local, s->window);
+    }
+    kvl_str_printf(out, "%llu bytes of keys and values per token (f32)\n", (ull)kv_bytes);
+}
+
+/* What the engine makes of the metadata or of config.json: the shape, or why it cannot run the model. */
+static kvl_status put_config(kvl_str *out, const char *dir, const kvl_gguf *meta, kvl_err *err) {
     kvl_config config;
     kvl_err reason = {0};
     kvl_str path = {0};
     char *text = NULL;
     size_t n = 0;
-    kvl_str_printf(&path, "%s/config.json", dir);
-    kvl_status status = kvl_str_check(&path, dir, err);
-    if (status == KVL_OK) {
-        status = kvl_file_load(&text, &n, kvl_str_text(&path), KVLI_CONFIG_MAX_BYTES, err);
+    kvl_status status = KVL_OK;
+    kvl_status config_status = KVL_OK;
+    if (meta != NULL) {
+        config_status = kvli_config_of_gguf(&config, meta, &reason);
+    } else {
+        kvl_str_printf(&path, "%s/config.json", dir);
+        KVL_GO(kvl_str_check(&path, dir, err));
+        KVL_GO(kvl_file_load(&text, &n, kvl_str_text(&path), KVLI_CONFIG_MAX_BYTES, err));
+        config_status = kvli_config_parse(&config, text, n, kvl_str_text(&path), &reason);
     }
-    if (status == KVL_OK && kvli_config_parse(&config, text, n, kvl_str_text(&path), &reason) == KVL_OK) {
-        const kvl_shape *s = &config.shape;
-        uint64_t kv_bytes = 2 * (uint64_t)s->n_layers * s->n_kv_heads * s->head_dim * sizeof(float);
-        kvl_str_printf(out,
-                       "%u layers, width %u, %u heads of %u (%u for keys and values), feed-forward %u, "
-                       "vocabulary %u, context %u\n%llu bytes of keys and values per token (f32)\n",
-                       s->n_layers, s->width, s->n_heads, s->head_dim, s->n_kv_heads, s->ff_width, s->n_vocab,
-                       s->n_context, (ull)kv_bytes);
-    } else if (status == KVL_OK) {
+    if (config_status == KVL_OK) {
+        put_shape(out, &config);
+    } else {
         kvl_str_printf(out, "cannot be run: %s\n", reason.msg);
     }
+done:
     kvl_free(text);
     kvl_str_free(&path);
     return status;
-}
-
-static bool is_gguf_path(const char *path) {
-    size_t n = strlen(path);
-    return n >= 5 && strcmp(path + n - 5, ".gguf") == 0;
 }
 
 static kvl_status inspect(kvl_str *out, const options *o, kvl_err *err) {
     kvl_tensors *tensors = NULL;
     const kvl_gguf *meta = NULL;
     kvl_status status = KVL_OK;
-    if (is_gguf_path(o->path)) {
+    if (kvl_model_is_gguf_path(o->path)) {
         KVL_GO(kvl_tensors_open_gguf(&tensors, &meta, o->path, err));
         kvl_str_printf(out, "GGUF version %u, %zu metadata entries\n", kvl_gguf_version(meta),
                        kvl_gguf_count(meta));
-        kvl_str_puts(out, "cannot be run: models are run from checkpoint directories so far\n");
     } else {
         KVL_GO(kvl_tensors_open_dir(&tensors, o->path, err));
-        KVL_GO(put_config(out, o->path, err));
     }
+    KVL_GO(put_config(out, o->path, meta, err));
     put_types(out, tensors);
     if (o->has_metadata && meta != NULL) {
         kvl_str_puts(out, "metadata\n");

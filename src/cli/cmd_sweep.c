@@ -53,7 +53,7 @@ static kvl_status open_model(session *s, kvl_err *err) {
     }
     kvl_str_printf(&path, "%s/tokenizer.json", kvl_str_text(&dir));
     KVL_GO(kvl_str_check(&path, "path", err));
-    KVL_GO(kvl_model_open(&s->model, kvl_str_text(&dir), err));
+    KVL_GO(kvl_model_open(&s->model, kvl_str_text(&dir), s->options.n_threads, err));
     KVL_GO(kvl_tokenizer_open(&s->tokenizer, kvl_str_text(&path), err));
     if (kvl_tokenizer_vocab_size(s->tokenizer) > s->model->n_vocab_in) {
         KVL_GO(kvl_fail(err, KVL_E_VOCAB,

@@ -6,6 +6,9 @@
 
 #include <math.h>
 
+/* The rotation table grows with the texts: contexts of 131072 are declared more often than filled. */
+enum { FIRST_POSITIONS = 2048 };
+
 static kvl_status alloc_floats(kvl_engine *e, float **out, size_t n_rows, size_t width, kvl_err *err) {
     *out = kvl_calloc(n_rows, width * sizeof(float));
     e->scratch_bytes += n_rows * width * sizeof(float);
@@ -26,6 +29,7 @@ static kvl_status alloc_activations(kvl_engine *e, kvl_err *err) {
         {&a->qkv, KVL_BATCH_ROWS, qkv_width},
         {&a->mix, KVL_BATCH_ROWS, (size_t)s->n_heads * s->head_dim},
         {&a->attn, KVL_BATCH_ROWS, s->width},
+        {&a->gate, KVL_BATCH_ROWS, s->is_gated ? s->ff_width : 0},
         {&a->inner, KVL_BATCH_ROWS, s->ff_width},
         {&a->ff, KVL_BATCH_ROWS, s->width},
         {&a->logits, KVL_SCORE_ROWS, s->n_vocab},
@@ -53,7 +57,7 @@ kvl_status kvl_engine_create(kvl_engine **out, const kvl_model *model, const kvl
         KVL_GO(kvl_fail_nomem(err, "engine"));
     }
     KVL_GO(alloc_activations(e, err));
-    KVL_GO(kvli_engine_rotary(e, model->shape.n_context, err));
+    KVL_GO(kvli_engine_rotary(e, kvl_min_size(model->shape.n_context, FIRST_POSITIONS), err));
     *out = e;
     e = NULL;
 done:
@@ -65,8 +69,9 @@ void kvl_engine_destroy(kvl_engine *e) {
     if (e == NULL) {
         return;
     }
-    float *blocks[] = {e->act.x,    e->act.attn_in, e->act.ff_in, e->act.qkv,    e->act.mix,
-                       e->act.attn, e->act.inner,   e->act.ff,    e->act.logits, e->cos_sin};
+    float *blocks[] = {e->act.x,   e->act.attn_in, e->act.ff_in,  e->act.qkv,
+                       e->act.mix, e->act.attn,    e->act.gate,   e->act.inner,
+                       e->act.ff,  e->act.logits,  e->cos_sin[0], e->cos_sin[1]};
     for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
         kvl_free(blocks[i]);
     }
@@ -111,30 +116,48 @@ kvl_status kvli_engine_scratch(kvl_engine *e, size_t n_floats, size_t n_bytes, k
     return KVL_OK;
 }
 
+static void fill_rotary(float *table, const kvl_rope *rope, size_t n_rotary, size_t n_positions) {
+    size_t n_pairs = n_rotary / 2;
+    for (size_t i = 0; i < n_pairs; i++) {
+        for (size_t p = 0; p < n_positions; p++) {
+            /* The angle is formed in float, as the reference implementations do: at position 1000 the
+             * rounding of the product is the largest difference otherwise. */
+            float angle = (float)p * rope->frequencies[i];
+            table[p * n_rotary + i] = (float)cos((double)angle) * rope->gain;
+            table[p * n_rotary + n_pairs + i] = (float)sin((double)angle) * rope->gain;
+        }
+    }
+}
+
 kvl_status kvli_engine_rotary(kvl_engine *e, size_t n_positions, kvl_err *err) {
     size_t n_rotary = e->model->shape.n_rotary;
     if (n_rotary == 0 || n_positions <= e->n_positions) {
         return KVL_OK;
     }
-    float *table = kvl_calloc(n_positions, n_rotary * sizeof(float));
-    if (table == NULL) {
-        return kvl_fail_nomem(err, "rotation table");
-    }
-    size_t n_pairs = n_rotary / 2;
-    for (size_t i = 0; i < n_pairs; i++) {
-        /* The frequency is rounded to float and the angle formed in float, as the reference implementations
-         * do: at position 1000 the rounding of the product is the largest difference otherwise. */
-        float frequency = (float)(1.0 / pow(e->model->shape.rope_base, (double)(2 * i) / (double)n_rotary));
-        for (size_t p = 0; p < n_positions; p++) {
-            float angle = (float)p * frequency;
-            table[p * n_rotary + i] = (float)cos((double)angle);
-            table[p * n_rotary + n_pairs + i] = (float)sin((double)angle);
+    size_t n = kvl_max_size(n_positions, 2 * e->n_positions);
+    for (int kind = 0; kind < KVL_N_ROPES; kind++) {
+        const kvl_rope *rope = &e->model->ropes[kind];
+        if (rope->frequencies == NULL) {
+            continue;
         }
+        float *table = kvl_alloc(n, n_rotary * sizeof(float));
+        if (table == NULL) {
+            return kvl_fail_nomem(err, "rotation table");
+        }
+        fill_rotary(table, rope, n_rotary, n);
+        kvl_free(e->cos_sin[kind]);
+        e->cos_sin[kind] = table;
     }
-    kvl_free(e->cos_sin);
-    e->cos_sin = table;
-    e->n_positions = n_positions;
+    e->n_positions = n;
     return KVL_OK;
+}
+
+void kvli_engine_norm(const kvl_engine *e, const kvl_norm *norm, float *out, const float *in, size_t n) {
+    if (e->model->shape.norm == KVL_NORM_RMS) {
+        e->kernels->rms_norm(out, in, norm->gain, e->model->shape.norm_eps, n);
+    } else {
+        e->kernels->layer_norm(out, in, norm->gain, norm->shift, e->model->shape.norm_eps, n);
+    }
 }
 
 kvl_status kvl_stream_create(kvl_stream **out, const kvl_engine *e, kvl_err *err) {

@@ -19,6 +19,7 @@ typedef struct kvl_activations {
     float *qkv;     /* [(H + 2K) D] */
     float *mix;     /* [H D] attention output before projection */
     float *attn;    /* [E] attention output */
+    float *gate;    /* [F] of gated feed-forward blocks; NULL otherwise */
     float *inner;   /* [F] inner layer of the feed-forward block */
     float *ff;      /* [E] feed-forward output */
     float *logits;  /* [KVL_SCORE_ROWS, V] */
@@ -43,7 +44,7 @@ struct kvl_engine {
     const kvl_kernels *kernels;
     kvl_pool *pool;
     unsigned n_threads;
-    float *cos_sin; /* [n_positions, n_rotary]: n_rotary/2 cosines, then sines */
+    float *cos_sin[KVL_N_ROPES]; /* [n_positions, n_rotary]: n_rotary/2 cosines, then sines; NULL: not used */
     size_t n_positions;
     kvl_activations act;
     kvl_thread_scratch *scratch; /* [n_threads] */
@@ -63,7 +64,13 @@ kvl_status kvli_engine_rotary(kvl_engine *e, size_t n_positions, kvl_err *err) K
  * set it is applied to each finished piece. */
 void kvli_engine_linear(kvl_engine *e, const kvl_linear *w, float *out, const float *in, size_t n_rows,
                         void (*activate)(float *x, size_t n));
-/* Attention of layer `layer` for the batch: rotates, appends, attends; qkv -> mix. */
+/* act.inner = act(in W_gate) * (in W_up), for the batch's first n rows; both products in one phase. */
+void kvli_engine_gated(kvl_engine *e, const kvl_layer *layer, const float *in, size_t n_rows,
+                       void (*activate)(float *x, size_t n));
+/* out = norm(in) over n values; out may be in. */
+void kvli_engine_norm(const kvl_engine *e, const kvl_norm *norm, float *out, const float *in, size_t n);
+/* Attention of layer `layer` for the batch: normalises queries and keys where the model does, rotates,
+ * appends, attends; qkv -> mix. */
 void kvli_engine_attention(kvl_engine *e, uint32_t layer);
 /* NLL, top and logits of the rows that want them; rows index the batch. */
 kvl_status kvli_engine_score(kvl_engine *e, kvl_row *rows, size_t n_rows, kvl_err *err) KVL_MUST_USE;

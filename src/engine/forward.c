@@ -3,12 +3,11 @@
  * A batch above KVL_BATCH_ROWS is cut; since a row's result does not depend on the cut, neither do the bits.
  * Order of operations in a layer (E wide, rows on the left):
  *   attn_in = norm(x)      qkv = attn_in W        rotate, append, attend -> mix      attn = mix W
- *   ff_in   = norm(x) (parallel residual) or norm(x + attn)      ff = act(ff_in W) W
- *   x = x + attn + ff
+ *   ff_in   = norm(x) (parallel residual) or norm(x + attn)
+ *   ff      = act(ff_in W) W, or (act(ff_in W_gate) * (ff_in W)) W
+ *   x = x + attn + ff; attn and ff normalised first where the model has norms behind its blocks
  */
 #include "engine/engine_int.h"
-
-#include <string.h>
 
 static kvl_status check_rows(const kvl_engine *e, const kvl_row *rows, size_t n_rows, kvl_err *err) {
     const kvl_model *m = e->model;
@@ -67,6 +66,10 @@ static kvl_status prepare(kvl_engine *e, kvl_err *err) {
         size_t last_row = e->order[span->first_row + span->n_rows - 1];
         last_position = kvl_max_size(last_position, (size_t)e->position[last_row]);
     }
+    if (s->has_positions && last_position >= s->n_context) {
+        return kvl_fail(err, KVL_E_USAGE, "%s: expected positions below %u (they are learned), found %zu",
+                        e->model->name, s->n_context, last_position);
+    }
     KVL_TRY(kvli_engine_rotary(e, last_position + 1, err));
     return kvli_engine_scratch(e, kvl_round_up(longest, KVL_KEY_PANEL), 0, err);
 }
@@ -80,8 +83,16 @@ typedef struct row_job {
 
 static void norm_row(kvl_engine *e, float *out, const kvl_norm *norm, size_t row) {
     size_t width = e->model->shape.width;
-    e->kernels->layer_norm(out + row * width, e->act.x + row * width, norm->gain, norm->shift,
-                           e->model->shape.norm_eps, width);
+    kvli_engine_norm(e, norm, out + row * width, e->act.x + row * width, width);
+}
+
+/* x += what a block gave, normalised where there is a norm for it. */
+static void add_block(kvl_engine *e, float *block, const kvl_norm *post_norm, size_t row) {
+    size_t width = e->model->shape.width;
+    if (post_norm->gain != NULL) {
+        kvli_engine_norm(e, post_norm, block + row * width, block + row * width, width);
+    }
+    e->kernels->add(e->act.x + row * width, block + row * width, width);
 }
 
 static void enter_layer(void *ud, size_t row, unsigned thread) {
@@ -97,8 +108,7 @@ static void enter_ff(void *ud, size_t row, unsigned thread) {
     (void)thread;
     const row_job *job = ud;
     kvl_engine *e = job->e;
-    size_t width = e->model->shape.width;
-    e->kernels->add(e->act.x + row * width, e->act.attn + row * width, width);
+    add_block(e, e->act.attn, &job->layer->attn_post_norm, row);
     norm_row(e, e->act.ff_in, &job->layer->ff_norm, row);
 }
 
@@ -111,15 +121,25 @@ static void leave_layer(void *ud, size_t row, unsigned thread) {
         e->kernels->add(e->act.attn + row * width, e->act.ff + row * width, width);
         e->kernels->add(e->act.x + row * width, e->act.attn + row * width, width);
     } else {
-        e->kernels->add(e->act.x + row * width, e->act.ff + row * width, width);
+        add_block(e, e->act.ff, &job->layer->ff_post_norm, row);
     }
+}
+
+typedef void activation_fn(float *x, size_t n);
+
+static activation_fn *activation_of(const kvl_engine *e) {
+    switch (e->model->shape.activation) {
+    case KVL_ACT_GELU_ERF: return e->kernels->gelu_erf;
+    case KVL_ACT_GELU_TANH: return e->kernels->gelu_tanh;
+    case KVL_ACT_SILU: break;
+    }
+    return e->kernels->silu;
 }
 
 static void run_layer(kvl_engine *e, uint32_t index, size_t n_rows) {
     const kvl_layer *layer = &e->model->layers[index];
     row_job job = {.e = e, .layer = layer};
-    void (*activate)(float *, size_t) =
-        e->model->shape.activation == KVL_ACT_GELU_ERF ? e->kernels->gelu_erf : e->kernels->gelu_tanh;
+    activation_fn *activate = activation_of(e);
     kvl_pool_run(e->pool, n_rows, enter_layer, &job);
     kvli_engine_linear(e, &layer->qkv, e->act.qkv, e->act.attn_in, n_rows, NULL);
     kvli_engine_attention(e, index);
@@ -127,7 +147,11 @@ static void run_layer(kvl_engine *e, uint32_t index, size_t n_rows) {
     if (!e->model->shape.is_parallel) {
         kvl_pool_run(e->pool, n_rows, enter_ff, &job);
     }
-    kvli_engine_linear(e, &layer->ff_up, e->act.inner, e->act.ff_in, n_rows, activate);
+    if (e->model->shape.is_gated) {
+        kvli_engine_gated(e, layer, e->act.ff_in, n_rows, activate);
+    } else {
+        kvli_engine_linear(e, &layer->ff_up, e->act.inner, e->act.ff_in, n_rows, activate);
+    }
     kvli_engine_linear(e, &layer->ff_down, e->act.ff, e->act.inner, n_rows, NULL);
     kvl_pool_run(e->pool, n_rows, leave_layer, &job);
 }
@@ -137,8 +161,11 @@ static kvl_status run_batch(kvl_engine *e, kvl_row *rows, size_t n_rows, kvl_err
     plan_spans(e, rows, n_rows);
     KVL_TRY(prepare(e, err));
     for (size_t i = 0; i < n_rows; i++) {
-        memcpy(e->act.x + i * width, e->model->embedding + (size_t)rows[i].token * width,
-               width * sizeof(float));
+        kvl_model_embed(e->model, rows[i].token, e->act.x + i * width);
+        if (e->model->positions != NULL) {
+            e->kernels->add(e->act.x + i * width, e->model->positions + (size_t)e->position[i] * width,
+                            width);
+        }
     }
     for (uint32_t layer = 0; layer < e->model->shape.n_layers; layer++) {
         run_layer(e, layer, n_rows);

@@ -16,9 +16,8 @@ static void norm_picked(void *ud, size_t item, unsigned thread) {
     const score_job *job = ud;
     kvl_engine *e = job->e;
     size_t width = e->model->shape.width;
-    e->kernels->layer_norm(e->act.attn_in + item * width, e->act.x + job->picked[item] * width,
-                           e->model->final_norm.gain, e->model->final_norm.shift, e->model->shape.norm_eps,
-                           width);
+    kvli_engine_norm(e, &e->model->final_norm, e->act.attn_in + item * width,
+                     e->act.x + job->picked[item] * width, width);
 }
 
 static int32_t index_of_max(const float *x, size_t n) {
@@ -37,7 +36,10 @@ static void score_picked(void *ud, size_t item, unsigned thread) {
     kvl_engine *e = job->e;
     size_t n_vocab = e->model->shape.n_vocab;
     kvl_row *row = &job->rows[job->picked[item]];
-    const float *logits = e->act.logits + item * n_vocab;
+    float *logits = e->act.logits + item * n_vocab;
+    if (e->model->shape.final_softcap > 0) {
+        e->kernels->softcap(logits, e->model->shape.final_softcap, n_vocab);
+    }
     double lse = e->kernels->log_sum_exp(logits, n_vocab);
     row->nll = row->target >= 0 ? lse - (double)logits[row->target] : lse;
     if (row->wants_top) {

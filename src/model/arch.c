@@ -29,3 +29,15 @@ kvl_status kvli_arch_find(const kvl_arch **out, const char *model_type, const ch
     return kvl_fail(err, KVL_E_UNSUPPORTED, "%s: model_type: expected one of%s, found '%.80s'", name,
                     known_types, model_type);
 }
+
+kvl_status kvli_arch_find_gguf(const kvl_arch **out, const char *gguf_name, const char *name, kvl_err *err) {
+    for (size_t i = 0; i < sizeof arch_list / sizeof arch_list[0]; i++) {
+        const char *known = arch_list[i]->gguf_name;
+        if (known != NULL && strcmp(known, gguf_name) == 0) {
+            *out = arch_list[i];
+            return KVL_OK;
+        }
+    }
+    return kvl_fail(err, KVL_E_UNSUPPORTED, "%s: general.architecture: expected a family of%s, found '%.80s'",
+                    name, known_types, gguf_name);
+}

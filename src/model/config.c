@@ -6,8 +6,6 @@
 
 #include "model/arch.h"
 
-#include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 /* Set by other families or by wrappers around this one; harmless only when absent, null, false or empty. */
@@ -45,106 +43,6 @@ static const char *const refused[] = {
     "chunk_size_feed_forward",
 };
 
-static bool is_absent(const json_t *value) { return value == NULL || json_is_null(value); }
-
-static const char *type_text(const json_t *value) {
-    static const char *const names[] = {"an object",     "a list", "a text", "a whole number",
-                                        "a real number", "true",   "false",  "null"};
-    return names[json_typeof(value)];
-}
-
-kvl_status kvli_field_count(const kvli_fields *f, const char *key, int64_t min, int64_t max, int64_t fallback,
-                            uint32_t *out) {
-    const json_t *value = json_object_get(f->object, key);
-    if (is_absent(value)) {
-        if (fallback < 0) {
-            return kvl_fail(f->err, KVL_E_MISSING, "%s: %s: expected a whole number, found none", f->name,
-                            key);
-        }
-        *out = (uint32_t)fallback;
-        return KVL_OK;
-    }
-    if (!json_is_integer(value)) {
-        return kvl_fail(f->err, json_is_real(value) ? KVL_E_NUM : KVL_E_CONFIG,
-                        "%s: %s: expected a whole number, found %s", f->name, key, type_text(value));
-    }
-    json_int_t number = json_integer_value(value);
-    if (number < min || number > max) {
-        return kvl_fail(f->err, KVL_E_CONFIG, "%s: %s: expected %lld to %lld, found %lld", f->name, key,
-                        (long long)min, (long long)max, (long long)number);
-    }
-    *out = (uint32_t)number;
-    return KVL_OK;
-}
-
-kvl_status kvli_field_real(const kvli_fields *f, const char *key, double min, double max, double *out) {
-    const json_t *value = json_object_get(f->object, key);
-    if (is_absent(value)) {
-        return KVL_OK;
-    }
-    if (!json_is_number(value)) {
-        return kvl_fail(f->err, KVL_E_CONFIG, "%s: %s: expected a number, found %s", f->name, key,
-                        type_text(value));
-    }
-    double number = json_number_value(value);
-    if (!(number >= min && number <= max)) {
-        return kvl_fail(f->err, KVL_E_CONFIG, "%s: %s: expected %g to %g, found %g", f->name, key, min, max,
-                        number);
-    }
-    *out = number;
-    return KVL_OK;
-}
-
-kvl_status kvli_field_bool(const kvli_fields *f, const char *key, bool *out) {
-    const json_t *value = json_object_get(f->object, key);
-    if (is_absent(value)) {
-        return KVL_OK;
-    }
-    if (!json_is_boolean(value)) {
-        return kvl_fail(f->err, KVL_E_CONFIG, "%s: %s: expected true or false, found %s", f->name, key,
-                        type_text(value));
-    }
-    *out = json_is_true(value);
-    return KVL_OK;
-}
-
-kvl_status kvli_field_text(const kvli_fields *f, const char *key, const char **out) {
-    const json_t *value = json_object_get(f->object, key);
-    if (is_absent(value)) {
-        return KVL_OK;
-    }
-    if (!json_is_string(value)) {
-        return kvl_fail(f->err, KVL_E_CONFIG, "%s: %s: expected a text, found %s", f->name, key,
-                        type_text(value));
-    }
-    *out = json_string_value(value);
-    return KVL_OK;
-}
-
-static bool is_neutral(const json_t *value) {
-    return is_absent(value) || json_is_false(value) ||
-           (json_is_object(value) && json_object_size(value) == 0) ||
-           (json_is_array(value) && json_array_size(value) == 0) ||
-           (json_is_integer(value) && json_integer_value(value) == 0);
-}
-
-kvl_status kvli_field_refuse(const kvli_fields *f, const char *key) {
-    const json_t *value = json_object_get(f->object, key);
-    if (is_neutral(value)) {
-        return KVL_OK;
-    }
-    char text[KVLI_VALUE_CUT];
-    size_t n = json_dumpb(value, text, sizeof text - 1, JSON_ENCODE_ANY | JSON_COMPACT);
-    text[n < sizeof text ? n : 0] = '\0';
-    return kvl_fail(f->err, KVL_E_UNSUPPORTED, "%s: %s: expected none (it changes the arithmetic), found %s",
-                    f->name, key, text[0] != '\0' ? text : type_text(value));
-}
-
-kvl_status kvli_field_unknown(const kvli_fields *f, const char *key, const char *found, const char *known) {
-    return kvl_fail(f->err, KVL_E_UNSUPPORTED, "%s: %s: expected one of %s, found '%.80s'", f->name, key,
-                    known, found);
-}
-
 /* What is impossible in any family gets its own code before the field is refused as unknown. */
 static kvl_status check_window(const kvli_fields *f) {
     const json_t *value = json_object_get(f->object, "sliding_window");
@@ -159,6 +57,29 @@ static kvl_status check_window(const kvli_fields *f) {
     return KVL_OK;
 }
 
+static bool is_read(const kvl_arch *arch, const char *key) {
+    for (const char *const *known = arch->reads; known != NULL && *known != NULL; known++) {
+        if (strcmp(*known, key) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static const char *type_name(const json_t *value) { return json_is_array(value) ? "a list" : "another type"; }
+
+kvl_status kvli_config_read(kvl_config *out, const char *model_type, const kvli_fields *f) {
+    KVL_TRY(kvli_arch_find(&out->arch, model_type, f->name, f->err));
+    KVL_TRY(check_window(f));
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        if (!is_read(out->arch, refused[i])) {
+            KVL_TRY(kvli_field_refuse(f, refused[i]));
+        }
+    }
+    out->shape.embed_scale = 1;
+    return out->arch->read_config(out, f);
+}
+
 static kvl_status read_config(kvl_config *out, const kvli_fields *f) {
     const char *model_type = NULL;
     KVL_TRY(kvli_field_text(f, "model_type", &model_type));
@@ -166,12 +87,7 @@ static kvl_status read_config(kvl_config *out, const kvli_fields *f) {
         return kvl_fail(f->err, KVL_E_MISSING, "%s: model_type: expected the name of a family, found none",
                         f->name);
     }
-    KVL_TRY(kvli_arch_find(&out->arch, model_type, f->name, f->err));
-    KVL_TRY(check_window(f));
-    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
-        KVL_TRY(kvli_field_refuse(f, refused[i]));
-    }
-    return out->arch->read_config(out, f);
+    return kvli_config_read(out, model_type, f);
 }
 
 kvl_status kvli_config_parse(kvl_config *out, const char *bytes, size_t n_bytes, const char *name,
@@ -184,7 +100,7 @@ kvl_status kvli_config_parse(kvl_config *out, const char *bytes, size_t n_bytes,
         const kvli_fields fields = {.object = config, .name = name, .err = err};
         status = read_config(out, &fields);
     } else {
-        status = kvl_fail(err, KVL_E_CONFIG, "%s: expected an object, found %s", name, type_text(config));
+        status = kvl_fail(err, KVL_E_CONFIG, "%s: expected an object, found %s", name, type_name(config));
     }
     json_decref(config);
     return status;

@@ -1,52 +1,36 @@
-/* Tensors one at a time: read and widen one, pack it, free it; so the peak is the packed model and one
- * matrix. Sizes come from the config, but a tensor is allocated only when the file has exactly that many
- * values. */
+/* Loading runs over panels of 32 rows; each has a hash of its own, and the model's hash runs over these in
+ * order, so that it depends neither on threads nor on how a file is cut. */
 #include "model/load.h"
 
 #include "base/alloc.h"
-#include "base/str.h"
 #include "kernel/kernel.h"
 
-#include <stdio.h>
 #include <string.h>
 
-enum { NAME_CUT = 80, SHAPE_TEXT = 256 };
+/* What went wrong first, in the order of items and not of threads. */
+typedef struct first_error {
+    size_t item;
+    kvl_status status;
+    kvl_err err;
+} first_error;
 
-static void print_shape(char text[SHAPE_TEXT], const uint64_t *dims, unsigned n_dims) {
-    size_t n = 0;
-    text[n++] = '[';
-    for (unsigned i = 0; i < n_dims; i++) { /* at most 8 numbers of 20 digits: fits */
-        n += (size_t)snprintf(text + n, SHAPE_TEXT - n, "%s%llu", i != 0 ? ", " : "",
-                              (unsigned long long)dims[i]);
-    }
-    snprintf(text + n, SHAPE_TEXT - n, "]");
-}
+typedef struct load_job {
+    kvli_loader *l;
+    const kvli_part *parts;
+    size_t n_parts;
+    float *to;        /* panels, or rows as stored */
+    const float *all; /* the whole stored matrix [n_in, n_rows], if transposed */
+    size_t n_in;
+    size_t n_rows;
+    bool is_packed;      /* to panels; otherwise as stored */
+    bool is_compared;    /* with what `to` holds, instead of written */
+    float *rows;         /* [n_threads, 32, n_in] */
+    uint64_t *hashes;    /* [items] */
+    first_error *errors; /* [n_threads] */
+} load_job;
 
-kvl_status kvli_load_find(const kvl_tensor **out, const kvl_tensors *tensors, const char *name,
-                          uint64_t n_rows, uint64_t n_cols, kvl_err *err) {
-    const uint64_t dims[2] = {n_rows, n_cols};
-    const unsigned n_dims = n_cols != 0 ? 2 : 1;
-    const kvl_tensor *tensor = kvl_tensors_find(tensors, name);
-    if (tensor == NULL) {
-        const char *file =
-            kvl_tensors_count(tensors) != 0 ? kvl_tensors_path(tensors, kvl_tensors_at(tensors, 0)) : "";
-        return kvl_fail(err, KVL_E_MISSING, "%s: expected tensor '%.*s', found none", file, (int)NAME_CUT,
-                        name);
-    }
-    if (tensor->n_dims != n_dims || memcmp(tensor->dims, dims, n_dims * sizeof dims[0]) != 0) {
-        char expected[SHAPE_TEXT];
-        char found[SHAPE_TEXT];
-        print_shape(expected, dims, n_dims);
-        print_shape(found, tensor->dims, tensor->n_dims);
-        return kvl_fail(err, KVL_E_SHAPE, "%s: tensor '%.*s': expected %s, found %s",
-                        kvl_tensors_path(tensors, tensor), (int)NAME_CUT, name, expected, found);
-    }
-    *out = tensor;
-    return KVL_OK;
-}
-
-/* Hash by 8-byte words: bytewise FNV-1a would take longer than reading the file. The shift brings high bits
- * down, which multiplication alone does not. */
+/* By 8-byte words: bytewise FNV-1a would take longer than reading the file. The shift brings high bits down,
+ * which multiplication alone does not. */
 static uint64_t hash_floats(uint64_t h, const float *x, size_t n) {
     for (size_t i = 0; i < n; i += 2) {
         uint64_t word = 0;
@@ -57,106 +41,233 @@ static uint64_t hash_floats(uint64_t h, const float *x, size_t n) {
     return h;
 }
 
-static float *new_floats(kvl_model *m, size_t n) {
-    float *block = kvl_calloc(n, sizeof *block);
+static uint64_t hash_word(uint64_t h, uint64_t word) {
+    h = (h ^ word) * 0x9e3779b97f4a7c15u;
+    return h ^ (h >> 32);
+}
+
+/* Where used row `row` is stored. */
+static size_t find_row(const load_job *job, size_t row, const kvl_tensor **tensor) {
+    const kvli_part *part = job->parts;
+    while (row >= part->n_rows) {
+        row -= part->n_rows;
+        part++;
+    }
+    *tensor = part->tensor;
+    return part->first + (part->row_of != NULL ? part->row_of(&job->l->m->shape, row) : row);
+}
+
+/* Reads n used rows from `first` on into rows [n, n_in]; neighbours in one go. */
+static kvl_status read_rows(const load_job *job, float *rows, size_t first, size_t n, kvl_err *err) {
+    size_t i = 0;
+    while (i < n) {
+        const kvl_tensor *tensor = NULL;
+        const kvl_tensor *next = NULL;
+        size_t stored = find_row(job, first + i, &tensor);
+        size_t run = 1;
+        while (i + run < n && find_row(job, first + i + run, &next) == stored + run && next == tensor) {
+            run++;
+        }
+        KVL_TRY(kvl_tensors_read_part(job->l->tensors, tensor, (uint64_t)stored * job->n_in,
+                                      (uint64_t)run * job->n_in, rows + i * job->n_in, err));
+        i += run;
+    }
+    return KVL_OK;
+}
+
+static void transpose_rows(const load_job *job, float *rows, size_t first, size_t n) {
+    for (size_t k = 0; k < job->n_in; k++) {
+        for (size_t i = 0; i < n; i++) {
+            rows[i * job->n_in + k] = job->all[k * job->n_rows + first + i];
+        }
+    }
+}
+
+static kvl_status compare_rows(const load_job *job, const float *rows, size_t first, size_t n, kvl_err *err) {
+    const float *panel = job->to + first * job->n_in;
+    for (size_t i = 0; i < n; i++) {
+        for (size_t k = 0; k < job->n_in; k++) {
+            float used = panel[k * KVL_PANEL_COLS + i];
+            float found = rows[i * job->n_in + k];
+            if (used < found || used > found) {
+                const kvl_tensor *t = job->parts->tensor;
+                return kvl_fail(
+                    err, KVL_E_CONFIG,
+                    "%s: tensor '%.80s', index %zu: expected the embedding's value %g (the config "
+                    "says that both are one matrix), found %g",
+                    kvl_tensors_path(job->l->tensors, t), t->name, (first + i) * job->n_in + k, (double)used,
+                    (double)found);
+            }
+        }
+    }
+    return KVL_OK;
+}
+
+static kvl_status load_panel(const load_job *job, size_t item, unsigned thread, kvl_err *err) {
+    size_t first = item * KVL_PANEL_COLS;
+    size_t n = kvl_min_size(KVL_PANEL_COLS, job->n_rows - first);
+    float *to = job->to + first * job->n_in;
+    float *rows = job->is_packed ? job->rows + (size_t)thread * KVL_PANEL_COLS * job->n_in : to;
+    if (job->all != NULL) {
+        transpose_rows(job, rows, first, n);
+    } else {
+        KVL_TRY(read_rows(job, rows, first, n, err));
+    }
+    if (job->is_compared) {
+        return compare_rows(job, rows, first, n, err);
+    }
+    job->hashes[item] = hash_floats(item, rows, n * job->n_in);
+    if (job->is_packed) {
+        kvl_pack_panels(to, rows, job->n_in, n);
+    }
+    return KVL_OK;
+}
+
+static void load_item(void *ud, size_t item, unsigned thread) {
+    const load_job *job = ud;
+    first_error *first = &job->errors[thread];
+    if (first->status != KVL_OK && first->item < item) {
+        return;
+    }
+    kvl_err err = {0};
+    kvl_status status = load_panel(job, item, thread, &err);
+    if (status != KVL_OK) {
+        *first = (first_error){item, status, err};
+    }
+}
+
+static kvl_status first_of(const load_job *job) {
+    const first_error *first = NULL;
+    for (unsigned t = 0; t < kvl_pool_threads(job->l->pool); t++) {
+        const first_error *e = &job->errors[t];
+        if (e->status != KVL_OK && (first == NULL || e->item < first->item)) {
+            first = e;
+        }
+    }
+    if (first != NULL && job->l->err != NULL) {
+        *job->l->err = first->err;
+    }
+    return first != NULL ? first->status : KVL_OK;
+}
+
+static kvl_status run_job(load_job *job) {
+    kvli_loader *l = job->l;
+    unsigned n_threads = kvl_pool_threads(l->pool);
+    size_t n_items = (job->n_rows + KVL_PANEL_COLS - 1) / KVL_PANEL_COLS;
+    kvl_status status = KVL_OK;
+    job->rows = kvl_alloc((size_t)n_threads * KVL_PANEL_COLS, job->n_in * sizeof(float));
+    job->hashes = kvl_calloc(n_items, sizeof *job->hashes);
+    job->errors = kvl_calloc(n_threads, sizeof *job->errors);
+    if (job->rows == NULL || job->hashes == NULL || job->errors == NULL) {
+        status = kvl_fail_nomem(l->err, "weights");
+        goto done;
+    }
+    kvl_pool_run(l->pool, n_items, load_item, job);
+    KVL_GO(first_of(job));
+    if (!job->is_compared) {
+        for (size_t i = 0; i < n_items; i++) {
+            l->m->hash = hash_word(l->m->hash, job->hashes[i]);
+        }
+        l->m->n_params += (uint64_t)job->n_rows * job->n_in;
+    }
+done:
+    kvl_free(job->rows);
+    kvl_free(job->hashes);
+    kvl_free(job->errors);
+    return status;
+}
+
+static float *new_floats(kvl_model *m, size_t n_rows, size_t n_cols) {
+    float *block = kvl_alloc(n_rows, n_cols * sizeof *block);
     if (block != NULL) {
-        m->weight_bytes += (uint64_t)n * sizeof *block;
+        m->weight_bytes += (uint64_t)n_rows * n_cols * sizeof *block;
     }
     return block;
 }
 
-/* A block that will not stay. */
-static void drop_floats(kvl_model *m, float *block, size_t n) {
-    if (block != NULL) {
-        m->weight_bytes -= (uint64_t)n * sizeof *block;
+kvl_status kvli_load_rows(kvli_loader *l, float **out, const kvl_tensor *tensor) {
+    size_t n_rows = (size_t)tensor->dims[0];
+    size_t n_in = (size_t)(tensor->n_items / tensor->dims[0]);
+    const kvli_part part = {.tensor = tensor, .n_rows = n_rows};
+    *out = new_floats(l->m, n_rows, n_in);
+    if (*out == NULL) {
+        return kvl_fail_nomem(l->err, "weights");
     }
-    kvl_free(block);
+    load_job job = {.l = l, .parts = &part, .n_parts = 1, .to = *out, .n_in = n_in, .n_rows = n_rows};
+    return run_job(&job);
 }
 
-static kvl_status reorder(float **values, kvl_model *m, size_t n_rows, size_t row_items, kvli_row_fn *row_of,
-                          kvl_err *err) {
-    float *used = new_floats(m, n_rows * row_items);
-    if (used == NULL) {
-        return kvl_fail_nomem(err, "weights");
-    }
-    for (size_t row = 0; row < n_rows; row++) {
-        memcpy(used + row_of(&m->shape, row) * row_items, *values + row * row_items,
-               row_items * sizeof *used);
-    }
-    drop_floats(m, *values, n_rows * row_items);
-    *values = used;
-    return KVL_OK;
-}
-
-kvl_status kvli_load_values(float **out, kvl_model *m, const kvl_tensors *tensors, const char *name,
-                            uint64_t n_rows, uint64_t n_cols, kvli_row_fn *row_of, kvl_err *err) {
-    const kvl_tensor *tensor = NULL;
-    *out = NULL;
-    KVL_TRY(kvli_load_find(&tensor, tensors, name, n_rows, n_cols, err));
-    size_t n = (size_t)tensor->n_items;
-    float *values = new_floats(m, n);
-    if (values == NULL) {
-        return kvl_fail_nomem(err, "weights");
-    }
+kvl_status kvli_load_linear(kvli_loader *l, kvl_linear *out, const kvli_part *parts, size_t n_parts,
+                            uint32_t n_in, bool is_transposed) {
+    size_t n_rows = 0;
+    float *all = NULL;
     kvl_status status = KVL_OK;
-    KVL_GO(kvl_tensors_read_f32(tensors, tensor, values, err));
-    m->hash = hash_floats(m->hash, values, n);
-    m->n_params += n;
-    if (row_of != NULL) {
-        KVL_GO(reorder(&values, m, (size_t)n_rows, n / (size_t)n_rows, row_of, err));
+    for (size_t i = 0; i < n_parts; i++) {
+        n_rows += parts[i].n_rows;
     }
-    *out = values;
-    values = NULL;
-done:
-    drop_floats(m, values, n);
-    return status;
-}
-
-kvl_status kvli_load_pack(kvl_linear *out, kvl_model *m, const float *rows, uint32_t n_in, uint32_t n_out,
-                          kvl_err *err) {
     out->n_in = n_in;
-    out->n_out = n_out;
-    out->panels = new_floats(m, kvl_panels_size(n_in, n_out));
+    out->n_out = (uint32_t)n_rows;
+    out->panels = new_floats(l->m, kvl_round_up(n_rows, KVL_PANEL_COLS), n_in);
     if (out->panels == NULL) {
-        return kvl_fail_nomem(err, "packed weights");
+        return kvl_fail_nomem(l->err, "weights");
     }
-    kvl_pack_panels(out->panels, rows, n_in, n_out);
-    return KVL_OK;
-}
-
-kvl_status kvli_load_linear(kvl_linear *out, kvl_model *m, const kvl_tensors *tensors, const char *prefix,
-                            uint32_t n_in, uint32_t n_out, bool has_bias, kvli_row_fn *row_of, kvl_err *err) {
-    kvl_str name = {0};
-    float *rows = NULL;
-    kvl_status status = KVL_OK;
-    kvl_str_printf(&name, "%s.weight", prefix);
-    KVL_GO(kvl_str_check(&name, prefix, err));
-    KVL_GO(kvli_load_values(&rows, m, tensors, kvl_str_text(&name), n_out, n_in, row_of, err));
-    KVL_GO(kvli_load_pack(out, m, rows, n_in, n_out, err));
-    if (has_bias) {
-        kvl_str_clear(&name);
-        kvl_str_printf(&name, "%s.bias", prefix);
-        KVL_GO(kvl_str_check(&name, prefix, err));
-        KVL_GO(kvli_load_values(&out->bias, m, tensors, kvl_str_text(&name), n_out, 0, row_of, err));
+    if (is_transposed) {
+        all = kvl_alloc(n_rows, n_in * sizeof *all);
+        if (all == NULL) {
+            return kvl_fail_nomem(l->err, "weights");
+        }
+        KVL_GO(kvl_tensors_read_f32(l->tensors, parts->tensor, all, l->err));
     }
+    load_job job = {.l = l,
+                    .parts = parts,
+                    .n_parts = n_parts,
+                    .to = out->panels,
+                    .all = all,
+                    .n_in = n_in,
+                    .n_rows = n_rows,
+                    .is_packed = true};
+    KVL_GO(run_job(&job));
 done:
-    drop_floats(m, rows, (size_t)n_in * n_out);
-    kvl_str_free(&name);
+    kvl_free(all);
     return status;
 }
 
-kvl_status kvli_load_norm(kvl_norm *out, kvl_model *m, const kvl_tensors *tensors, const char *prefix,
-                          uint32_t width, kvl_err *err) {
-    kvl_str name = {0};
+kvl_status kvli_load_compare(kvli_loader *l, const kvl_linear *w, const kvl_tensor *tensor) {
+    const kvli_part part = {.tensor = tensor, .n_rows = w->n_out};
+    load_job job = {.l = l,
+                    .parts = &part,
+                    .n_parts = 1,
+                    .to = w->panels,
+                    .n_in = w->n_in,
+                    .n_rows = w->n_out,
+                    .is_packed = true,
+                    .is_compared = true};
+    return run_job(&job);
+}
+
+kvl_status kvli_load_vector(kvli_loader *l, float **out, const kvli_part *parts, size_t n_parts) {
+    size_t n = 0;
+    size_t done_rows = 0;
     kvl_status status = KVL_OK;
-    kvl_str_printf(&name, "%s.weight", prefix);
-    KVL_GO(kvl_str_check(&name, prefix, err));
-    KVL_GO(kvli_load_values(&out->gain, m, tensors, kvl_str_text(&name), width, 0, NULL, err));
-    kvl_str_clear(&name);
-    kvl_str_printf(&name, "%s.bias", prefix);
-    KVL_GO(kvl_str_check(&name, prefix, err));
-    KVL_GO(kvli_load_values(&out->shift, m, tensors, kvl_str_text(&name), width, 0, NULL, err));
+    for (size_t i = 0; i < n_parts; i++) {
+        n += parts[i].n_rows;
+    }
+    *out = new_floats(l->m, n, 1);
+    float *stored = kvl_alloc(n, sizeof *stored);
+    if (*out == NULL || stored == NULL) {
+        KVL_GO(kvl_fail_nomem(l->err, "weights"));
+    }
+    for (size_t i = 0; i < n_parts; i++) {
+        const kvli_part *p = &parts[i];
+        KVL_GO(kvl_tensors_read_part(l->tensors, p->tensor, p->first, p->n_rows, stored, l->err));
+        for (size_t row = 0; row < p->n_rows; row++) {
+            (*out)[done_rows + row] = stored[p->row_of != NULL ? p->row_of(&l->m->shape, row) : row];
+        }
+        done_rows += p->n_rows;
+    }
+    l->m->hash = hash_floats(l->m->hash, *out, n);
+    l->m->n_params += n;
 done:
-    kvl_str_free(&name);
+    kvl_free(stored);
     return status;
 }

@@ -1,28 +1,41 @@
-/* What every binder does: find a tensor, check its shape, read it, pack it, count it. */
+/* Stored tensors -> used weights: rows are read straight into panels, in parallel, in the order they are
+ * used.
+ *
+ * The peak is the packed model and a few rows for each thread. Sizes come from the config, but nothing is
+ * allocated before the tensors are known to hold exactly that many values.
+ */
 #ifndef KVL_MODEL_LOAD_H
 #define KVL_MODEL_LOAD_H
 
+#include "base/pool.h"
 #include "file/tensors.h"
+#include "model/arch.h"
 #include "model/model.h"
 
-/* Rows of a matrix may be stored in another order than they are used in: used row of a stored row. */
-typedef size_t kvli_row_fn(const kvl_shape *shape, size_t stored_row);
+/* Some rows of a stored matrix, or values of a stored vector, that become rows of a used one. */
+typedef struct kvli_part {
+    const kvl_tensor *tensor;
+    size_t first; /* stored row of row 0 */
+    size_t n_rows;
+    kvli_row_fn *row_of; /* stored row of a row of the part, counted from `first`; NULL: the same */
+} kvli_part;
 
-/* The tensor of that name and shape [n_rows] (n_cols = 0) or [n_rows, n_cols]; E_MISSING, E_SHAPE. */
-kvl_status kvli_load_find(const kvl_tensor **out, const kvl_tensors *tensors, const char *name,
-                          uint64_t n_rows, uint64_t n_cols, kvl_err *err) KVL_MUST_USE;
-/* Reads values in used order (row_of NULL: as stored) into a new block of f32; counts parameters, adds the
- * values to m->hash. n_cols as above. The block is the caller's. */
-kvl_status kvli_load_values(float **out, kvl_model *m, const kvl_tensors *tensors, const char *name,
-                            uint64_t n_rows, uint64_t n_cols, kvli_row_fn *row_of, kvl_err *err) KVL_MUST_USE;
-/* "<prefix>.weight" and, if has_bias, "<prefix>.bias". */
-kvl_status kvli_load_linear(kvl_linear *out, kvl_model *m, const kvl_tensors *tensors, const char *prefix,
-                            uint32_t n_in, uint32_t n_out, bool has_bias, kvli_row_fn *row_of,
-                            kvl_err *err) KVL_MUST_USE;
-kvl_status kvli_load_norm(kvl_norm *out, kvl_model *m, const kvl_tensors *tensors, const char *prefix,
-                          uint32_t width, kvl_err *err) KVL_MUST_USE;
-/* Packs rows [n_out, n_in] into out->panels. */
-kvl_status kvli_load_pack(kvl_linear *out, kvl_model *m, const float *rows, uint32_t n_in, uint32_t n_out,
-                          kvl_err *err) KVL_MUST_USE;
+typedef struct kvli_loader {
+    kvl_model *m;
+    const kvl_tensors *tensors;
+    kvl_pool *pool;
+    kvl_err *err;
+} kvli_loader;
+
+/* A linear map whose rows are those of the parts, one part after another; n_in values in each.
+ * `is_transposed`: stored [n_in, rows] (one part only). */
+kvl_status kvli_load_linear(kvli_loader *l, kvl_linear *out, const kvli_part *parts, size_t n_parts,
+                            uint32_t n_in, bool is_transposed) KVL_MUST_USE;
+/* The same for vectors: a new block of all parts' values. */
+kvl_status kvli_load_vector(kvli_loader *l, float **out, const kvli_part *parts, size_t n_parts) KVL_MUST_USE;
+/* A matrix as it is stored, row-major: a new block. */
+kvl_status kvli_load_rows(kvli_loader *l, float **out, const kvl_tensor *tensor) KVL_MUST_USE;
+/* E_CONFIG unless the tensor's rows are those that w holds. */
+kvl_status kvli_load_compare(kvli_loader *l, const kvl_linear *w, const kvl_tensor *tensor) KVL_MUST_USE;
 
 #endif

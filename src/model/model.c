@@ -1,6 +1,6 @@
-/* Opening and closing a model. Chain: config.json -> kvl_config (config.c) -> tensor directory (file/) -> the
- * family's binder (arch_*.c) -> kvl_model. The tokenizer is not read here: it is text's. Files are closed
- * when the weights are in memory. */
+/* Opening and closing a model. Chain: config.json or GGUF metadata -> kvl_config (config.c, config_gguf.c) ->
+ * directory of tensors (file/) -> bind.c -> kvl_model. The tokenizer is not read here: it is text's. Files
+ * are closed when the weights are in memory. */
 #include "model/model.h"
 
 #include "base/alloc.h"
@@ -8,19 +8,26 @@
 #include "base/os.h"
 #include "base/str.h"
 #include "file/folder.h"
+#include "file/gguf.h"
 #include "file/tensors.h"
-#include "model/arch.h"
-#include "model/config.h"
+#include "kernel/kernel.h"
+#include "model/bind.h"
+#include "model/config_gguf.h"
 
 #include <stdio.h>
 #include <string.h>
+
+bool kvl_model_is_gguf_path(const char *path) {
+    size_t n = strlen(path);
+    return n >= 5 && strcmp(path + n - 5, ".gguf") == 0;
+}
 
 static kvl_status read_config(kvl_config *out, kvl_model *m, kvl_err *err) {
     kvl_str path = {0};
     char *text = NULL;
     size_t n = 0;
     kvl_status status = KVL_OK;
-    KVL_GO(kvli_folder_path(&path, m->dir, "config.json", err));
+    KVL_GO(kvli_folder_path(&path, m->path, "config.json", err));
     KVL_GO(kvl_file_load(&text, &n, kvl_str_text(&path), KVLI_CONFIG_MAX_BYTES, err));
     KVL_GO(kvli_config_parse(out, text, n, kvl_str_text(&path), err));
     m->hash = kvl_hash_bytes(KVL_HASH_INIT, text, n);
@@ -30,67 +37,109 @@ done:
     return status;
 }
 
-static void note_dtype(kvl_model *m, const kvl_tensors *tensors) {
-    for (size_t i = 0; i < kvl_tensors_count(tensors); i++) {
-        const kvl_tensor *t = kvl_tensors_at(tensors, i);
-        if (t->n_dims == 2) {
-            snprintf(m->stored_dtype, sizeof m->stored_dtype, "%s", kvl_dtype_name(t->dtype));
-            return;
-        }
+/* Config and directory of tensors, from either kind of checkpoint. */
+static kvl_status open_files(kvl_config *config, kvl_tensors **tensors, kvl_model *m, kvl_err *err) {
+    if (kvl_model_is_gguf_path(m->path)) {
+        const kvl_gguf *meta = NULL;
+        KVL_TRY(kvl_tensors_open_gguf(tensors, &meta, m->path, err));
+        m->hash = KVL_HASH_INIT;
+        return kvli_config_of_gguf(config, meta, err);
     }
+    KVL_TRY(read_config(config, m, err));
+    return kvl_tensors_open_dir(tensors, m->path, err);
 }
 
-/* dir without slashes at its end, and its last part. */
-static kvl_status set_names(kvl_model *m, const char *dir, kvl_err *err) {
-    size_t n = strlen(dir);
-    while (n > 1 && dir[n - 1] == '/') {
+static void note_dtype(kvl_model *m, const kvl_tensors *tensors) {
+    const kvl_tensor *first = NULL;
+    for (size_t i = 0; i < kvl_tensors_count(tensors); i++) {
+        const kvl_tensor *t = kvl_tensors_at(tensors, i);
+        bool is_of_layer = strstr(t->name, ".0.") != NULL;
+        if (t->n_dims == 2 && (first == NULL || is_of_layer)) {
+            first = t;
+            if (is_of_layer) {
+                break;
+            }
+        }
+    }
+    snprintf(m->stored_dtype, sizeof m->stored_dtype, "%s",
+             first != NULL ? kvl_dtype_name(first->dtype) : "");
+}
+
+/* path without slashes at its end, and its last part. */
+static kvl_status set_names(kvl_model *m, const char *path, kvl_err *err) {
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') {
         n--;
     }
     size_t start = n;
-    while (start > 0 && dir[start - 1] != '/') {
+    while (start > 0 && path[start - 1] != '/') {
         start--;
     }
-    m->dir = kvl_strndup(dir, n);
-    m->name = kvl_strndup(dir + start, n - start);
-    return m->dir != NULL && m->name != NULL ? KVL_OK : kvl_fail_nomem(err, "name of a model");
+    m->path = kvl_strndup(path, n);
+    m->name = kvl_strndup(path + start, n - start);
+    return m->path != NULL && m->name != NULL ? KVL_OK : kvl_fail_nomem(err, "name of a model");
 }
 
-static kvl_status fill(kvl_model *m, const char *dir, kvl_err *err) {
-    kvl_config config;
+static kvl_status fill(kvl_model *m, const char *path, kvl_pool *pool, kvl_err *err) {
+    kvl_config *config = kvl_calloc(1, sizeof *config);
     kvl_tensors *tensors = NULL;
-    KVL_TRY(set_names(m, dir, err));
-    KVL_TRY(read_config(&config, m, err));
-    m->shape = config.shape;
-    m->arch = config.arch->model_type;
-    KVL_TRY(kvl_tensors_open_dir(&tensors, m->dir, err));
     kvl_status status = KVL_OK;
+    if (config == NULL) {
+        KVL_GO(kvl_fail_nomem(err, "config of a model"));
+    }
+    KVL_GO(set_names(m, path, err));
+    KVL_GO(open_files(config, &tensors, m, err));
+    m->shape = config->shape;
+    m->arch = config->arch->model_type;
     uint64_t layout = kvl_tensors_hash(tensors);
     m->hash = kvl_hash_bytes(m->hash, &layout, sizeof layout);
     note_dtype(m, tensors);
     m->layers = kvl_calloc(m->shape.n_layers, sizeof *m->layers);
     if (m->layers == NULL) {
-        status = kvl_fail_nomem(err, "layers of a model");
-        goto done;
+        KVL_GO(kvl_fail_nomem(err, "layers of a model"));
     }
-    status = config.arch->bind(m, &config, tensors, err);
+    kvli_loader loader = {.m = m, .tensors = tensors, .pool = pool, .err = err};
+    KVL_GO(kvli_bind(&loader, config));
 done:
+    kvl_free(config);
     kvl_tensors_close(tensors);
     return status;
 }
 
-kvl_status kvl_model_open(kvl_model **out, const char *dir, kvl_err *err) {
+kvl_status kvl_model_open(kvl_model **out, const char *path, unsigned n_threads, kvl_err *err) {
+    kvl_pool *pool = NULL;
+    kvl_status status = KVL_OK;
     *out = NULL;
     kvl_model *m = kvl_calloc(1, sizeof *m);
     if (m == NULL) {
         return kvl_fail_nomem(err, "model");
     }
-    kvl_status status = fill(m, dir, err);
-    if (status != KVL_OK) {
-        kvl_model_close(m);
-        return status;
-    }
+    KVL_GO(kvl_pool_create(&pool, n_threads != 0 ? n_threads : kvl_cpu_count(), err));
+    KVL_GO(fill(m, path, pool, err));
     *out = m;
-    return KVL_OK;
+    m = NULL;
+done:
+    kvl_pool_destroy(pool);
+    kvl_model_close(m);
+    return status;
+}
+
+void kvl_model_embed(const kvl_model *m, int32_t token, float *out) {
+    const size_t width = m->shape.width;
+    const size_t row = (size_t)token;
+    if (m->embedding != NULL) {
+        memcpy(out, m->embedding + row * width, width * sizeof *out);
+    } else {
+        const float *column =
+            m->output.panels + row / KVL_PANEL_COLS * KVL_PANEL_COLS * width + row % KVL_PANEL_COLS;
+        for (size_t k = 0; k < width; k++) {
+            out[k] = column[k * KVL_PANEL_COLS];
+        }
+    }
+    const float scale = m->shape.embed_scale;
+    for (size_t k = 0; k < width; k++) {
+        out[k] *= scale;
+    }
 }
 
 static void free_linear(kvl_linear *l) {
@@ -109,18 +158,26 @@ void kvl_model_close(kvl_model *m) {
     }
     for (uint32_t i = 0; m->layers != NULL && i < m->shape.n_layers; i++) {
         kvl_layer *layer = &m->layers[i];
-        free_norm(&layer->attn_norm);
-        free_norm(&layer->ff_norm);
-        free_linear(&layer->qkv);
-        free_linear(&layer->attn_out);
-        free_linear(&layer->ff_up);
-        free_linear(&layer->ff_down);
+        kvl_norm *norms[] = {&layer->attn_norm,    &layer->attn_post_norm, &layer->ff_norm,
+                             &layer->ff_post_norm, &layer->q_norm,         &layer->k_norm};
+        kvl_linear *linears[] = {&layer->qkv, &layer->attn_out, &layer->ff_gate, &layer->ff_up,
+                                 &layer->ff_down};
+        for (size_t n = 0; n < sizeof norms / sizeof norms[0]; n++) {
+            free_norm(norms[n]);
+        }
+        for (size_t n = 0; n < sizeof linears / sizeof linears[0]; n++) {
+            free_linear(linears[n]);
+        }
+    }
+    for (int kind = 0; kind < KVL_N_ROPES; kind++) {
+        kvl_free(m->ropes[kind].frequencies);
     }
     free_norm(&m->final_norm);
     free_linear(&m->output);
     kvl_free(m->layers);
     kvl_free(m->embedding);
+    kvl_free(m->positions);
     kvl_free(m->name);
-    kvl_free(m->dir);
+    kvl_free(m->path);
     kvl_free(m);
 }

@@ -1,8 +1,8 @@
 /* A model: checked, prepacked weights under names that mean something.
  *
- * Opened from a checkpoint directory (config.json, tokenizer.json, *.safetensors). Every tensor's shape is
+ * Opened from a checkpoint directory (config.json, *.safetensors) or a GGUF file. Every tensor's shape is
  * checked at binding; afterwards nothing is looked up by name. Immutable and shareable between threads.
- * One binder per family: arch_list.def is the list.
+ * One file per family: arch_list.def is the list.
  */
 #ifndef KVL_MODEL_MODEL_H
 #define KVL_MODEL_MODEL_H
@@ -19,38 +19,59 @@ typedef struct kvl_linear {
 } kvl_linear;
 
 typedef struct kvl_norm {
-    float *gain;  /* [E] */
-    float *shift; /* [E]; zeros when the family has none */
+    float *gain;  /* [n]; NULL: there is no such norm */
+    float *shift; /* [n]; NULL for RMS norms */
 } kvl_norm;
 
 typedef struct kvl_layer {
-    kvl_norm attn_norm; /* before attention */
-    kvl_norm ff_norm;   /* before the feed-forward block */
-    kvl_linear qkv;     /* E -> (H + 2K) D: all queries, then all keys, then all values, by head */
-    kvl_linear attn_out;
-    kvl_linear ff_up;
-    kvl_linear ff_down;
+    kvl_norm attn_norm;      /* before attention */
+    kvl_norm attn_post_norm; /* of attention's output (Gemma); often none */
+    kvl_norm ff_norm;        /* before the feed-forward block */
+    kvl_norm ff_post_norm;   /* of its output; often none */
+    kvl_norm q_norm, k_norm; /* [D], of each head before rotation; often none */
+    kvl_linear qkv;          /* E -> (H + 2K) D: all queries, then all keys, then all values, by head */
+    kvl_linear attn_out;     /* H D -> E */
+    kvl_linear ff_gate;      /* E -> F; empty unless is_gated */
+    kvl_linear ff_up;        /* E -> F */
+    kvl_linear ff_down;      /* F -> E */
+    bool is_local;           /* sees the last `window` tokens only */
+    kvl_rope_kind rope;
 } kvl_layer;
+
+/* Angle of position p in pair i: p * frequencies[i]; sine and cosine are multiplied by gain. */
+typedef struct kvl_rope {
+    float *frequencies; /* [n_rotary / 2]; NULL: not used by any layer */
+    float gain;
+} kvl_rope;
 
 typedef struct kvl_model {
     kvl_shape shape;
-    char *name; /* last part of the directory's path */
-    char *dir;
+    char *name;       /* last part of the path */
+    char *path;       /* directory or file as given */
     uint64_t hash;    /* config text, tensor headers and, where read, contents: identity in records */
-    float *embedding; /* [V_in, E] row-major */
+    float *embedding; /* [V_in, E] row-major; NULL when tied: the output's panels hold it */
+    float *positions; /* [n_context, E], learned; or NULL */
     uint32_t n_vocab_in;
     kvl_layer *layers; /* [L] */
+    kvl_rope ropes[KVL_N_ROPES];
     kvl_norm final_norm;
     kvl_linear output;     /* E -> V */
     uint64_t n_params;     /* as stored (a tied matrix counts once) */
     uint64_t weight_bytes; /* resident after packing */
     const char *arch;      /* "gpt_neox" */
-    char stored_dtype[8];  /* "F16": type of the first weight matrix in the file */
+    char stored_dtype[8];  /* "F16": type of the first weight matrix of a layer in the file */
 } kvl_model;
 
-/* Errors: E_IO, E_JSON, E_CONFIG (C- cases), E_UNSUPPORTED (unknown model_type, activation, rope scaling, or
- * any config field that changes the arithmetic and is not known), E_MISSING, E_SHAPE, E_NONFINITE. */
-kvl_status kvl_model_open(kvl_model **out, const char *dir, kvl_err *err) KVL_MUST_USE;
+/* Opens a checkpoint directory or a .gguf file; weights are read by n_threads threads (0: all processors).
+ * Errors: E_IO, E_JSON, E_CONFIG (C- cases), E_UNSUPPORTED (unknown model_type, activation, rope scaling, or
+ * any config field that changes the arithmetic and is not known), E_MISSING, E_EXTRA, E_SHAPE, E_NONFINITE.
+ */
+kvl_status kvl_model_open(kvl_model **out, const char *path, unsigned n_threads, kvl_err *err) KVL_MUST_USE;
 void kvl_model_close(kvl_model *m);
+/* Whether the path is taken for a GGUF file (by its end), not for a checkpoint directory. */
+bool kvl_model_is_gguf_path(const char *path);
+
+/* Row of the embedding for a token below n_vocab_in, scaled: out [E]. */
+void kvl_model_embed(const kvl_model *m, int32_t token, float *out);
 
 #endif

@@ -4,7 +4,11 @@
 
 #include "base/compiler.h"
 
-typedef enum kvl_activation { KVL_ACT_GELU_ERF, KVL_ACT_GELU_TANH } kvl_activation;
+typedef enum kvl_activation { KVL_ACT_GELU_ERF, KVL_ACT_GELU_TANH, KVL_ACT_SILU } kvl_activation;
+typedef enum kvl_norm_kind { KVL_NORM_LAYER, KVL_NORM_RMS } kvl_norm_kind;
+
+/* Which rotation a layer uses: most models have one; Gemma 3 another one where attention is local. */
+typedef enum kvl_rope_kind { KVL_ROPE_GLOBAL, KVL_ROPE_LOCAL, KVL_N_ROPES } kvl_rope_kind;
 
 typedef struct kvl_shape {
     uint32_t n_layers;   /* L */
@@ -12,13 +16,21 @@ typedef struct kvl_shape {
     uint32_t n_kv_heads; /* K, key/value heads; divides H */
     uint32_t head_dim;   /* D */
     uint32_t width;      /* E */
-    uint32_t ff_width;   /* inner width of the feed-forward block */
+    uint32_t ff_width;   /* F, inner width of the feed-forward block */
     uint32_t n_vocab;    /* V, rows of the output matrix */
     uint32_t n_context;  /* trained context, tokens */
     uint32_t n_rotary;   /* dimensions of a head that are rotated; even, 0 for none */
-    double rope_base;
+    uint32_t window;     /* tokens a local layer sees, its own included; 0: no layer is local */
+    double rope_base[KVL_N_ROPES];
     float norm_eps;
-    bool is_parallel; /* attention and feed-forward both read the block's input (parallel residual) */
+    float attn_scale;    /* of q.k */
+    float attn_softcap;  /* 0: none */
+    float final_softcap; /* of logits; 0: none */
+    float embed_scale;   /* of the embedding's rows */
+    bool is_parallel;    /* attention and feed-forward both read the block's input (parallel residual) */
+    bool is_gated;       /* feed-forward: act(gate) * up */
+    bool has_positions;  /* learned position embeddings, n_context of them */
+    kvl_norm_kind norm;
     kvl_activation activation;
 } kvl_shape;
 

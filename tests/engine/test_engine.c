@@ -11,8 +11,9 @@
 
 enum { n_tokens = 300, max_streams = 8 };
 
-static const char *const variants[] = {"width80", "sequential", "shards3", "bf16",     "f16",
-                                       "tied",    "rot100",     "nobias",  "gelu_tanh"};
+static const char *const variants[] = {"neox/width80", "neox/sequential", "neox/shards3",
+                                       "neox/bf16",    "neox/f16",        "neox/tied",
+                                       "neox/rot100",  "neox/nobias",     "neox/gelu_tanh"};
 
 static kvl_engine *engine_of(const kvl_model *model, unsigned n_threads, const char *isa) {
     kvl_engine *e = NULL;
@@ -30,15 +31,16 @@ static kvl_stream *stream_of(const kvl_engine *e) {
     return s;
 }
 
-static void check_variant(const char *name, const char *isa) {
+/* `folder` has golden.json; `file` is the model in it: "" for the folder itself. */
+static void check_logits(const char *folder, const char *file, const char *isa) {
     char path[256];
     kvl_model *model = NULL;
     kvl_err err = {0};
-    snprintf(path, sizeof path, "tests/golden/neox/%s", name);
-    if (kvl_model_open(&model, test_path(path), &err) != KVL_OK) {
+    snprintf(path, sizeof path, "tests/golden/%s%s", folder, file);
+    if (kvl_model_open(&model, test_path(path), 2, &err) != KVL_OK) {
         fail_msg("%s", err.msg);
     }
-    snprintf(path, sizeof path, "tests/golden/neox/%s/golden.json", name);
+    snprintf(path, sizeof path, "tests/golden/%s/golden.json", folder);
     json_t *golden = test_load_json(path);
     const json_t *ids = json_object_get(golden, "ids");
     const json_t *positions = json_object_get(golden, "positions");
@@ -65,7 +67,7 @@ static void check_variant(const char *name, const char *isa) {
             double want = json_number_value(json_array_get(row, v));
             double got = (double)seen[t * model->shape.n_vocab + v];
             if (!(fabs(got - want) <= 2e-5 * fmax(1.0, fabs(want)))) {
-                fail_msg("%s (%s): position %zu, logit %zu: expected %.9g, found %.9g", name,
+                fail_msg("%s%s (%s): position %zu, logit %zu: expected %.9g, found %.9g", folder, file,
                          kvl_engine_isa(e), t, v, want, got);
             }
         }
@@ -81,7 +83,28 @@ static void test_logits_equal_transformers(void **state) {
     (void)state;
     for (const char *const *isa = kvl_kernels_names(); *isa != NULL; isa++) {
         for (size_t i = 0; i < sizeof variants / sizeof variants[0]; i++) {
-            check_variant(variants[i], *isa);
+            check_logits(variants[i], "", *isa);
+        }
+    }
+}
+
+/* Each family from both kinds of files; those without a GGUF have something that GGUF cannot say. */
+static void test_families_equal_transformers(void **state) {
+    (void)state;
+    static const struct {
+        const char *folder;
+        bool has_gguf;
+    } families[] = {
+        {"families/gpt2", true},         {"families/gpt_neox", true},    {"families/llama", true},
+        {"families/llama_tied", true},   {"families/llama_bias", false}, {"families/llama_llama3", true},
+        {"families/llama_linear", true}, {"families/llama_yarn", true},  {"families/mistral", false},
+        {"families/qwen2", true},        {"families/qwen3", true},       {"families/phi3", true},
+        {"families/phi3_partial", true}, {"families/gemma2", true},      {"families/gemma3", true},
+    };
+    for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
+        check_logits(families[i].folder, "", NULL);
+        if (families[i].has_gguf) {
+            check_logits(families[i].folder, "/model.gguf", NULL);
         }
     }
 }
@@ -91,7 +114,7 @@ static int32_t ids[n_tokens];
 
 static int open_model(void **state) {
     (void)state;
-    if (kvl_model_open(&model, test_path("models/novels-7m"), NULL) != KVL_OK) {
+    if (kvl_model_open(&model, test_path("models/novels-7m"), 2, NULL) != KVL_OK) {
         return -1;
     }
     for (size_t t = 0; t < n_tokens; t++) {
@@ -240,7 +263,7 @@ static void test_nonfinite_logits(void **state) {
     (void)state;
     kvl_model *wild = NULL;
     kvl_err err = {0};
-    assert_int_equal(kvl_model_open(&wild, test_path("tests/golden/neox/sequential"), NULL), KVL_OK);
+    assert_int_equal(kvl_model_open(&wild, test_path("tests/golden/neox/sequential"), 2, NULL), KVL_OK);
     for (size_t i = 0; i < wild->shape.width; i++) {
         wild->final_norm.gain[i] = 3e38f;
     }
@@ -291,6 +314,7 @@ static void test_no_memory(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_logits_equal_transformers),
+        cmocka_unit_test(test_families_equal_transformers),
         cmocka_unit_test(test_same_bits_on_every_path),
         cmocka_unit_test(test_isa_paths_agree),
         cmocka_unit_test(test_fork_continues_with_the_same_bits),

@@ -21,7 +21,7 @@ static int open_all(void **state) {
     kvl_engine_options options = {0};
     golden = test_load_json("tests/golden/ucurve.novels-7m.json");
     bool is_open =
-        kvl_model_open(&model, test_path("models/novels-7m"), &err) == KVL_OK &&
+        kvl_model_open(&model, test_path("models/novels-7m"), 2, &err) == KVL_OK &&
         kvl_tokenizer_open(&tokenizer, test_path("models/novels-7m/tokenizer.json"), &err) == KVL_OK &&
         kvl_engine_create(&engine, model, &options, &err) == KVL_OK &&
         kvl_samples_load(&samples, "W1 W2 W3 P1 P2", test_path("data"), tokenizer, &err) == KVL_OK;
