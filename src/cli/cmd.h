@@ -12,6 +12,7 @@ typedef struct kvl_command {
 
 kvl_status kvl_cmd_inspect(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_sweep(int argc, char **argv, kvl_err *err);
+kvl_status kvl_cmd_tokenize(int argc, char **argv, kvl_err *err);
 
 /* True once the user asked to stop (SIGINT, SIGTERM). */
 bool kvl_is_stopping(void);

@@ -44,27 +44,24 @@ static bool show_progress(void *ud, size_t done, size_t total) {
 
 static kvl_status open_model(session *s, kvl_err *err) {
     kvl_str dir = {0};
-    kvl_str path = {0};
     kvl_status status = KVL_OK;
     if (s->options.model_dir != NULL) {
         kvl_str_puts(&dir, s->options.model_dir);
     } else {
         kvl_str_printf(&dir, "%s/models/novels-7m", kvl_data_root());
     }
-    kvl_str_printf(&path, "%s/tokenizer.json", kvl_str_text(&dir));
-    KVL_GO(kvl_str_check(&path, "path", err));
+    KVL_GO(kvl_str_check(&dir, "path", err));
     KVL_GO(kvl_model_open(&s->model, kvl_str_text(&dir), s->options.n_threads, err));
-    KVL_GO(kvl_tokenizer_open(&s->tokenizer, kvl_str_text(&path), err));
+    KVL_GO(kvl_tokenizer_open(&s->tokenizer, kvl_str_text(&dir), err));
     if (kvl_tokenizer_vocab_size(s->tokenizer) > s->model->n_vocab_in) {
         KVL_GO(kvl_fail(err, KVL_E_VOCAB,
-                        "%s: expected at most %u ids (rows of the model's embedding), found %zu",
-                        kvl_str_text(&path), s->model->n_vocab_in, kvl_tokenizer_vocab_size(s->tokenizer)));
+                        "%s: vocabulary: expected at most %u ids (rows of the model's embedding), found %zu",
+                        kvl_str_text(&dir), s->model->n_vocab_in, kvl_tokenizer_vocab_size(s->tokenizer)));
     }
     kvl_engine_options options = {.n_threads = s->options.n_threads, .isa = s->options.isa};
     KVL_GO(kvl_engine_create(&s->engine, s->model, &options, err));
 done:
     kvl_str_free(&dir);
-    kvl_str_free(&path);
     return status;
 }
 

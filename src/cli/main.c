@@ -19,6 +19,7 @@
 static const kvl_command commands[] = {
     {"inspect", "what is in a model: shape, bytes, tensors (reads headers only)", kvl_cmd_inspect},
     {"sweep", "quality at every keep ratio: table and curve", kvl_cmd_sweep},
+    {"tokenize", "the token ids of a text", kvl_cmd_tokenize},
 };
 enum { n_commands = sizeof commands / sizeof commands[0] };
 

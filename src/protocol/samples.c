@@ -93,6 +93,9 @@ static kvl_status finish(kvl_sample *s, const char *text, size_t n_bytes, kvl_to
                          kvl_err *err) {
     s->hash = kvl_hash_bytes(KVL_HASH_INIT, text, n_bytes);
     s->n_chars = count_chars(text, n_bytes);
+    if (kvl_tokenizer_bos(tokenizer) >= 0) {
+        KVL_TRY(kvl_ids_push(&s->ids, kvl_tokenizer_bos(tokenizer), err));
+    }
     KVL_TRY(kvl_tokenizer_encode(tokenizer, &s->ids, text, n_bytes, false, err));
     if (s->ids.n < 2) {
         return kvl_fail(err, KVL_E_TEXT, "text %s: expected at least 2 tokens to score one, found %zu",

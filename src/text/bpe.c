@@ -8,15 +8,19 @@
 
 #include "base/alloc.h"
 
+#include <string.h>
+
 typedef struct kvl_symbol {
-    int32_t id;             /* -1: merged into its left neighbour */
+    int32_t id;             /* -1: not a token (SPM only) */
     int32_t previous, next; /* indices, -1 at the ends */
+    uint32_t start, n;      /* bytes of the word; n = 0: merged into its left neighbour */
 } kvl_symbol;
 
 typedef struct kvl_merge {
     int64_t rank;
-    int32_t left;              /* index of the left symbol */
-    int32_t left_id, right_id; /* ids when queued; a candidate whose symbols changed since is stale */
+    int32_t left;             /* index of the left symbol */
+    uint32_t n_left, n_right; /* bytes when queued; a candidate whose symbols changed since is stale */
+    int32_t id;               /* of the merged token */
 } kvl_merge;
 
 static bool is_before(const kvl_merge *a, const kvl_merge *b) {
@@ -52,16 +56,32 @@ static kvl_merge pop(kvl_bpe_scratch *s) {
     return top;
 }
 
-static void queue_pair(kvl_tokenizer *t, int32_t left) {
+/* Ascending ranks for descending scores. */
+static int64_t rank_of_score(double score) {
+    int64_t bits = 0;
+    score += 0.0; /* no negative zero */
+    memcpy(&bits, &score, sizeof bits);
+    return bits < 0 ? bits & INT64_MAX : ~bits; /* negative numbers grow with their bits */
+}
+
+static void queue_pair(kvl_tokenizer *t, const char *word, int32_t left) {
     const kvl_symbol *symbols = t->scratch.symbols;
     int32_t right = left >= 0 ? symbols[left].next : -1;
     if (right < 0) {
         return;
     }
-    uint64_t key = (uint64_t)(uint32_t)symbols[left].id << 32 | (uint32_t)symbols[right].id;
-    int64_t rank = kvli_map_get(&t->merges, key);
-    if (rank >= 0) {
-        push(&t->scratch, (kvl_merge){rank, left, symbols[left].id, symbols[right].id});
+    const kvl_symbol *a = &symbols[left];
+    const kvl_symbol *b = &symbols[right];
+    kvl_merge merge = {.left = left, .n_left = a->n, .n_right = b->n, .id = -1};
+    if (t->kind == KVL_TOK_SPM) {
+        merge.id = a->n + b->n <= t->max_bytes ? kvli_find_bytes(t, word + a->start, a->n + b->n) : -1;
+        merge.rank = merge.id >= 0 ? rank_of_score(t->scores[merge.id]) : 0;
+    } else {
+        merge.rank = kvli_map_get(&t->merges, (uint64_t)(uint32_t)a->id << 32 | (uint32_t)b->id);
+        merge.id = merge.rank >= 0 ? t->merge_ids[merge.rank] : -1;
+    }
+    if (merge.id >= 0) {
+        push(&t->scratch, merge);
     }
 }
 
@@ -84,26 +104,76 @@ static kvl_status reserve(kvl_bpe_scratch *s, size_t n, kvl_err *err) {
     return KVL_OK;
 }
 
-static void apply(kvl_tokenizer *t, const kvl_merge *m) {
+static void apply(kvl_tokenizer *t, const char *word, const kvl_merge *m) {
     kvl_symbol *symbols = t->scratch.symbols;
-    int32_t right = symbols[m->left].next;
-    bool is_stale = symbols[m->left].id != m->left_id || right < 0 || symbols[right].id != m->right_id;
+    kvl_symbol *left = &symbols[m->left];
+    bool is_stale = left->n != m->n_left || left->next < 0 || symbols[left->next].n != m->n_right;
     if (is_stale) {
         return;
     }
-    symbols[m->left].id = t->merge_ids[m->rank];
-    symbols[m->left].next = symbols[right].next;
-    symbols[right].id = -1;
-    if (symbols[right].next >= 0) {
-        symbols[symbols[right].next].previous = m->left;
+    kvl_symbol *right = &symbols[left->next];
+    left->id = m->id;
+    left->n += right->n;
+    left->next = right->next;
+    right->n = 0;
+    if (right->next >= 0) {
+        symbols[right->next].previous = m->left;
     }
-    queue_pair(t, symbols[m->left].previous);
-    queue_pair(t, m->left);
+    queue_pair(t, word, left->previous);
+    queue_pair(t, word, m->left);
 }
 
-kvl_status kvli_encode_word(kvl_tokenizer *t, kvl_ids *out, const char *word, size_t n, kvl_err *err) {
-    if (n == 1 || t->ignore_merges) {
-        int32_t id = n == 1 ? t->byte_ids[(unsigned char)word[0]] : kvli_find_bytes(t, word, n);
+/* Symbols of a word: its bytes, or its characters (bytes of a character that is not in the vocabulary, when
+ * merges are listed: as the reference, which falls back before it merges). */
+static size_t set_symbols(kvl_tokenizer *t, const char *word, size_t n) {
+    kvl_symbol *symbols = t->scratch.symbols;
+    size_t count = 0;
+    for (size_t at = 0; at < n;) {
+        size_t n_bad = 0;
+        size_t len =
+            t->kind == KVL_TOK_BYTES ? 1 : kvli_utf8_char((const unsigned char *)word + at, n - at, &n_bad);
+        len = len != 0 ? len : 1;
+        int32_t id = t->kind == KVL_TOK_BYTES ? t->byte_ids[(unsigned char)word[at]]
+                                              : kvli_find_bytes(t, word + at, len);
+        bool is_cut = id < 0 && t->kind == KVL_TOK_CHARS && t->has_byte_fallback;
+        bool is_dropped = id < 0 && t->joins_over_unknown && t->unk_id < 0;
+        for (size_t end = at + len; at < end; at += is_cut ? 1 : len) {
+            symbols[count] = (kvl_symbol){.id = is_cut ? t->byte_ids[(unsigned char)word[at]] : id,
+                                          .previous = (int32_t)count - 1,
+                                          .next = (int32_t)count + 1,
+                                          .start = (uint32_t)at,
+                                          .n = is_cut ? 1 : (uint32_t)len};
+            count += !is_dropped;
+        }
+    }
+    if (count != 0) {
+        symbols[count - 1].next = -1;
+    }
+    return count;
+}
+
+kvl_status kvli_encode_unknown(const kvl_tokenizer *t, kvl_ids *out, const char *text, size_t n,
+                               bool *was_unknown, kvl_err *err) {
+    if (t->has_byte_fallback) {
+        for (size_t i = 0; i < n; i++) {
+            KVL_TRY(kvl_ids_push(out, t->byte_ids[(unsigned char)text[i]], err));
+        }
+        return KVL_OK;
+    }
+    if (t->unk_id >= 0 && !(t->is_unk_fused && *was_unknown)) {
+        KVL_TRY(kvl_ids_push(out, t->unk_id, err));
+    }
+    *was_unknown = true;
+    return KVL_OK;
+}
+
+kvl_status kvli_encode_bpe(kvl_tokenizer *t, kvl_ids *out, const char *word, size_t n, kvl_err *err) {
+    if (n == 0) {
+        return KVL_OK;
+    }
+    if (n <= t->max_bytes && (t->ignore_merges || (n == 1 && t->kind == KVL_TOK_BYTES))) {
+        int32_t id = n == 1 && t->kind == KVL_TOK_BYTES ? t->byte_ids[(unsigned char)word[0]]
+                                                        : kvli_find_bytes(t, word, n);
         if (id >= 0) {
             return kvl_ids_push(out, id, err);
         }
@@ -114,19 +184,22 @@ kvl_status kvli_encode_word(kvl_tokenizer *t, kvl_ids *out, const char *word, si
     KVL_TRY(reserve(&t->scratch, n, err));
     kvl_symbol *symbols = t->scratch.symbols;
     t->scratch.n_heap = 0;
-    for (size_t i = 0; i < n; i++) {
-        symbols[i] = (kvl_symbol){t->byte_ids[(unsigned char)word[i]], (int32_t)i - 1,
-                                  i + 1 < n ? (int32_t)i + 1 : -1};
-    }
-    for (size_t i = 0; i + 1 < n; i++) {
-        queue_pair(t, (int32_t)i);
+    size_t count = set_symbols(t, word, n);
+    for (size_t i = 0; i + 1 < count; i++) {
+        queue_pair(t, word, (int32_t)i);
     }
     while (t->scratch.n_heap != 0) {
         kvl_merge m = pop(&t->scratch);
-        apply(t, &m);
+        apply(t, word, &m);
     }
-    for (int32_t i = 0; i >= 0; i = symbols[i].next) {
-        KVL_TRY(kvl_ids_push(out, symbols[i].id, err));
+    bool was_unknown = false;
+    for (int32_t i = count != 0 ? 0 : -1; i >= 0; i = symbols[i].next) {
+        if (symbols[i].id >= 0) {
+            was_unknown = false;
+            KVL_TRY(kvl_ids_push(out, symbols[i].id, err));
+        } else {
+            KVL_TRY(kvli_encode_unknown(t, out, word + symbols[i].start, symbols[i].n, &was_unknown, err));
+        }
     }
     return KVL_OK;
 }

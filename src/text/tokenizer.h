@@ -1,8 +1,8 @@
-/* Text <-> token ids, from a Hugging Face tokenizer.json.
+/* Text <-> token ids, from a Hugging Face tokenizer.json or from the vocabulary inside a GGUF file.
  *
- * Byte-level BPE as GPT-2, GPT-NeoX and Pythia use it: added tokens, NFC normaliser, pre-tokeniser pattern
- * (PCRE2), byte alphabet, ranked merges. Ids equal the `tokenizers` library's. Anything in the file that
- * would change ids and is not known here is refused by name (E_UNSUPPORTED).
+ * Byte-level BPE (GPT-2, Pythia, Llama 3, Qwen, SmolLM2), BPE over characters with byte tokens (Llama 2,
+ * Mistral, Phi-3, Gemma) and Unigram. Ids equal those of the `tokenizers` library, and llama.cpp's for GGUF.
+ * Anything in the file that would change ids and is not known here is refused by name (E_UNSUPPORTED).
  *
  * Encoding uses scratch memory inside the tokenizer: one caller at a time.
  */
@@ -26,19 +26,28 @@ kvl_status kvl_ids_push(kvl_ids *ids, int32_t id, kvl_err *err) KVL_MUST_USE;
 
 enum { KVL_TOKENIZER_MAX_BYTES = 256 << 20 };
 
-/* Opens tokenizer.json at path. */
+/* The tokenizer of the model at path: of a checkpoint folder (its tokenizer.json), of a GGUF file (its own
+ * vocabulary, also when a tokenizer.json lies beside it), or a file *.json by itself. */
 kvl_status kvl_tokenizer_open(kvl_tokenizer **out, const char *path, kvl_err *err) KVL_MUST_USE;
 /* The same from memory (fuzzing, tests); `name` is for messages. */
 kvl_status kvl_tokenizer_parse(kvl_tokenizer **out, const char *bytes, size_t n_bytes, const char *name,
                                kvl_err *err) KVL_MUST_USE;
+struct kvl_gguf;
+/* From the metadata of a GGUF file; the header may be closed afterwards. */
+kvl_status kvl_tokenizer_of_gguf(kvl_tokenizer **out, const struct kvl_gguf *g, kvl_err *err) KVL_MUST_USE;
 void kvl_tokenizer_close(kvl_tokenizer *t);
 
 /* Number of rows a model needs: largest id + 1. */
 size_t kvl_tokenizer_vocab_size(const kvl_tokenizer *t);
 /* Id of a token given by its text in the file (for added tokens: its content), or -1. */
 int32_t kvl_tokenizer_find(const kvl_tokenizer *t, const char *token);
-/* FNV-1a of the file's bytes. */
+/* Id that the file puts in front of every text (the caller does that), or -1. */
+int32_t kvl_tokenizer_bos(const kvl_tokenizer *t);
+/* FNV-1a of the file's bytes (of its header for GGUF). */
 uint64_t kvl_tokenizer_hash(const kvl_tokenizer *t);
+
+/* Whether all n bytes are valid UTF-8. */
+bool kvl_is_utf8(const char *text, size_t n);
 
 /* Appends the ids of text [n_bytes] to *out. Bytes that are not UTF-8 are replaced by U+FFFD, each maximal
  * bad part once (as Python's errors="replace"). Added tokens in the text become their ids, longest first;

@@ -154,7 +154,7 @@ static void test_bad_models(void **state) {
     assert_int_equal(remove(test_temp_path("m5/tokenizer.json")), 0);
     check_error("sweep -m m5", 4, "tokenizer.json");
     copy_model("m6");
-    write_text("m6/tokenizer.json", "{\"model\":{\"type\":\"Unigram\"}}");
+    write_text("m6/tokenizer.json", "{\"model\":{\"type\":\"WordPiece\"}}");
     check_error("sweep -m m6", 3, "model.type: expected BPE");
     copy_model("m7");
     edit("m7/config.json", "\"gelu\"", "\"swish9\"");
