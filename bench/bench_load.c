@@ -18,8 +18,8 @@ static int compare(const void *a, const void *b) {
 
 int main(int argc, char **argv) {
     double ms[max_runs];
-    unsigned n_threads = argc > 2 ? (unsigned)atoi(argv[2]) : 2;
-    int n_runs = argc > 3 ? atoi(argv[3]) : 5;
+    unsigned n_threads = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 2;
+    int n_runs = argc > 3 ? (int)strtol(argv[3], NULL, 10) : 5;
     if (argc < 2 || n_runs < 1 || n_runs > max_runs) {
         fprintf(stderr, "usage: bench_load PATH [THREADS [RUNS]]\n");
         return 2;

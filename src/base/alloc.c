@@ -42,7 +42,8 @@ static void *new_block(size_t n, size_t item_bytes, size_t large_align, size_t *
 void *kvl_alloc(size_t n, size_t item_bytes) {
     size_t n_bytes = 0;
     void *block = new_block(n, item_bytes, HUGE_PAGE, &n_bytes);
-    if (block != NULL && n_bytes >= HUGE_PAGE) { /* whole pages only: a part of one would hold memory unused */
+    if (block != NULL &&
+        n_bytes >= HUGE_PAGE) { /* whole pages only: a part of one would hold memory unused */
         (void)madvise(block, n_bytes - n_bytes % HUGE_PAGE, MADV_HUGEPAGE);
     }
     return block;

@@ -35,7 +35,8 @@ static uint64_t hash_word(uint64_t h, uint64_t word) {
     return h ^ (h >> 32);
 }
 
-/* By 8-byte words in lanes that do not wait for each other: bytewise FNV-1a would take longer than reading. */
+/* By 8-byte words in lanes that do not wait for each other: bytewise FNV-1a would take longer than reading.
+ */
 static uint64_t hash_floats(uint64_t h, const float *x, size_t n) {
     uint64_t lanes[8] = {h, 1, 2, 3, 4, 5, 6, 7};
     size_t i = 0;
