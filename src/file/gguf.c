@@ -293,27 +293,24 @@ done:
     return status;
 }
 
-kvl_status kvl_gguf_open(kvl_gguf **out, const char *path, kvl_err *err) {
-    kvl_file file;
-    *out = NULL;
-    KVL_TRY(kvl_file_open(&file, path, err));
+kvl_status kvl_gguf_read(kvl_gguf **out, const kvl_file *file, kvl_err *err) {
     kvl_status status = KVL_E_TRUNC;
+    *out = NULL;
     bool wants_more = true;
     for (uint64_t n = FIRST_PIECE; wants_more; n *= 4) {
-        uint64_t n_now = n < file.n_bytes ? n : file.n_bytes;
-        uint8_t *bytes = kvl_calloc((size_t)n_now, 1);
+        uint64_t n_now = n < file->n_bytes ? n : file->n_bytes;
+        uint8_t *bytes = kvl_alloc((size_t)n_now, 1);
         if (bytes == NULL) {
             status = kvl_fail_nomem(err, "GGUF header");
             break;
         }
-        status = kvl_file_read(&file, 0, bytes, n_now, err);
+        status = kvl_file_read(file, 0, bytes, n_now, err);
         wants_more = false;
         if (status == KVL_OK) {
-            status = kvl_gguf_parse(out, bytes, n_now, file.n_bytes, path, &wants_more, err);
+            status = kvl_gguf_parse(out, bytes, n_now, file->n_bytes, file->path, &wants_more, err);
         }
         kvl_free(bytes);
     }
-    kvl_file_close(&file);
     return status;
 }
 

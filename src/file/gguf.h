@@ -8,6 +8,7 @@
 #define KVL_FILE_GGUF_H
 
 #include "base/cursor.h"
+#include "base/os.h"
 #include "file/tensors.h"
 
 /* Types of metadata values, as numbered in the file. */
@@ -46,8 +47,8 @@ typedef struct kvl_gguf kvl_gguf;
  * E_SHAPE, E_OVERFLOW, E_OFFSET, E_OVERLAP, E_HOLE, E_SIZE, E_EXTRA, E_LIMIT, E_UNSUPPORTED. */
 kvl_status kvl_gguf_parse(kvl_gguf **out, const uint8_t *bytes, uint64_t n_bytes, uint64_t file_bytes,
                           const char *name, bool *wants_more, kvl_err *err) KVL_MUST_USE;
-/* The header of the file at path; reads no further than it must. */
-kvl_status kvl_gguf_open(kvl_gguf **out, const char *path, kvl_err *err) KVL_MUST_USE;
+/* The header of an open file; reads no further than it must. */
+kvl_status kvl_gguf_read(kvl_gguf **out, const kvl_file *file, kvl_err *err) KVL_MUST_USE;
 void kvl_gguf_close(kvl_gguf *g);
 
 const char *kvl_gguf_name(const kvl_gguf *g); /* the file, for messages */

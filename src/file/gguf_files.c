@@ -45,8 +45,8 @@ static kvl_status add_file(kvl_tensors *t, unsigned i, const char *path, kvl_err
         return kvl_fail(err, KVL_E_MISSING, "%s: expected file %u of %zu of a split model, found none", path,
                         i + 1, t->n_shards);
     }
-    KVL_TRY(kvl_gguf_open(&shard->gguf, path, err));
     KVL_TRY(kvl_file_open(&shard->file, path, err));
+    KVL_TRY(kvl_gguf_read(&shard->gguf, &shard->file, err));
     shard->n_entries = kvl_gguf_n_tensors(shard->gguf);
     shard->entries = kvl_calloc(shard->n_entries, sizeof *shard->entries);
     if (shard->entries == NULL) {

@@ -3,12 +3,11 @@
 #include "model/bind.h"
 
 #include "base/alloc.h"
-#include "base/str.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_PARTS = 3, NAME_CUT = 80, SHAPE_TEXT = 256 };
+enum { MAX_PARTS = 3, NAME_BYTES = 160, NAME_CUT = 80, SHAPE_TEXT = 256 };
 
 /* Names in GGUF files (gguf-py constants.py). A fused gate and up projection stands under up's name. */
 static const char *const gguf_names[KVLI_N_ROLES] = {
@@ -38,8 +37,8 @@ typedef struct binder {
     const kvl_config *config;
     const kvl_arch *arch;
     const char *prefix;
-    bool *is_used; /* [tensors] */
-    kvl_str name;  /* of the tensor last looked up */
+    bool *is_used;         /* [tensors] */
+    char name[NAME_BYTES]; /* of the tensor last looked up; longer than any */
 } binder;
 
 /* ---- names and shapes ---- */
@@ -62,16 +61,14 @@ static const char *template_of(const binder *b, kvli_role role) {
 static const kvl_tensor *look_up(binder *b, kvli_role role, uint32_t layer, const char *suffix) {
     const char *text = template_of(b, role);
     const char *place = strstr(text, "%u");
-    kvl_str_clear(&b->name);
-    kvl_str_puts(&b->name, role != KVLI_OUTPUT ? b->prefix : "");
+    const char *prefix = role != KVLI_OUTPUT ? b->prefix : "";
     if (place != NULL) {
-        kvl_str_append(&b->name, text, (size_t)(place - text));
-        kvl_str_printf(&b->name, "%u", layer);
-        text = place + 2;
+        snprintf(b->name, sizeof b->name, "%s%.*s%u%s%s", prefix, (int)(place - text), text, layer, place + 2,
+                 suffix);
+    } else {
+        snprintf(b->name, sizeof b->name, "%s%s%s", prefix, text, suffix);
     }
-    kvl_str_puts(&b->name, text);
-    kvl_str_puts(&b->name, suffix);
-    return kvl_tensors_find(b->l->tensors, kvl_str_text(&b->name));
+    return kvl_tensors_find(b->l->tensors, b->name);
 }
 
 static void mark_used(binder *b, const kvl_tensor *tensor) {
@@ -87,8 +84,7 @@ static kvl_status find(binder *b, const kvl_tensor **out, kvli_role role, uint32
     const unsigned n_dims = n_cols != 0 ? 2 : 1;
     const kvl_tensors *tensors = b->l->tensors;
     const kvl_tensor *t = look_up(b, role, layer, suffix);
-    KVL_TRY(kvl_str_check(&b->name, "name of a tensor", b->l->err));
-    const char *name = kvl_str_text(&b->name);
+    const char *name = b->name;
     if (t == NULL) {
         const char *file =
             kvl_tensors_count(tensors) != 0 ? kvl_tensors_path(tensors, kvl_tensors_at(tensors, 0)) : "";
@@ -206,17 +202,17 @@ static kvl_status bind_attention(binder *b, kvl_layer *to, uint32_t layer) {
 static kvl_status bind_ff(binder *b, kvl_layer *to, uint32_t layer) {
     const kvl_shape *s = &b->config->shape;
     const size_t n = s->ff_width;
-    bool bias = b->config->has_ff_bias;
+    bool said = b->config->has_ff_bias;
     bool is_fused = b->arch->names[KVLI_FF_GATE_UP] != NULL;
     const piece gate[] = {{is_fused ? KVLI_FF_GATE_UP : KVLI_FF_GATE, is_fused ? 2 * n : n, 0, n, NULL}};
     const piece up[] = {
         {is_fused ? KVLI_FF_GATE_UP : KVLI_FF_UP, is_fused ? 2 * n : n, is_fused ? n : 0, n, NULL}};
     const piece down[] = {{KVLI_FF_DOWN, s->width, 0, s->width, NULL}};
     if (s->is_gated) {
-        KVL_TRY(bind_linear(b, &to->ff_gate, layer, gate, 1, s->width, bias));
+        KVL_TRY(bind_linear(b, &to->ff_gate, layer, gate, 1, s->width, has_bias(b, gate->role, layer, said)));
     }
-    KVL_TRY(bind_linear(b, &to->ff_up, layer, up, 1, s->width, bias));
-    return bind_linear(b, &to->ff_down, layer, down, 1, s->ff_width, bias);
+    KVL_TRY(bind_linear(b, &to->ff_up, layer, up, 1, s->width, has_bias(b, up->role, layer, said)));
+    return bind_linear(b, &to->ff_down, layer, down, 1, s->ff_width, has_bias(b, KVLI_FF_DOWN, layer, said));
 }
 
 static kvl_status bind_layer(binder *b, uint32_t layer) {
@@ -318,6 +314,5 @@ kvl_status kvli_bind(kvli_loader *l, const kvl_config *config) {
     }
     kvl_status status = bind_all(&b);
     kvl_free(b.is_used);
-    kvl_str_free(&b.name);
     return status;
 }

@@ -46,13 +46,12 @@ static const char *const refused[] = {
 /* What is impossible in any family gets its own code before the field is refused as unknown. */
 static kvl_status check_window(const kvli_fields *f) {
     const json_t *value = json_object_get(f->object, "sliding_window");
-    const json_t *context = json_object_get(f->object, "max_position_embeddings");
+    json_int_t context =
+        json_integer_value(json_object_get(f->object, "max_position_embeddings")); /* 0: none */
     if (json_is_integer(value) &&
-        (json_integer_value(value) < 0 ||
-         (json_is_integer(context) && json_integer_value(value) > json_integer_value(context)))) {
-        return kvl_fail(f->err, KVL_E_CONFIG,
-                        "%s: sliding_window: expected 0 to max_position_embeddings, found %lld", f->name,
-                        (long long)json_integer_value(value));
+        (json_integer_value(value) < 0 || (context > 0 && json_integer_value(value) > context))) {
+        return kvl_fail(f->err, KVL_E_CONFIG, "%s: %s: expected 0 to the context's length, found %lld",
+                        f->name, kvli_field_name(f, "sliding_window"), (long long)json_integer_value(value));
     }
     return KVL_OK;
 }

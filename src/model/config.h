@@ -30,7 +30,7 @@ typedef struct kvl_config {
     bool is_gguf;                /* tensors under GGUF's names and in GGUF's arrangement */
     bool is_tied_if_absent;      /* tied when the file has no output matrix */
     bool has_qkv_bias, has_out_bias, has_ff_bias;
-    bool has_bias_if_present; /* the file decides about qkv and out (GGUF does not say) */
+    bool has_bias_if_present; /* the file decides (GGUF does not say) */
     bool has_qk_norm;
     bool has_post_norms; /* of the outputs of attention and feed-forward */
     kvli_rope ropes[KVL_N_ROPES];

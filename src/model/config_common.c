@@ -72,14 +72,16 @@ kvl_status kvli_config_llama_like(kvl_config *out, const kvli_fields *f, const c
 }
 
 kvl_status kvli_config_rotary(kvl_config *out, const kvli_fields *f) {
+    static const char said[] = "rope.dimension_count"; /* in GGUF only */
     kvl_shape *s = &out->shape;
     double part = out->ropes[KVL_ROPE_GLOBAL].part;
     uint32_t cut = (uint32_t)(s->head_dim * part); /* cut, as the reference does */
-    KVL_TRY(kvli_field_count(f, "rope.dimension_count", 1, KVLI_MAX_HEAD_DIM, cut, &s->n_rotary));
+    KVL_TRY(kvli_field_count(f, said, 1, KVLI_MAX_HEAD_DIM, cut, &s->n_rotary));
     if (s->n_rotary % 2 != 0 || s->n_rotary > s->head_dim) {
         return kvl_fail(f->err, KVL_E_CONFIG,
-                        "%s: rotary_pct: expected an even number of rotated dimensions up to %u, found %u",
-                        f->name, s->head_dim, s->n_rotary);
+                        "%s: %s: expected an even number of rotated dimensions up to %u, found %u", f->name,
+                        kvli_field_has(f, said) ? kvli_field_name(f, said) : "rotary_pct", s->head_dim,
+                        s->n_rotary);
     }
     for (int i = 0; i < KVL_N_ROPES; i++) {
         s->rope_base[i] = out->ropes[i].base;

@@ -3,10 +3,10 @@
  * Keys: ggml-org/ggml docs/gguf.md and gguf-py 0.19 constants.py. */
 #include "model/config_gguf.h"
 
-#include "base/str.h"
 #include "model/arch.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 typedef enum entry_kind {
@@ -57,12 +57,14 @@ static const entry entries[] = {
 };
 enum { N_ENTRIES = sizeof entries / sizeof entries[0] };
 
+enum { MAX_ARCH = 64, MAX_KEY = 128 }; /* no entry is longer */
+
 typedef struct reader {
     const kvl_gguf *g;
-    const char *arch; /* general.architecture */
+    const char *arch; /* general.architecture, which keys start with */
     json_t *object;
     json_t *scaling;
-    kvl_str key;
+    char key[MAX_KEY]; /* fixed: a key that could not be built would look like an absent one */
     kvl_err *err;
 } reader;
 
@@ -73,9 +75,8 @@ static kvl_status no_memory(reader *r) {
 
 /* Borrowed until the next call. */
 static const char *full_key(reader *r, const char *key) {
-    kvl_str_clear(&r->key);
-    kvl_str_printf(&r->key, "%s.%s", r->arch, key);
-    return kvl_str_text(&r->key);
+    snprintf(r->key, sizeof r->key, "%s.%s", r->arch, key);
+    return r->key;
 }
 
 static kvl_status read_real(reader *r, const char *key, json_t **value) {
@@ -194,14 +195,13 @@ static kvl_status read_vocab(reader *r) {
 }
 
 /* Keys and values of different width have no place in the cache. */
-static kvl_status check_value_length(reader *r) {
-    int64_t n_value = 0;
-    int64_t n_key = (int64_t)json_integer_value(json_object_get(r->object, "head_dim"));
+static kvl_status check_value_length(reader *r, const kvl_shape *shape) {
+    int64_t n_value = shape->head_dim;
     KVL_TRY(kvl_gguf_int(r->g, full_key(r, "attention.value_length"), &n_value, r->err));
-    if (n_value != 0 && n_key != 0 && n_value != n_key) {
+    if (n_value != shape->head_dim) {
         return kvl_fail(r->err, KVL_E_UNSUPPORTED,
-                        "%s: attention.value_length: expected %lld as key_length, found %lld",
-                        kvl_gguf_name(r->g), (long long)n_key, (long long)n_value);
+                        "%s: attention.value_length: expected %u as the keys' width, found %lld",
+                        kvl_gguf_name(r->g), shape->head_dim, (long long)n_value);
     }
     return KVL_OK;
 }
@@ -217,19 +217,20 @@ static kvl_status read_all(reader *r, kvl_config *out, const kvl_arch *arch) {
     }
     KVL_TRY(finish_scaling(r));
     KVL_TRY(read_vocab(r));
-    KVL_TRY(check_value_length(r));
     KVL_TRY(check_keys(r));
     const kvli_fields fields = {
         .object = r->object, .name = kvl_gguf_name(r->g), .err = r->err, .aliases = aliases};
     out->is_gguf = true;
     KVL_TRY(kvli_config_read(out, arch->model_type, &fields));
+    KVL_TRY(check_value_length(r, &out->shape));
     out->is_tied = false;
     out->is_tied_if_absent = true;
     out->has_bias_if_present = true;
     return KVL_OK;
 }
 
-static kvl_status find_arch(const kvl_arch **out, kvl_str *name, const kvl_gguf *g, kvl_err *err) {
+static kvl_status find_arch(const kvl_arch **out, const kvl_gguf *g, kvl_err *err) {
+    char name[MAX_ARCH + 1];
     const char *text = NULL;
     size_t n = 0;
     const kvl_gguf_value *v = kvl_gguf_find(g, "general.architecture");
@@ -240,23 +241,21 @@ static kvl_status find_arch(const kvl_arch **out, kvl_str *name, const kvl_gguf 
             is_ascii = is_ascii && text[i] > ' ' && text[i] < 0x7f;
         }
     }
-    if (!is_ascii || n == 0 || n > 64) {
+    if (!is_ascii || n == 0 || n > MAX_ARCH) {
         return kvl_fail(err, KVL_E_CONFIG, "%s: general.architecture: expected a name in ASCII, found %s",
                         kvl_gguf_name(g), v == NULL ? "none" : "another value");
     }
-    kvl_str_append(name, text, n);
-    KVL_TRY(kvl_str_check(name, "name of an architecture", err));
-    return kvli_arch_find_gguf(out, kvl_str_text(name), kvl_gguf_name(g), err);
+    snprintf(name, sizeof name, "%.*s", (int)n, text);
+    return kvli_arch_find_gguf(out, name, kvl_gguf_name(g), err);
 }
 
 kvl_status kvli_config_of_gguf(kvl_config *out, const kvl_gguf *g, kvl_err *err) {
     const kvl_arch *arch = NULL;
-    kvl_str name = {0};
     reader r = {.g = g, .err = err};
     kvl_status status = KVL_OK;
     *out = (kvl_config){0};
-    KVL_GO(find_arch(&arch, &name, g, err));
-    r.arch = kvl_str_text(&name);
+    KVL_GO(find_arch(&arch, g, err));
+    r.arch = arch->gguf_name;
     r.object = json_object();
     r.scaling = json_object();
     if (r.object == NULL || r.scaling == NULL) {
@@ -266,7 +265,5 @@ kvl_status kvli_config_of_gguf(kvl_config *out, const kvl_gguf *g, kvl_err *err)
 done:
     json_decref(r.object);
     json_decref(r.scaling);
-    kvl_str_free(&r.key);
-    kvl_str_free(&name);
     return status;
 }

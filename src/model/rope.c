@@ -70,8 +70,8 @@ static kvl_status read_type(kvli_rope *rope, const kvli_fields *f) {
 static kvl_status read_object(kvli_rope *rope, const kvli_fields *f, const char *object_key) {
     bool needs_factor = false;
     double factor = 0;
+    KVL_TRY(read_type(rope, f)); /* before its keys: of an unknown type, that is what to name */
     KVL_TRY(check_keys(f, object_key));
-    KVL_TRY(read_type(rope, f));
     KVL_TRY(kvli_field_real(f, "rope_theta", 1, 1e12, &rope->base));
     KVL_TRY(kvli_field_real(f, "partial_rotary_factor", 0, 1, &rope->part));
     KVL_TRY(kvli_field_real(f, "factor", 1e-3, 1e6, &factor));

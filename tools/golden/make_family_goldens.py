@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Golden logits of tiny random-weight models of every family by `transformers`, as checkpoint folder and as GGUF.
 
-Run from the top of the source tree; needs `pip install torch transformers safetensors gguf llama-cpp-python`. Writes
-tests/golden/families/<variant>/: config.json, model.safetensors, model.gguf (where GGUF can say the same) and
+Run from the top of the source tree, for all variants or those named; needs `pip install torch transformers safetensors
+gguf llama-cpp-python`. Writes tests/golden/families/<variant>/: config.json, model.safetensors, model.gguf (where GGUF can say the same) and
 golden.json with token ids and float32 logits. Float16 matrices, float32 arithmetic, eager attention. The arrangement
 of tensors in GGUF follows llama.cpp's convert_hf_to_gguf.py; llama.cpp reads each file here, and its logits must be
 near (it computes with float16 caches and approximate activations).
@@ -12,6 +12,7 @@ import json
 import math
 import os
 import shutil
+import sys
 
 import gguf
 import llama_cpp
@@ -39,7 +40,7 @@ VARIANTS = {
     "gpt_neox": ("GPTNeoXConfig", dict(num_key_value_heads=4), "gptneox"),
     "llama": ("LlamaConfig", dict(rope_parameters=rope("default", 50000.0)), "llama"),
     "llama_tied": ("LlamaConfig", dict(tie_word_embeddings=True, num_key_value_heads=4), "llama"),
-    "llama_bias": ("LlamaConfig", dict(attention_bias=True, mlp_bias=True), None),
+    "llama_bias": ("LlamaConfig", dict(attention_bias=True, mlp_bias=True), "llama"),
     "llama_llama3": ("LlamaConfig", dict(rope_parameters=rope(
         "llama3", 500.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
         original_max_position_embeddings=16)), "llama"),
@@ -57,6 +58,7 @@ VARIANTS = {
     "gemma3": ("Gemma3TextConfig", dict(**HEADS32, sliding_window=8, query_pre_attn_scalar=32, num_hidden_layers=7,
                                         tie_word_embeddings=True, num_key_value_heads=1,
                                         rope_parameters=GEMMA3_ROPES), "gemma3"),
+    "mistral_full": ("MistralConfig", dict(sliding_window=None, **HEADS32), "llama"),
 }
 NAMES = {  # ends of names of tensors of a layer: GGUF's
     "input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k",
@@ -145,7 +147,7 @@ def write_gguf(path, arch, config, state):
     else:
         w.add_layer_norm_rms_eps(config.rms_norm_eps)
         w.add_head_count_kv(config.num_key_value_heads)
-    if arch in ("qwen3", "gemma2", "gemma3"):
+    if head_dim * heads != config.hidden_size:
         w.add_key_length(head_dim)
         w.add_value_length(head_dim)
     r = getattr(config, "rope_parameters", None)
@@ -216,6 +218,8 @@ def written_config(config, variant):
 def main():
     torch.set_num_threads(1)
     for seed, (variant, (config_class, settings, arch)) in enumerate(VARIANTS.items()):
+        if sys.argv[1:] and variant not in sys.argv[1:]:
+            continue
         folder = f"tests/golden/families/{variant}"
         shutil.rmtree(folder, ignore_errors=True)
         os.makedirs(folder)

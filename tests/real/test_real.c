@@ -1,0 +1,183 @@
+/* Two real models, against llama.cpp and transformers on whole texts: tests/golden/real. The ids are the
+ * golden's, so that this does not depend on a tokenizer. Models: tools/get-smollm2, tools/get-gemma3; a test
+ * whose model is not there is skipped. */
+#include "support.h"
+
+#include "engine/engine.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { n_short = 40, chunk_rows = 512, status_skipped = 77 };
+
+typedef struct real_model {
+    const char *variable; /* of the environment: path of the GGUF file */
+    const char *file;     /* where it is otherwise */
+    const char *golden;
+    kvl_model *model;
+    json_t *json;
+} real_model;
+
+static real_model smollm2 = {"KVL_TEST_SMOLLM2", "models-extra/SmolLM2-135M-Instruct.Q4_1.gguf",
+                             "tests/golden/real/smollm2.json", NULL, NULL};
+static real_model gemma3 = {"KVL_TEST_GEMMA3", "models-extra/gemma-3-270m.Q4_K_M.gguf",
+                            "tests/golden/real/gemma3.json", NULL, NULL};
+
+static const char *path_of(const real_model *r) {
+    const char *path = getenv(r->variable);
+    return path != NULL ? path : test_path(r->file);
+}
+
+static int open_real(void **state) {
+    real_model *r = *state;
+    if (!kvl_file_exists(path_of(r))) {
+        return 0;
+    }
+    kvl_err err = {0};
+    if (kvl_model_open(&r->model, path_of(r), 2, &err) != KVL_OK) {
+        fprintf(stderr, "%s\n", err.msg);
+        return -1;
+    }
+    r->json = test_load_json(r->golden);
+    return 0;
+}
+
+static int close_real(void **state) {
+    real_model *r = *state;
+    kvl_model_close(r->model);
+    json_decref(r->json);
+    r->model = NULL;
+    r->json = NULL;
+    return 0;
+}
+
+static kvl_engine *engine_of(const real_model *r, unsigned n_threads) {
+    kvl_engine *e = NULL;
+    const kvl_engine_options options = {.n_threads = n_threads};
+    assert_ok(kvl_engine_create(&e, r->model, &options, NULL));
+    return e;
+}
+
+/* NLLs of tokens 1 .. n-1 given those before, the text fed in chunks. */
+static void score(kvl_engine *e, const json_t *ids, size_t n, size_t chunk, double *nll) {
+    kvl_stream *s = NULL;
+    kvl_row rows[chunk_rows];
+    assert_ok(kvl_stream_create(&s, e, NULL));
+    for (size_t first = 0; first + 1 < n; first += chunk) {
+        size_t n_rows = kvl_min_size(chunk, n - 1 - first);
+        for (size_t i = 0; i < n_rows; i++) {
+            rows[i] = (kvl_row){.stream = s,
+                                .token = (int32_t)json_integer_value(json_array_get(ids, first + i)),
+                                .target = (int32_t)json_integer_value(json_array_get(ids, first + i + 1))};
+        }
+        assert_ok(kvl_engine_forward(e, rows, n_rows, NULL));
+        for (size_t i = 0; i < n_rows; i++) {
+            nll[first + i] = rows[i].nll;
+        }
+    }
+    kvl_stream_destroy(s);
+}
+
+static double number(const json_t *object, const char *key) {
+    const json_t *value = json_object_get(object, key);
+    assert_true(json_is_number(value));
+    return json_number_value(value);
+}
+
+/* Every token's NLL against one oracle; the largest difference. */
+static double compare(const real_model *r, const json_t *text, const char *oracle, const double *nll,
+                      size_t n) {
+    const json_t *theirs = json_object_get(text, oracle);
+    const double tolerance = number(json_object_get(r->json, "tolerance"), oracle);
+    double worst = 0;
+    assert_int_equal(json_array_size(theirs), n);
+    for (size_t t = 0; t < n; t++) {
+        double want = json_number_value(json_array_get(theirs, t));
+        double difference = fabs(nll[t] - want);
+        if (!(difference <= tolerance)) {
+            fail_msg("%s, %s, NLL of token %zu: expected %.6f as %s, found %.6f", r->golden,
+                     json_string_value(json_object_get(text, "name")), t + 1, want, oracle, nll[t]);
+        }
+        worst = fmax(worst, difference);
+    }
+    return worst;
+}
+
+static void check_text(const real_model *r, kvl_engine *e, const json_t *text) {
+    const json_t *ids = json_object_get(text, "ids");
+    const size_t n = json_array_size(ids) - 1; /* scored */
+    double *nll = kvl_calloc(n, sizeof *nll);
+    double sum = 0;
+    assert_true(n > 100);
+    score(e, ids, n + 1, chunk_rows, nll);
+    double from_transformers = compare(r, text, "transformers", nll, n);
+    double from_llama_cpp = compare(r, text, "llama_cpp", nll, n);
+    for (size_t t = 0; t < n; t++) {
+        sum += nll[t];
+    }
+    double mean = sum / (double)n;
+    const json_t *means = json_object_get(text, "mean");
+    const json_t *tolerance = json_object_get(r->json, "tolerance");
+    double rounded = number(means, "llama_cpp_rounded");
+    print_message("%s: %zu tokens, mean NLL %.6f (llama.cpp on the file itself: %.6f); tokens differ from "
+                  "transformers by "
+                  "at most %.1e, from llama.cpp on float32 weights by %.1e\n",
+                  json_string_value(json_object_get(text, "name")), n, mean, rounded, from_transformers,
+                  from_llama_cpp);
+    assert_true(fabs(mean - number(means, "llama_cpp")) <= number(tolerance, "llama_cpp_mean"));
+    assert_true(fabs(mean - rounded) <= number(tolerance, "llama_cpp_rounded_mean"));
+    kvl_free(nll);
+}
+
+static void test_nlls_equal_transformers_and_llama_cpp(void **state) {
+    const real_model *r = *state;
+    if (r->model == NULL) {
+        skip();
+    }
+    const json_t *texts = json_object_get(r->json, "texts");
+    kvl_engine *e = engine_of(r, 2);
+    assert_int_equal(json_array_size(texts), 7);
+    for (size_t i = 0; i < json_array_size(texts); i++) {
+        check_text(r, e, json_array_get(texts, i));
+    }
+    kvl_engine_destroy(e);
+}
+
+/* At once, token by token and in odd chunks, by one thread and by two: the same bits. */
+static void test_same_bits_however_it_is_cut(void **state) {
+    const real_model *r = *state;
+    if (r->model == NULL) {
+        skip();
+    }
+    static const size_t chunks[] = {1, 7, n_short};
+    const json_t *ids = json_object_get(json_array_get(json_object_get(r->json, "texts"), 0), "ids");
+    double whole[n_short] = {0};
+    for (unsigned n_threads = 1; n_threads <= 2; n_threads++) {
+        kvl_engine *e = engine_of(r, n_threads);
+        for (size_t i = 0; i < sizeof chunks / sizeof chunks[0]; i++) {
+            double nll[n_short] = {0};
+            score(e, ids, n_short, chunks[i], nll);
+            if (n_threads == 1 && i == 0) {
+                memcpy(whole, nll, sizeof whole);
+            }
+            assert_memory_equal(nll, whole, sizeof whole);
+        }
+        kvl_engine_destroy(e);
+    }
+}
+
+#define TESTS_OF(r)                                                                                          \
+    {"nlls_" #r, test_nlls_equal_transformers_and_llama_cpp, open_real, close_real, &(r)}, {                 \
+        "bits_" #r, test_same_bits_however_it_is_cut, open_real, close_real, &(r)                            \
+    }
+
+int main(void) {
+    const struct CMUnitTest tests[] = {TESTS_OF(smollm2), TESTS_OF(gemma3)};
+    if (!kvl_file_exists(path_of(&smollm2)) && !kvl_file_exists(path_of(&gemma3))) {
+        print_message("no model: see tools/get-smollm2, tools/get-gemma3\n");
+        return status_skipped;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
