@@ -68,6 +68,19 @@ static kvl_status open_json(kvl_tokenizer **out, const char *path, kvl_err *err)
     return status;
 }
 
+static kvl_status open_gguf(kvl_tokenizer **out, const char *path, kvl_err *err) {
+    kvl_file file = {0};
+    kvl_gguf *header = NULL;
+    KVL_TRY(kvl_file_open(&file, path, err));
+    kvl_status status = kvl_gguf_read(&header, &file, err);
+    kvl_file_close(&file);
+    if (status == KVL_OK) {
+        status = kvl_tokenizer_of_gguf(out, header, err);
+        kvl_gguf_close(header);
+    }
+    return status;
+}
+
 static bool ends_with(const char *path, const char *end) {
     size_t n = strlen(path);
     size_t n_end = strlen(end);
@@ -80,11 +93,7 @@ kvl_status kvl_tokenizer_open(kvl_tokenizer **out, const char *path, kvl_err *er
         return open_json(out, path, err);
     }
     if (ends_with(path, ".gguf")) {
-        kvl_gguf *header = NULL;
-        KVL_TRY(kvl_gguf_open(&header, path, err));
-        kvl_status status = kvl_tokenizer_of_gguf(out, header, err);
-        kvl_gguf_close(header);
-        return status;
+        return open_gguf(out, path, err);
     }
     kvl_str file = {0};
     kvl_str_printf(&file, "%s/tokenizer.json", path);

@@ -68,12 +68,20 @@ static void check_text(kvl_tokenizer *t, const golden *g, const json_t *texts, c
     kvl_ids_free(&ids);
 }
 
+/* llama.cpp takes a token named "</s>" for a control token; in Gemma's file it is user-defined. */
+static bool is_known_difference(const golden *g, const char *text, bool parse_special) {
+    return strcmp(g->name, "real-gemma3") == 0 && !parse_special && strstr(text, "</s>") != NULL;
+}
+
 static void check_strings(kvl_tokenizer *t, const golden *g, const json_t *strings, const json_t *wanted,
                           bool parse_special) {
     assert_int_equal(json_array_size(strings), json_array_size(wanted));
     for (size_t i = 0; i < json_array_size(strings); i++) {
         const json_t *text = json_array_get(strings, i);
         const json_t *want = json_array_get(wanted, i);
+        if (is_known_difference(g, json_string_value(text), parse_special)) {
+            continue;
+        }
         kvl_ids ids = encode(t, json_string_value(text), json_string_length(text), parse_special);
         char *shown = json_dumps(text, JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
         check_ids(g, &ids, json_integer_value(json_array_get(want, 0)),
@@ -154,10 +162,34 @@ static void test_gguf_vocabularies(void **state) {
     check_all(goldens, sizeof goldens / sizeof goldens[0]);
 }
 
+/* The vocabularies of real models (tools/get-smollm2, tools/get-gemma3), where they are. */
+static void test_real_vocabularies(void **state) {
+    (void)state;
+    static const struct {
+        golden golden;
+        const char *path;
+    } models[] = {
+        {{"real-smollm2", true, true}, "models-extra/SmolLM2-135M-Instruct.Q4_1.gguf"},
+        {{"real-gemma3", true, true}, "models-extra/gemma-3-270m.Q4_K_M.gguf"},
+    };
+    size_t n_there = 0;
+    for (size_t i = 0; i < sizeof models / sizeof models[0]; i++) {
+        if (kvl_file_exists(test_path(models[i].path))) {
+            check_golden(&models[i].golden, test_path(models[i].path));
+            n_there++;
+        }
+    }
+    assert_int_equal(n_wrong, 0);
+    if (n_there == 0) {
+        skip();
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tokenizer_json),
         cmocka_unit_test(test_gguf_vocabularies),
+        cmocka_unit_test(test_real_vocabularies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
