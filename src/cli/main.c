@@ -18,6 +18,7 @@
 
 static const kvl_command commands[] = {
     {"inspect", "what is in a model: shape, bytes, tensors (reads headers only)", kvl_cmd_inspect},
+    {"plan", "memory before running: weights, cache, scratch, longest prompt", kvl_cmd_plan},
     {"sweep", "quality at every keep ratio: table and curve", kvl_cmd_sweep},
 };
 enum { n_commands = sizeof commands / sizeof commands[0] };
