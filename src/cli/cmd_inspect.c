@@ -154,18 +154,6 @@ static void put_kinds(kvl_str *out, const kvl_model *m) {
     }
 }
 
-static uint64_t kv_values_per_token(const kvl_shape *s) {
-    return 2 * (uint64_t)s->n_layers * s->n_kv_heads * s->head_dim;
-}
-
-static unsigned count_local(const kvl_model *m) {
-    unsigned n = 0;
-    for (uint32_t i = 0; i < m->shape.n_layers; i++) {
-        n += m->layers[i].is_local;
-    }
-    return n;
-}
-
 static void put_shape(kvl_str *out, const kvl_model *m) {
     const kvl_shape *s = &m->shape;
     kvl_str_printf(out,
@@ -173,12 +161,12 @@ static void put_shape(kvl_str *out, const kvl_model *m) {
                    "vocabulary %u, context %u, %llu parameters\n",
                    m->arch, s->n_layers, s->width, s->n_heads, s->head_dim, s->n_kv_heads, s->ff_width,
                    s->n_vocab, s->n_context, (ull)m->n_params);
-    if (count_local(m) != 0) {
-        kvl_str_printf(out, "%u layers see a window of %u tokens\n", count_local(m), s->window);
+    if (kvl_model_local_layers(m) != 0) {
+        kvl_str_printf(out, "%u layers see a window of %u tokens\n", kvl_model_local_layers(m), s->window);
     }
     kvl_str_printf(
         out, "%llu bytes of keys and values per token (f32, as the engine stores them; f16 would be %llu)\n",
-        (ull)kv_values_per_token(s) * 4, (ull)kv_values_per_token(s) * 2);
+        (ull)kvl_shape_kv_items(s) * 4, (ull)kvl_shape_kv_items(s) * 2);
 }
 
 static void put_all(kvl_str *out, const options *o, const found *f) {
@@ -218,10 +206,10 @@ static json_t *json_of_model(const kvl_model *m) {
     return json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:o, s:o, s:o, s:o}",
                      "arch", m->arch, "n_layers", s->n_layers, "width", s->width, "n_heads", s->n_heads,
                      "head_dim", s->head_dim, "n_kv_heads", s->n_kv_heads, "ff_width", s->ff_width, "n_vocab",
-                     s->n_vocab, "n_context", s->n_context, "n_local_layers", count_local(m), "window",
-                     s->window, "n_params", integer(m->n_params), "memory_bytes", integer(m->weight_bytes),
-                     "kv_bytes_per_token_f32", integer(kv_values_per_token(s) * 4), "kv_bytes_per_token_f16",
-                     integer(kv_values_per_token(s) * 2), "kinds", kinds);
+                     s->n_vocab, "n_context", s->n_context, "n_local_layers", kvl_model_local_layers(m),
+                     "window", s->window, "n_params", integer(m->n_params), "memory_bytes",
+                     integer(m->weight_bytes), "kv_bytes_per_token_f32", integer(kvl_shape_kv_items(s) * 4),
+                     "kv_bytes_per_token_f16", integer(kvl_shape_kv_items(s) * 2), "kinds", kinds);
 }
 
 static json_t *json_of_types(const kvl_tensors *t) {

@@ -159,10 +159,7 @@ static void add_row(report *r, const kvl_policy *policy) {
 
 static void add_notes(report *r) {
     const kvl_shape *s = &r->model->shape;
-    unsigned n_local = 0;
-    for (uint32_t i = 0; i < s->n_layers; i++) {
-        n_local += r->model->layers[i].is_local;
-    }
+    uint32_t n_local = kvl_model_local_layers(r->model);
     if (r->n_tokens > s->n_context) {
         kvl_str_printf(&r->notes[r->n_notes++], "%zu tokens are beyond the model's context of %u%s",
                        r->n_tokens, s->n_context,
@@ -188,8 +185,7 @@ static kvl_status compute(report *r, kvl_err *err) {
     KVL_TRY(kvl_policy_parse(&full, "none", err));
     KVL_TRY(kvl_policy_parse(&policy, o->press, err));
     r->n_tokens = o->n_tokens != 0 ? o->n_tokens : r->model->shape.n_context;
-    r->kv_token_bytes =
-        2 * (uint64_t)r->model->shape.n_layers * r->model->shape.n_kv_heads * r->model->shape.head_dim * 4;
+    r->kv_token_bytes = kvl_shape_kv_items(&r->model->shape) * sizeof(float);
     r->program_bytes = kvl_peak_rss_bytes();
     kvl_policy_press_text(&policy, &r->policy);
     add_row(r, &full);

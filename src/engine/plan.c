@@ -116,7 +116,7 @@ void kvl_plan_make(kvl_plan *out, const kvl_model *model, const kvl_policy *poli
         pass(&r, kvl_min_size(KVL_BATCH_ROWS, n_tokens - done));
     }
     *out = (kvl_plan){.weight_bytes = model->weight_bytes};
-    out->kv_prefill_bytes = n_tokens * (r.n_heads[ACTING] + r.n_heads[SKIPPED]) * entry_bytes;
+    out->kv_prefill_bytes = n_tokens * kvl_shape_kv_items(&model->shape) * sizeof(float);
     compress(&r);
     out->n_kept = r.n[ACTING];
     out->kv_live_bytes = (r.n_heads[ACTING] * r.n[ACTING] + r.n_heads[SKIPPED] * r.n[SKIPPED]) * entry_bytes;

@@ -141,6 +141,14 @@ kvl_status kvl_model_open_headers(kvl_model **out, const char *path, kvl_err *er
     return KVL_OK;
 }
 
+uint32_t kvl_model_local_layers(const kvl_model *m) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < m->shape.n_layers; i++) {
+        n += m->layers[i].is_local;
+    }
+    return n;
+}
+
 void kvl_model_embed(const kvl_model *m, int32_t token, float *out) {
     const size_t width = m->shape.width;
     const size_t row = (size_t)token;

@@ -87,6 +87,8 @@ kvl_status kvl_model_open(kvl_model **out, const char *path, unsigned n_threads,
  * the opened model. Rotation factors of a GGUF file are read. */
 kvl_status kvl_model_open_headers(kvl_model **out, const char *path, kvl_err *err) KVL_MUST_USE;
 void kvl_model_close(kvl_model *m);
+/* Layers that see a window only. */
+uint32_t kvl_model_local_layers(const kvl_model *m);
 /* Whether the path is taken for a GGUF file (by its end), not for a checkpoint directory. */
 bool kvl_model_is_gguf_path(const char *path);
 
