@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 
 static const char *join(const char *dir, const char *name) {
     static char paths[8][4096];
@@ -67,4 +68,18 @@ void test_save(const char *path, const void *bytes, size_t n) {
     if (kvl_file_save(path, bytes, n, &err) != KVL_OK) {
         fail_msg("%s", err.msg);
     }
+}
+
+const char *test_run(int *exit_code, const char *args) {
+    static char text[65536];
+    kvl_str command = {0};
+    kvl_str_printf(&command, "'%s' %s 2>&1", getenv("KVL_PROGRAM"), args);
+    FILE *pipe = popen(kvl_str_text(&command), "r");
+    assert_non_null(pipe);
+    text[fread(text, 1, sizeof text - 1, pipe)] = '\0';
+    int status = pclose(pipe);
+    assert_true(WIFEXITED(status));
+    *exit_code = WEXITSTATUS(status);
+    kvl_str_free(&command);
+    return text;
 }

@@ -25,6 +25,9 @@ char *test_load(const char *relative, size_t *n_bytes);
 json_t *test_load_json(const char *relative);
 /* Writes bytes to a path; fails the test otherwise. */
 void test_save(const char *path, const void *bytes, size_t n);
+/* Runs the program with these words of a shell command; both streams of its output, and its exit code.
+ * Static. */
+const char *test_run(int *exit_code, const char *args);
 /* Asserts success, printing the error text otherwise. */
 #define assert_ok(call)                                                                                      \
     do {                                                                                                     \

@@ -108,17 +108,31 @@ kvl_status kvl_cache_fork(kvl_cache **out, const kvl_cache *c, kvl_err *err) {
     return KVL_OK;
 }
 
+size_t kvl_cache_grown_cap(size_t cap, size_t n) {
+    size_t need = kvl_round_up(n, panel);
+    size_t grown = kvl_max_size(need, kvl_round_up(cap * 3 / 2, panel));
+    return need <= cap ? cap : kvl_min_size(grown, INT32_MAX / panel * panel);
+}
+
+size_t kvl_cache_kept_cap(size_t cap, size_t n) {
+    /* Room for one more panel is left: the next token comes at once. */
+    size_t want = kvl_round_up(n + 1, panel);
+    return want <= cap / 2 ? want : cap;
+}
+
+uint64_t kvl_cache_head_bytes(uint32_t head_dim, size_t cap) {
+    return (uint64_t)cap * (2 * (uint64_t)head_dim * sizeof(float) + sizeof(int32_t));
+}
+
 kvl_status kvl_cache_reserve(kvl_cache *c, size_t n_more, kvl_err *err) {
     for (size_t i = 0; i < n_heads(c); i++) {
         head_store *h = &c->heads[i];
-        size_t need = kvl_round_up(h->n + n_more, panel);
-        if (need > INT32_MAX) {
+        size_t cap = kvl_cache_grown_cap(h->cap, h->n + n_more);
+        if (cap < h->n + n_more) {
             return kvl_fail(err, KVL_E_LIMIT, "key/value cache: expected at most 2^31 entries, found more");
         }
-        if (need > h->cap) {
-            size_t grown = kvl_max_size(need, kvl_round_up((size_t)h->cap * 3 / 2, panel));
-            KVL_TRY(
-                set_capacity(h, (uint32_t)kvl_min_size(grown, INT32_MAX / panel * panel), c->head_dim, err));
+        if (cap > h->cap) {
+            KVL_TRY(set_capacity(h, (uint32_t)cap, c->head_dim, err));
         }
     }
     return KVL_OK;
@@ -180,10 +194,8 @@ kvl_status kvl_cache_keep(kvl_cache *c, uint32_t layer, uint32_t head, const uin
         }
         is_ascending = is_ascending && (i == 0 || slots[i] > slots[i - 1]);
     }
-    /* Room for one more panel is left: the next token comes at once. */
-    uint32_t want_cap = (uint32_t)kvl_round_up(n_slots + 1, panel);
-    bool must_shrink = want_cap <= h->cap / 2;
-    if (is_ascending && !must_shrink) {
+    uint32_t cap = (uint32_t)kvl_cache_kept_cap(h->cap, n_slots);
+    if (is_ascending && cap == h->cap) {
         for (size_t i = 0; i < n_slots; i++) {
             if (slots[i] != i) {
                 move_entry(h, i, h, slots[i], c->head_dim);
@@ -194,7 +206,7 @@ kvl_status kvl_cache_keep(kvl_cache *c, uint32_t layer, uint32_t head, const uin
     }
     head_store empty = {0};
     head_store fresh;
-    if (!clone_store(&fresh, &empty, must_shrink ? want_cap : h->cap, c->head_dim)) {
+    if (!clone_store(&fresh, &empty, cap, c->head_dim)) {
         return kvl_fail_nomem(err, "key/value cache");
     }
     for (size_t i = 0; i < n_slots; i++) {
@@ -215,9 +227,9 @@ uint64_t kvl_cache_live_bytes(const kvl_cache *c) {
 }
 
 uint64_t kvl_cache_reserved_bytes(const kvl_cache *c) {
-    uint64_t n = 0;
+    size_t n = 0;
     for (size_t i = 0; i < n_heads(c); i++) {
         n += c->heads[i].cap;
     }
-    return n * (c->head_dim * 2 * sizeof(float) + sizeof(int32_t));
+    return kvl_cache_head_bytes(c->head_dim, n);
 }

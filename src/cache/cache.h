@@ -56,4 +56,12 @@ kvl_status kvl_cache_keep(kvl_cache *c, uint32_t layer, uint32_t head, const uin
 uint64_t kvl_cache_live_bytes(const kvl_cache *c);
 uint64_t kvl_cache_reserved_bytes(const kvl_cache *c);
 
+/* The rules of growth and shrinking, by which the cache itself goes; a head is one block of room for `cap`
+ * entries. Room after n entries were asked for (below n beyond 2^31 entries), and after a reduction to n. A
+ * change of room copies the head: old and new block exist at once. */
+size_t kvl_cache_grown_cap(size_t cap, size_t n);
+size_t kvl_cache_kept_cap(size_t cap, size_t n);
+/* Bytes of a block: keys, values, positions. */
+uint64_t kvl_cache_head_bytes(uint32_t head_dim, size_t cap);
+
 #endif

@@ -17,7 +17,9 @@
 #include <pcre2.h>
 
 static const kvl_command commands[] = {
+    {"doctor", "whether this installation computes what it should", kvl_cmd_doctor},
     {"inspect", "what is in a model: shape, bytes, tensors (reads headers only)", kvl_cmd_inspect},
+    {"plan", "memory before running: weights, cache, scratch, longest prompt", kvl_cmd_plan},
     {"sweep", "quality at every keep ratio: table and curve", kvl_cmd_sweep},
     {"tokenize", "the token ids of a text", kvl_cmd_tokenize},
 };

@@ -77,6 +77,14 @@ static void compress_layer(void *ud, size_t item, unsigned thread) {
     }
 }
 
+size_t kvli_compress_floats(const kvl_press *press, const kvl_shape *shape, size_t n) {
+    return kvl_round_up(n, 16) + (press->scratch_floats != NULL ? press->scratch_floats(shape, n) : 0);
+}
+
+size_t kvli_compress_bytes(size_t n) {
+    return kvl_round_up(n * sizeof(uint32_t), KVL_ALIGN_BYTES) + kvl_select_scratch_bytes(n);
+}
+
 /* Scratch for the largest head of all jobs. */
 static kvl_status prepare(kvl_engine *e, const kvl_compress_job *jobs, size_t n_jobs, kvl_err *err) {
     const kvl_shape *shape = &e->model->shape;
@@ -87,10 +95,8 @@ static kvl_status prepare(kvl_engine *e, const kvl_compress_job *jobs, size_t n_
         for (size_t i = 0; i < (size_t)shape->n_layers * shape->n_kv_heads; i++) {
             size_t n = kvl_cache_len(jobs[j].stream->cache, (uint32_t)(i / shape->n_kv_heads),
                                      (uint32_t)(i % shape->n_kv_heads));
-            size_t press_floats = press->scratch_floats != NULL ? press->scratch_floats(shape, n) : 0;
-            n_floats = kvl_max_size(n_floats, kvl_round_up(n, 16) + press_floats);
-            n_bytes = kvl_max_size(n_bytes, kvl_round_up(n * sizeof(uint32_t), KVL_ALIGN_BYTES) +
-                                                kvl_select_scratch_bytes(n));
+            n_floats = kvl_max_size(n_floats, kvli_compress_floats(press, shape, n));
+            n_bytes = kvl_max_size(n_bytes, kvli_compress_bytes(n));
         }
     }
     return kvli_engine_scratch(e, n_floats, n_bytes, err);

@@ -5,6 +5,7 @@
 #include "base/os.h"
 
 #include <math.h>
+#include <string.h>
 
 /* The rotation table grows with the texts: contexts of 131072 are declared more often than filled. */
 enum { FIRST_POSITIONS = 2048 };
@@ -15,34 +16,44 @@ static kvl_status alloc_floats(kvl_engine *e, float **out, size_t n_rows, size_t
     return *out != NULL ? KVL_OK : kvl_fail_nomem(err, "activations");
 }
 
-static kvl_status alloc_activations(kvl_engine *e, kvl_err *err) {
-    const kvl_shape *s = &e->model->shape;
-    kvl_activations *a = &e->act;
+void kvli_activation_blocks(kvli_block out[KVLI_N_ACTIVATIONS], const kvl_shape *s) {
     size_t qkv_width = ((size_t)s->n_heads + 2 * (size_t)s->n_kv_heads) * s->head_dim;
-    const struct {
-        float **to;
-        size_t n_rows, width;
-    } plan[] = {
-        {&a->x, KVL_BATCH_ROWS, s->width},
-        {&a->attn_in, KVL_BATCH_ROWS, s->width},
-        {&a->ff_in, KVL_BATCH_ROWS, s->width},
-        {&a->qkv, KVL_BATCH_ROWS, qkv_width},
-        {&a->mix, KVL_BATCH_ROWS, (size_t)s->n_heads * s->head_dim},
-        {&a->attn, KVL_BATCH_ROWS, s->width},
-        {&a->gate, KVL_BATCH_ROWS, s->is_gated ? s->ff_width : 0},
-        {&a->inner, KVL_BATCH_ROWS, s->ff_width},
-        {&a->ff, KVL_BATCH_ROWS, s->width},
-        {&a->logits, KVL_SCORE_ROWS, s->n_vocab},
+    const kvli_block blocks[KVLI_N_ACTIVATIONS] = {
+        {KVL_BATCH_ROWS, s->width},                         /* x */
+        {KVL_BATCH_ROWS, s->width},                         /* attn_in */
+        {KVL_BATCH_ROWS, s->width},                         /* ff_in */
+        {KVL_BATCH_ROWS, qkv_width},                        /* qkv */
+        {KVL_BATCH_ROWS, (size_t)s->n_heads * s->head_dim}, /* mix */
+        {KVL_BATCH_ROWS, s->width},                         /* attn */
+        {KVL_BATCH_ROWS, s->is_gated ? s->ff_width : 0},    /* gate */
+        {KVL_BATCH_ROWS, s->ff_width},                      /* inner */
+        {KVL_BATCH_ROWS, s->width},                         /* ff */
+        {KVL_SCORE_ROWS, s->n_vocab},                       /* logits */
     };
-    for (size_t i = 0; i < sizeof plan / sizeof plan[0]; i++) {
-        KVL_TRY(alloc_floats(e, plan[i].to, plan[i].n_rows, plan[i].width, err));
+    memcpy(out, blocks, sizeof blocks);
+}
+
+static kvl_status alloc_activations(kvl_engine *e, kvl_err *err) {
+    kvl_activations *a = &e->act;
+    float **to[KVLI_N_ACTIVATIONS] = {&a->x,    &a->attn_in, &a->ff_in, &a->qkv, &a->mix,
+                                      &a->attn, &a->gate,    &a->inner, &a->ff,  &a->logits};
+    kvli_block blocks[KVLI_N_ACTIVATIONS];
+    kvli_activation_blocks(blocks, &e->model->shape);
+    for (size_t i = 0; i < KVLI_N_ACTIVATIONS; i++) {
+        KVL_TRY(alloc_floats(e, to[i], blocks[i].n_rows, blocks[i].width, err));
     }
     return KVL_OK;
 }
 
+size_t kvli_first_positions(const kvl_shape *s) { return kvl_min_size(s->n_context, FIRST_POSITIONS); }
+
 kvl_status kvl_engine_create(kvl_engine **out, const kvl_model *model, const kvl_engine_options *options,
                              kvl_err *err) {
     *out = NULL;
+    if (model->output.panels == NULL) {
+        return kvl_fail(err, KVL_E_CHECK, "%s: expected a model with weights, found headers only",
+                        model->name);
+    }
     kvl_engine *e = kvl_calloc(1, sizeof *e);
     if (e == NULL) {
         return kvl_fail_nomem(err, "engine");
@@ -57,7 +68,7 @@ kvl_status kvl_engine_create(kvl_engine **out, const kvl_model *model, const kvl
         KVL_GO(kvl_fail_nomem(err, "engine"));
     }
     KVL_GO(alloc_activations(e, err));
-    KVL_GO(kvli_engine_rotary(e, kvl_min_size(model->shape.n_context, FIRST_POSITIONS), err));
+    KVL_GO(kvli_engine_rotary(e, kvli_first_positions(&model->shape), err));
     *out = e;
     e = NULL;
 done:
@@ -92,8 +103,8 @@ uint64_t kvl_engine_scratch_bytes(const kvl_engine *e) { return e->scratch_bytes
 kvl_status kvli_engine_scratch(kvl_engine *e, size_t n_floats, size_t n_bytes, kvl_err *err) {
     for (unsigned t = 0; t < e->n_threads; t++) {
         kvl_thread_scratch *s = &e->scratch[t];
-        if (n_floats > s->n_floats) {
-            size_t n = kvl_max_size(n_floats, 2 * s->n_floats);
+        size_t n = kvli_grown(s->n_floats, n_floats);
+        if (n > s->n_floats) {
             float *fresh = kvl_calloc(n, sizeof(float));
             if (fresh == NULL) {
                 return kvl_fail_nomem(err, "engine scratch");
@@ -102,8 +113,8 @@ kvl_status kvli_engine_scratch(kvl_engine *e, size_t n_floats, size_t n_bytes, k
             e->scratch_bytes += (n - s->n_floats) * sizeof(float);
             *s = (kvl_thread_scratch){fresh, n, s->bytes, s->n_bytes};
         }
-        if (n_bytes > s->n_bytes) {
-            size_t n = kvl_max_size(n_bytes, 2 * s->n_bytes);
+        n = kvli_grown(s->n_bytes, n_bytes);
+        if (n > s->n_bytes) {
             void *fresh = kvl_calloc(n, 1);
             if (fresh == NULL) {
                 return kvl_fail_nomem(err, "engine scratch");
@@ -134,7 +145,7 @@ kvl_status kvli_engine_rotary(kvl_engine *e, size_t n_positions, kvl_err *err) {
     if (n_rotary == 0 || n_positions <= e->n_positions) {
         return KVL_OK;
     }
-    size_t n = kvl_max_size(n_positions, 2 * e->n_positions);
+    size_t n = kvli_grown(e->n_positions, n_positions);
     for (int kind = 0; kind < KVL_N_ROPES; kind++) {
         const kvl_rope *rope = &e->model->ropes[kind];
         if (rope->frequencies == NULL) {
@@ -147,6 +158,7 @@ kvl_status kvli_engine_rotary(kvl_engine *e, size_t n_positions, kvl_err *err) {
         fill_rotary(table, rope, n_rotary, n);
         kvl_free(e->cos_sin[kind]);
         e->cos_sin[kind] = table;
+        e->scratch_bytes += (n - e->n_positions) * n_rotary * sizeof(float);
     }
     e->n_positions = n;
     return KVL_OK;

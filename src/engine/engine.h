@@ -48,7 +48,7 @@ void kvl_engine_destroy(kvl_engine *e);
 const char *kvl_engine_isa(const kvl_engine *e);
 unsigned kvl_engine_threads(const kvl_engine *e);
 const kvl_model *kvl_engine_model(const kvl_engine *e);
-/* Bytes of scratch allocated so far. */
+/* Bytes of scratch allocated so far: activations, rotation tables, scratch of the threads. */
 uint64_t kvl_engine_scratch_bytes(const kvl_engine *e);
 
 kvl_status kvl_stream_create(kvl_stream **out, const kvl_engine *e, kvl_err *err) KVL_MUST_USE;

@@ -25,6 +25,23 @@ typedef struct kvl_activations {
     float *logits;  /* [KVL_SCORE_ROWS, V] */
 } kvl_activations;
 
+/* Rows and width of each block of kvl_activations, in the order of its fields. */
+enum { KVLI_N_ACTIVATIONS = 10 };
+typedef struct kvli_block {
+    size_t n_rows, width;
+} kvli_block;
+void kvli_activation_blocks(kvli_block out[KVLI_N_ACTIVATIONS], const kvl_shape *shape);
+
+/* What scratch and the rotation table grow to: at least double, so that a growing text copies seldom. */
+static inline size_t kvli_grown(size_t have, size_t need) {
+    return need <= have ? have : kvl_max_size(need, 2 * have);
+}
+/* Positions that the rotation table starts with. */
+size_t kvli_first_positions(const kvl_shape *shape);
+/* Scratch of every thread for a compression of heads of n entries. */
+size_t kvli_compress_floats(const kvl_press *press, const kvl_shape *shape, size_t n);
+size_t kvli_compress_bytes(size_t n);
+
 /* A run of rows of one stream inside a batch. */
 typedef struct kvl_span {
     kvl_stream *stream;

@@ -53,7 +53,8 @@ uint64_t kvl_tensors_hash(const kvl_tensors *t);
  * Errors: E_TYPE for integers, E_NONFINITE with name and index, E_IO. Never allocates more than 1 MiB. */
 kvl_status kvl_tensors_read_f32(const kvl_tensors *t, const kvl_tensor *tensor, float *dst,
                                 kvl_err *err) KVL_MUST_USE;
-/* The same for values first .. first + n - 1 (multiples of the type's block). Threads may read at once. */
+/* The same for values first .. first + n - 1 (multiples of the type's block; n = 0 checks the type
+ * only). Threads may read at once. */
 kvl_status kvl_tensors_read_part(const kvl_tensors *t, const kvl_tensor *tensor, uint64_t first, uint64_t n,
                                  float *dst, kvl_err *err) KVL_MUST_USE;
 

@@ -93,6 +93,10 @@ kvl_status kvl_kernels_get(const kvl_kernels **out, const char *name, kvl_err *e
 /* Names of all tables this machine runs, best first, NULL-terminated. */
 const char *const *kvl_kernels_names(void);
 
+/* Extensions that the tables are built on, as " avx2 fma ...", those only that processor and system allow; "
+ * none" where there is no such choice. Static. */
+const char *kvl_cpu_extensions(void);
+
 /* Number of floats kvl_pack_panels writes. */
 size_t kvl_panels_size(size_t n_in, size_t n_cols);
 /* Packs rows [n_cols, n_in] (a weight matrix stored as out x in) into panels for gemm. */

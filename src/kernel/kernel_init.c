@@ -52,3 +52,24 @@ const char *const *kvl_kernels_names(void) {
     const kvl_kernels *tables[max_tables];
     return lists[usable_tables(tables) - 2];
 }
+
+const char *kvl_cpu_extensions(void) {
+    static char text[64];
+    size_t n = 0;
+    text[0] = '\0';
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+#define ADD(name)                                                                                            \
+    if (__builtin_cpu_supports(name)) {                                                                      \
+        n += (size_t)snprintf(text + n, sizeof text - n, " %s", name);                                       \
+    }
+    ADD("avx2")
+    ADD("fma")
+    ADD("avx512f")
+    ADD("avx512dq")
+    ADD("avx512bw")
+    ADD("avx512vl")
+#undef ADD
+#endif
+    return n != 0 ? text : " none";
+}

@@ -32,6 +32,19 @@ static const char *const gguf_names[KVLI_N_ROLES] = {
     [KVLI_FF_DOWN] = "blk.%u.ffn_down",
 };
 
+static const kvl_weight_kind kinds[KVLI_N_ROLES] = {
+    [KVLI_EMBEDDING] = KVL_WEIGHT_EMBEDDING,  [KVLI_POSITIONS] = KVL_WEIGHT_EMBEDDING,
+    [KVLI_FINAL_NORM] = KVL_WEIGHT_NORM,      [KVLI_OUTPUT] = KVL_WEIGHT_OUTPUT,
+    [KVLI_ATTN_NORM] = KVL_WEIGHT_NORM,       [KVLI_ATTN_POST_NORM] = KVL_WEIGHT_NORM,
+    [KVLI_FF_NORM] = KVL_WEIGHT_NORM,         [KVLI_FF_POST_NORM] = KVL_WEIGHT_NORM,
+    [KVLI_Q] = KVL_WEIGHT_ATTENTION,          [KVLI_K] = KVL_WEIGHT_ATTENTION,
+    [KVLI_V] = KVL_WEIGHT_ATTENTION,          [KVLI_QKV] = KVL_WEIGHT_ATTENTION,
+    [KVLI_Q_NORM] = KVL_WEIGHT_NORM,          [KVLI_K_NORM] = KVL_WEIGHT_NORM,
+    [KVLI_ATTN_OUT] = KVL_WEIGHT_ATTENTION,   [KVLI_FF_GATE] = KVL_WEIGHT_FEED_FORWARD,
+    [KVLI_FF_UP] = KVL_WEIGHT_FEED_FORWARD,   [KVLI_FF_GATE_UP] = KVL_WEIGHT_FEED_FORWARD,
+    [KVLI_FF_DOWN] = KVL_WEIGHT_FEED_FORWARD,
+};
+
 typedef struct binder {
     kvli_loader *l;
     const kvl_config *config;
@@ -71,9 +84,13 @@ static const kvl_tensor *look_up(binder *b, kvli_role role, uint32_t layer, cons
     return kvl_tensors_find(b->l->tensors, b->name);
 }
 
+/* A tensor may be used in several parts; its bytes count once. */
 static void mark_used(binder *b, const kvl_tensor *tensor) {
     for (size_t i = 0; i < kvl_tensors_count(b->l->tensors); i++) {
-        b->is_used[i] = b->is_used[i] || kvl_tensors_at(b->l->tensors, i) == tensor;
+        if (kvl_tensors_at(b->l->tensors, i) == tensor && !b->is_used[i]) {
+            b->is_used[i] = true;
+            b->l->m->kinds[b->l->kind].stored_bytes += tensor->n_bytes;
+        }
     }
 }
 
@@ -99,6 +116,8 @@ static kvl_status find(binder *b, const kvl_tensor **out, kvli_role role, uint32
         return kvl_fail(b->l->err, KVL_E_SHAPE, "%s: tensor '%.*s': expected %s, found %s",
                         kvl_tensors_path(tensors, t), (int)NAME_CUT, name, expected, found);
     }
+    KVL_TRY(kvl_tensors_read_part(tensors, t, 0, 0, NULL, b->l->err)); /* its type, before room is made */
+    b->l->kind = kinds[role];
     mark_used(b, t);
     *out = t;
     return KVL_OK;
@@ -130,7 +149,7 @@ static kvl_status bind_norm(binder *b, kvl_norm *out, kvli_role role, uint32_t l
     kvli_part part = {.n_rows = width};
     KVL_TRY(find(b, &part.tensor, role, layer, ".weight", width, 0));
     KVL_TRY(kvli_load_vector(b->l, &out->gain, &part, 1));
-    if (b->arch->has_gain_from_zero && !b->config->is_gguf) {
+    if (b->arch->has_gain_from_zero && !b->config->is_gguf && out->gain != NULL) {
         for (uint32_t i = 0; i < width; i++) {
             out->gain[i] += 1;
         }
@@ -282,6 +301,7 @@ static kvl_status bind_ropes(binder *b) {
                     kvl_tensors_path(tensors, t), i, (double)divisors[i]);
             }
         }
+        b->l->kind = KVL_WEIGHT_ATTENTION;
         mark_used(b, t);
     }
     for (int kind = 0; kind < KVL_N_ROPES && n_rotary != 0; kind++) {

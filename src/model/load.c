@@ -180,7 +180,6 @@ static kvl_status run_job(load_job *job) {
         for (size_t i = 0; i < n_items; i++) {
             l->m->hash = hash_word(l->m->hash, job->hashes[i]);
         }
-        l->m->n_params += (uint64_t)job->n_rows * job->n_in;
     }
 done:
     kvl_free(job->rows);
@@ -189,21 +188,27 @@ done:
     return status;
 }
 
-static float *new_floats(kvl_model *m, size_t n_rows, size_t n_cols) {
-    float *block = kvl_alloc(n_rows, n_cols * sizeof *block);
-    if (block != NULL) {
-        m->weight_bytes += (uint64_t)n_rows * n_cols * sizeof *block;
+/* The one place that makes room for weights, so that counting without reading cannot differ from opening.
+ * n_rows of the n_block_rows hold parameters, the rest is padding. */
+static kvl_status new_floats(kvli_loader *l, float **out, size_t n_rows, size_t n_block_rows, size_t n_cols) {
+    uint64_t n_bytes = (uint64_t)n_block_rows * n_cols * sizeof **out;
+    l->m->weight_bytes += n_bytes;
+    l->m->kinds[l->kind].resident_bytes += n_bytes;
+    l->m->n_params += (uint64_t)n_rows * n_cols;
+    if (l->is_header_only) {
+        return KVL_OK;
     }
-    return block;
+    *out = kvl_alloc(n_block_rows, n_cols * sizeof **out);
+    return *out != NULL ? KVL_OK : kvl_fail_nomem(l->err, "weights");
 }
 
 kvl_status kvli_load_rows(kvli_loader *l, float **out, const kvl_tensor *tensor) {
     size_t n_rows = (size_t)tensor->dims[0];
     size_t n_in = (size_t)(tensor->n_items / tensor->dims[0]);
     const kvli_part part = {.tensor = tensor, .n_rows = n_rows};
-    *out = new_floats(l->m, n_rows, n_in);
-    if (*out == NULL) {
-        return kvl_fail_nomem(l->err, "weights");
+    KVL_TRY(new_floats(l, out, n_rows, n_rows, n_in));
+    if (l->is_header_only) {
+        return KVL_OK;
     }
     load_job job = {.l = l, .parts = &part, .n_parts = 1, .to = *out, .n_in = n_in, .n_rows = n_rows};
     return run_job(&job);
@@ -219,9 +224,9 @@ kvl_status kvli_load_linear(kvli_loader *l, kvl_linear *out, const kvli_part *pa
     }
     out->n_in = n_in;
     out->n_out = (uint32_t)n_rows;
-    out->panels = new_floats(l->m, kvl_round_up(n_rows, KVL_PANEL_COLS), n_in);
-    if (out->panels == NULL) {
-        return kvl_fail_nomem(l->err, "weights");
+    KVL_TRY(new_floats(l, &out->panels, n_rows, kvl_panels_size(1, n_rows), n_in));
+    if (l->is_header_only) {
+        return KVL_OK;
     }
     if (is_transposed) {
         all = kvl_alloc(n_rows, n_in * sizeof *all);
@@ -246,6 +251,9 @@ done:
 
 kvl_status kvli_load_compare(kvli_loader *l, const kvl_linear *w, const kvl_tensor *tensor) {
     const kvli_part part = {.tensor = tensor, .n_rows = w->n_out};
+    if (l->is_header_only) {
+        return KVL_OK;
+    }
     load_job job = {.l = l,
                     .parts = &part,
                     .n_parts = 1,
@@ -264,9 +272,12 @@ kvl_status kvli_load_vector(kvli_loader *l, float **out, const kvli_part *parts,
     for (size_t i = 0; i < n_parts; i++) {
         n += parts[i].n_rows;
     }
-    *out = new_floats(l->m, n, 1);
+    KVL_TRY(new_floats(l, out, n, n, 1));
+    if (l->is_header_only) {
+        return KVL_OK;
+    }
     float *stored = kvl_alloc(n, sizeof *stored);
-    if (*out == NULL || stored == NULL) {
+    if (stored == NULL) {
         KVL_GO(kvl_fail_nomem(l->err, "weights"));
     }
     for (size_t i = 0; i < n_parts; i++) {
@@ -278,7 +289,6 @@ kvl_status kvli_load_vector(kvli_loader *l, float **out, const kvli_part *parts,
         done_rows += p->n_rows;
     }
     l->m->hash = hash_floats(l->m->hash, *out, n);
-    l->m->n_params += n;
 done:
     kvl_free(stored);
     return status;

@@ -25,6 +25,8 @@ typedef struct kvli_loader {
     const kvl_tensors *tensors;
     kvl_pool *pool;
     kvl_err *err;
+    kvl_weight_kind kind; /* of what is loaded next */
+    bool is_header_only;  /* sizes are set and counted; no block is made, nothing is read; pool may be NULL */
 } kvli_loader;
 
 /* A linear map whose rows are those of the parts, one part after another; n_in values in each.

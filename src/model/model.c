@@ -80,6 +80,7 @@ static kvl_status set_names(kvl_model *m, const char *path, kvl_err *err) {
     return m->path != NULL && m->name != NULL ? KVL_OK : kvl_fail_nomem(err, "name of a model");
 }
 
+/* pool: NULL for headers only */
 static kvl_status fill(kvl_model *m, const char *path, kvl_pool *pool, kvl_err *err) {
     kvl_config *config = kvl_calloc(1, sizeof *config);
     kvl_tensors *tensors = NULL;
@@ -98,7 +99,8 @@ static kvl_status fill(kvl_model *m, const char *path, kvl_pool *pool, kvl_err *
     if (m->layers == NULL) {
         KVL_GO(kvl_fail_nomem(err, "layers of a model"));
     }
-    kvli_loader loader = {.m = m, .tensors = tensors, .pool = pool, .err = err};
+    kvli_loader loader = {
+        .m = m, .tensors = tensors, .pool = pool, .err = err, .is_header_only = pool == NULL};
     KVL_GO(kvli_bind(&loader, config));
 done:
     kvl_free(config);
@@ -122,6 +124,29 @@ done:
     kvl_pool_destroy(pool);
     kvl_model_close(m);
     return status;
+}
+
+kvl_status kvl_model_open_headers(kvl_model **out, const char *path, kvl_err *err) {
+    *out = NULL;
+    kvl_model *m = kvl_calloc(1, sizeof *m);
+    if (m == NULL) {
+        return kvl_fail_nomem(err, "model");
+    }
+    kvl_status status = fill(m, path, NULL, err);
+    if (status != KVL_OK) {
+        kvl_model_close(m);
+        return status;
+    }
+    *out = m;
+    return KVL_OK;
+}
+
+uint32_t kvl_model_local_layers(const kvl_model *m) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < m->shape.n_layers; i++) {
+        n += m->layers[i].is_local;
+    }
+    return n;
 }
 
 void kvl_model_embed(const kvl_model *m, int32_t token, float *out) {

@@ -44,6 +44,20 @@ typedef struct kvl_rope {
     float gain;
 } kvl_rope;
 
+typedef enum kvl_weight_kind {
+    KVL_WEIGHT_EMBEDDING, /* of tokens and positions; a tied output matrix counts here */
+    KVL_WEIGHT_ATTENTION,
+    KVL_WEIGHT_FEED_FORWARD,
+    KVL_WEIGHT_NORM,
+    KVL_WEIGHT_OUTPUT,
+    KVL_N_WEIGHT_KINDS
+} kvl_weight_kind;
+
+typedef struct kvl_weight_bytes {
+    uint64_t stored_bytes;   /* of the tensors used, in the file */
+    uint64_t resident_bytes; /* after packing */
+} kvl_weight_bytes;
+
 typedef struct kvl_model {
     kvl_shape shape;
     char *name;       /* last part of the path */
@@ -57,9 +71,10 @@ typedef struct kvl_model {
     kvl_norm final_norm;
     kvl_linear output;     /* E -> V */
     uint64_t n_params;     /* as stored (a tied matrix counts once) */
-    uint64_t weight_bytes; /* resident after packing */
-    const char *arch;      /* "gpt_neox" */
-    char stored_dtype[8];  /* "F16": type of the first weight matrix of a layer in the file */
+    uint64_t weight_bytes; /* resident after packing: all kinds */
+    kvl_weight_bytes kinds[KVL_N_WEIGHT_KINDS];
+    const char *arch;     /* "gpt_neox" */
+    char stored_dtype[8]; /* "F16": type of the first weight matrix of a layer in the file */
 } kvl_model;
 
 /* Opens a checkpoint directory or a .gguf file; weights are read by n_threads threads (0: all processors).
@@ -67,7 +82,13 @@ typedef struct kvl_model {
  * any config field that changes the arithmetic and is not known), E_MISSING, E_EXTRA, E_SHAPE, E_NONFINITE.
  */
 kvl_status kvl_model_open(kvl_model **out, const char *path, unsigned n_threads, kvl_err *err) KVL_MUST_USE;
+/* The same from headers alone: every check but those of values, and every size and count that opening gives;
+ * no weights (all pointers to them are NULL), so that no engine can be made of it. The hash is not that of
+ * the opened model. Rotation factors of a GGUF file are read. */
+kvl_status kvl_model_open_headers(kvl_model **out, const char *path, kvl_err *err) KVL_MUST_USE;
 void kvl_model_close(kvl_model *m);
+/* Layers that see a window only. */
+uint32_t kvl_model_local_layers(const kvl_model *m);
 /* Whether the path is taken for a GGUF file (by its end), not for a checkpoint directory. */
 bool kvl_model_is_gguf_path(const char *path);
 

@@ -34,4 +34,9 @@ typedef struct kvl_shape {
     kvl_activation activation;
 } kvl_shape;
 
+/* Numbers in the keys and values of one token, all layers. */
+static inline uint64_t kvl_shape_kv_items(const kvl_shape *s) {
+    return 2 * (uint64_t)s->n_layers * s->n_kv_heads * s->head_dim;
+}
+
 #endif

@@ -2,6 +2,7 @@
 #include "support.h"
 
 #include "base/cursor.h"
+#include "base/machine.h"
 #include "base/pool.h"
 #include "base/rng.h"
 
@@ -206,6 +207,47 @@ static void test_pool_runs_every_item_once(void **state) {
     kvl_pool_destroy(NULL);
 }
 
+static void save_below(const char *root, const char *path, const char *text) {
+    char dir[4096];
+    kvl_str file = {0};
+    kvl_str_printf(&file, "%s%s", root, path);
+    snprintf(dir, sizeof dir, "%s", kvl_str_text(&file));
+    *strrchr(dir, '/') = '\0';
+    assert_int_equal(kvl_dir_create(dir, NULL), KVL_OK);
+    test_save(kvl_str_text(&file), text, strlen(text));
+    kvl_str_free(&file);
+}
+
+static void test_machine(void **state) {
+    (void)state;
+    kvl_machine m;
+    const char *root = test_temp_path("machine");
+    kvl_machine_read(&m, root); /* nothing there */
+    assert_true(m.memory_total_bytes == 0 && m.memory_limit_bytes == 0 && !(m.cpu_quota > 0));
+    assert_true(m.n_online >= 1 && m.clock_resolution_ns >= 1);
+    save_below(root, "/proc/meminfo", "MemTotal:  16 kB\nMemFree: 1 kB\nMemAvailable:    8 kB\n");
+    save_below(root, "/proc/self/cgroup", "1:cpu:/x\n0::/a/b\n");
+    save_below(root, "/sys/fs/cgroup/a/b/cpu.max", "max 100000\n");
+    save_below(root, "/sys/fs/cgroup/a/b/memory.max", "5000000\n");
+    save_below(root, "/sys/fs/cgroup/a/cpu.max", "150000 100000\n"); /* limits above the own group count */
+    save_below(root, "/sys/fs/cgroup/a/memory.max", "max\n");
+    save_below(root, "/sys/fs/cgroup/cpu.max", "800000 100000\n");
+    kvl_machine_read(&m, root);
+    assert_int_equal(m.memory_total_bytes, 16384);
+    assert_int_equal(m.memory_available_bytes, 8192);
+    assert_int_equal(m.memory_limit_bytes, 5000000);
+    assert_true(m.cpu_quota > 1.49 && m.cpu_quota < 1.51);
+    root = test_temp_path("machine1"); /* version 1: -1 and 2^63 - 4096 are no limits */
+    save_below(root, "/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1\n");
+    save_below(root, "/sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
+    save_below(root, "/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+    kvl_machine_read(&m, root);
+    assert_true(m.memory_limit_bytes == 0 && !(m.cpu_quota > 0));
+    save_below(root, "/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "50000\n");
+    kvl_machine_read(&m, root);
+    assert_true(m.cpu_quota > 0.49 && m.cpu_quota < 0.51);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_status_table),
@@ -217,6 +259,7 @@ int main(void) {
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_random_numbers),
         cmocka_unit_test(test_pool_runs_every_item_once),
+        cmocka_unit_test(test_machine),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -158,6 +158,36 @@ static void test_bad_slots_are_refused(void **state) {
     kvl_cache_destroy(c);
 }
 
+/* The rules foretell the room, token by token and in jumps. */
+static void test_room_is_foretold(void **state) {
+    (void)state;
+    for (size_t step = 1; step < 400; step += 37) {
+        kvl_cache *c = filled(0);
+        size_t cap = 0;
+        for (size_t n = step; n < 1500; n += step) {
+            assert_int_equal(kvl_cache_reserve(c, step, NULL), KVL_OK);
+            for (size_t i = 0; i < step; i++) {
+                append_token(c, (int32_t)(n - step + i));
+            }
+            cap = kvl_cache_grown_cap(cap, n);
+            assert_true(cap >= n && cap % 16 == 0);
+            assert_int_equal(kvl_cache_reserved_bytes(c), 6 * kvl_cache_head_bytes(shape.head_dim, cap));
+        }
+        uint32_t slots[64];
+        uint64_t full = kvl_cache_reserved_bytes(c);
+        for (uint32_t i = 0; i < 64; i++) {
+            slots[i] = i;
+        }
+        assert_int_equal(kvl_cache_keep(c, 0, 0, slots, 64, NULL), KVL_OK);
+        assert_int_equal(kvl_cache_kept_cap(cap, 64), 80); /* whole panels, and room for the next token */
+        assert_int_equal(full - kvl_cache_reserved_bytes(c), kvl_cache_head_bytes(shape.head_dim, cap - 80));
+        kvl_cache_destroy(c);
+    }
+    assert_int_equal(kvl_cache_head_bytes(5, 16), 16 * (2 * 5 * 4 + 4));
+    assert_int_equal(kvl_cache_kept_cap(160, 79), 80);
+    assert_int_equal(kvl_cache_kept_cap(160, 80), 160); /* more than half would be used */
+}
+
 static void test_no_memory(void **state) {
     (void)state;
     for (int64_t k = 0; k < 40; k++) {
@@ -186,9 +216,13 @@ static void test_no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_append_crosses_panels), cmocka_unit_test(test_keep_against_list),
-        cmocka_unit_test(test_memory_is_given_back),  cmocka_unit_test(test_fork_is_exact_and_independent),
-        cmocka_unit_test(test_bad_slots_are_refused), cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_append_crosses_panels),
+        cmocka_unit_test(test_keep_against_list),
+        cmocka_unit_test(test_memory_is_given_back),
+        cmocka_unit_test(test_fork_is_exact_and_independent),
+        cmocka_unit_test(test_bad_slots_are_refused),
+        cmocka_unit_test(test_room_is_foretold),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
