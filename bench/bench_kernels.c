@@ -103,7 +103,7 @@ enum { n_shapes = sizeof shapes / sizeof shapes[0], n_row_counts = sizeof row_co
 
 /* GFLOP/s of one product, best repetition. */
 static double time_gemm(const kvl_kernels *k, const shape *s, size_t m, float *out, const float *x,
-                        const float *panels, const float *bias) {
+                        const kvl_panels *panels, const float *bias) {
     uint64_t best = UINT64_MAX;
     uint64_t start = kvl_clock_ns();
     for (int runs = 0; runs < min_runs || kvl_clock_ns() - start < shape_ns; runs++) {
@@ -124,18 +124,19 @@ static void bench_gemm(const kvl_kernels *k, double peak) {
     printf("\n");
     for (const shape *s = shapes; s < shapes + n_shapes; s++) {
         float *x = random_block(most_rows * s->n_in, 1);
-        float *panels = random_block(kvl_panels_size(s->n_in, s->n_cols), 2);
+        float *weights = random_block(kvl_panels_bytes(KVL_PANEL_F32, s->n_in, s->n_cols) / sizeof(float), 2);
+        const kvl_panels panels = {KVL_PANEL_F32, 0, weights};
         float *bias = random_block(s->n_cols, 3);
         float *out = random_block(most_rows * s->n_cols, 4);
         printf("%-10s %5zu x %5zu", s->name, s->n_in, s->n_cols);
         for (size_t i = 0; i < n_row_counts; i++) {
-            double rate = time_gemm(k, s, row_counts[i], out, x, panels, bias);
+            double rate = time_gemm(k, s, row_counts[i], out, x, &panels, bias);
             printf("   %9.1f %4.0f", rate, peak > 0 ? 100.0 * rate / peak : 0.0);
             fflush(stdout);
         }
         printf("\n");
         kvl_free(x);
-        kvl_free(panels);
+        kvl_free(weights);
         kvl_free(bias);
         kvl_free(out);
     }
@@ -156,11 +157,8 @@ static void bench_attend(const kvl_kernels *k, size_t n, size_t head_dim) {
         enum { calls = 16 }; /* one call is too short for the clock */
         uint64_t before = kvl_clock_ns();
         for (int i = 0; i < calls; i++) {
-            k->attend(
-                out,
-                &(kvl_attention){
-                    .q = q, .keys = keys, .values = values, .n = n, .head_dim = head_dim, .scale = 0.125f},
-                scratch);
+            const kvl_attention a = {.keys = keys, .values = values, .head_dim = head_dim, .scale = 0.125f};
+            k->attend(&a, &(kvl_attention_row){q, out, n, 0}, 1, scratch);
         }
         uint64_t took = (kvl_clock_ns() - before) / calls;
         best = took < best ? took : best;

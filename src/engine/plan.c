@@ -59,10 +59,11 @@ static void grow_rotary(run *r, size_t n_positions) {
 static void create(run *r) {
     const kvl_shape *s = &r->model->shape;
     kvli_block blocks[KVLI_N_ACTIVATIONS];
-    kvli_activation_blocks(blocks, s);
+    kvli_activation_blocks(blocks, s, r->n_threads);
     for (size_t i = 0; i < KVLI_N_ACTIVATIONS; i++) {
         r->scratch_bytes += (uint64_t)blocks[i].n_rows * blocks[i].width * sizeof(float);
     }
+    r->scratch_bytes += KVL_SCORE_ROWS * kvli_vocab_pieces(s) * sizeof(kvl_score_part);
     grow_rotary(r, kvli_first_positions(s));
     for (uint32_t layer = 0; layer < s->n_layers; layer++) {
         r->n_heads[kvl_policy_skips(r->policy, layer) ? SKIPPED : ACTING] += s->n_kv_heads;
@@ -84,7 +85,7 @@ static void pass(run *r, size_t n_rows) {
     }
     r->n_seen += n_rows;
     grow_rotary(r, r->n_seen);
-    grow_scratch(r, &r->n_floats, kvl_round_up(longest, KVL_KEY_PANEL), r->n_threads, sizeof(float));
+    grow_scratch(r, &r->n_floats, kvli_attend_floats(longest), r->n_threads, sizeof(float));
 }
 
 /* The heads of a layer go one after another, as many layers at once as there are threads. */

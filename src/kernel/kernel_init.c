@@ -4,7 +4,19 @@
 #include <stdio.h>
 #include <string.h>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 enum { max_tables = 4 };
+
+#if defined(__x86_64__)
+/* Compilers differ in whether they know this one by name. */
+static bool has_f16c(void) {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+}
+#endif
 
 /* Tables this machine runs, best first; returns how many. */
 static size_t usable_tables(const kvl_kernels *out[max_tables]) {
@@ -12,7 +24,7 @@ static size_t usable_tables(const kvl_kernels *out[max_tables]) {
 #if defined(__x86_64__)
     /* the builtins look at CPUID and at XGETBV: registers the system does not save do not count */
     __builtin_cpu_init();
-    bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
     if (has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
         out[n++] = &kvli_kernels_avx512;

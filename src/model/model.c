@@ -149,26 +149,25 @@ uint32_t kvl_model_local_layers(const kvl_model *m) {
     return n;
 }
 
-void kvl_model_embed(const kvl_model *m, int32_t token, float *out) {
-    const size_t width = m->shape.width;
-    const size_t row = (size_t)token;
-    if (m->embedding != NULL) {
-        memcpy(out, m->embedding + row * width, width * sizeof *out);
-    } else {
-        const float *column =
-            m->output.panels + row / KVL_PANEL_COLS * KVL_PANEL_COLS * width + row % KVL_PANEL_COLS;
-        for (size_t k = 0; k < width; k++) {
-            out[k] = column[k * KVL_PANEL_COLS];
-        }
+void kvl_linear_column(const kvl_linear *w, size_t column, float *out) {
+    const kvl_segment *segment = w->segments;
+    while (column >= (size_t)segment->first + segment->n_cols) {
+        segment++;
     }
-    const float scale = m->shape.embed_scale;
-    for (size_t k = 0; k < width; k++) {
-        out[k] *= scale;
+    kvl_panel_column(out, &segment->panels, w->n_in, column - segment->first);
+}
+
+void kvl_model_embed(const kvl_model *m, int32_t token, float *out) {
+    kvl_linear_column(m->embedding.n_out != 0 ? &m->embedding : &m->output, (size_t)token, out);
+    for (size_t k = 0; k < m->shape.width; k++) {
+        out[k] *= m->shape.embed_scale;
     }
 }
 
 static void free_linear(kvl_linear *l) {
-    kvl_free(l->panels);
+    for (uint32_t i = 0; i < l->n_segments; i++) {
+        kvl_free(l->segments[i].panels.data);
+    }
     kvl_free(l->bias);
 }
 
@@ -200,7 +199,7 @@ void kvl_model_close(kvl_model *m) {
     free_norm(&m->final_norm);
     free_linear(&m->output);
     kvl_free(m->layers);
-    kvl_free(m->embedding);
+    free_linear(&m->embedding);
     kvl_free(m->positions);
     kvl_free(m->name);
     kvl_free(m->path);

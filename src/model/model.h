@@ -8,12 +8,22 @@
 #define KVL_MODEL_MODEL_H
 
 #include "base/status.h"
+#include "kernel/kernel.h"
 #include "model/shape.h"
 
-/* Product y = x W + b with W packed for kvl_kernels.gemm. */
+/* Some columns of a product, packed for kvl_kernels.gemm. */
+typedef struct kvl_segment {
+    kvl_panels panels; /* data is owned */
+    uint32_t first;    /* column; a multiple of 32 */
+    uint32_t n_cols;
+} kvl_segment;
+
+/* Product y = x W + b. Weights stay as they are stored, quantised blocks too; parts of a fused product may be
+ * stored in different types, so that a product has up to three segments. */
 typedef struct kvl_linear {
-    float *panels; /* [ceil(n_out / 32), n_in, 32] */
-    float *bias;   /* [n_out] or NULL */
+    kvl_segment segments[3];
+    uint32_t n_segments;
+    float *bias; /* [n_out] or NULL */
     uint32_t n_in;
     uint32_t n_out;
 } kvl_linear;
@@ -60,11 +70,11 @@ typedef struct kvl_weight_bytes {
 
 typedef struct kvl_model {
     kvl_shape shape;
-    char *name;       /* last part of the path */
-    char *path;       /* directory or file as given */
-    uint64_t hash;    /* config text, tensor headers and, where read, contents: identity in records */
-    float *embedding; /* [V_in, E] row-major; NULL when tied: the output's panels hold it */
-    float *positions; /* [n_context, E], learned; or NULL */
+    char *name;           /* last part of the path */
+    char *path;           /* directory or file as given */
+    uint64_t hash;        /* config text, tensor headers and, where read, contents: identity in records */
+    kvl_linear embedding; /* E -> V_in, for its columns; empty when tied: the output holds it */
+    float *positions;     /* [n_context, E], learned; or NULL */
     uint32_t n_vocab_in;
     kvl_layer *layers; /* [L] */
     kvl_rope ropes[KVL_N_ROPES];
@@ -94,5 +104,7 @@ bool kvl_model_is_gguf_path(const char *path);
 
 /* Row of the embedding for a token below n_vocab_in, scaled: out [E]. */
 void kvl_model_embed(const kvl_model *m, int32_t token, float *out);
+/* The weights of one output column, widened: out [n_in]. */
+void kvl_linear_column(const kvl_linear *w, size_t column, float *out);
 
 #endif
