@@ -46,11 +46,7 @@ static kvl_status open_model(session *s, kvl_err *err) {
     kvl_str dir = {0};
     kvl_str path = {0};
     kvl_status status = KVL_OK;
-    if (s->options.model_dir != NULL) {
-        kvl_str_puts(&dir, s->options.model_dir);
-    } else {
-        kvl_str_printf(&dir, "%s/models/novels-7m", kvl_data_root());
-    }
+    KVL_GO(kvl_model_arg_resolve(&dir, &s->options.model, err));
     kvl_str_printf(&path, "%s/tokenizer.json", kvl_str_text(&dir));
     KVL_GO(kvl_str_check(&path, "path", err));
     KVL_GO(kvl_model_open(&s->model, kvl_str_text(&dir), s->options.n_threads, err));
