@@ -78,7 +78,7 @@ typedef struct kvl_hub_fetch_options {
     kvl_hub_event_fn *event;
     void *event_ud;
     unsigned retry_ms; /* before the first retry, doubled at each further one; 0: 1000 */
-    unsigned stall_s;  /* a transfer without a byte for so long is broken; 0: 30 */
+    unsigned stall_ms; /* a transfer without a byte for so long is broken; 0: 30000 */
 } kvl_hub_fetch_options;
 
 /* Downloads what of a repository is not in the cache yet and appends the path of the model to *out, as

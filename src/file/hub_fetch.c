@@ -37,12 +37,13 @@ static kvl_status load_token(fetch *f, kvl_err *err) {
         from = text;
     }
     from += strspn(from, " \t\r\n");
-    kvl_str_append(&f->token, from, strcspn(from, " \t\r\n"));
-    bool is_one_word = from[f->token.len + strspn(from + f->token.len, " \t\r\n")] == '\0';
-    kvl_free(text);
-    for (size_t i = 0; i < f->token.len; i++) {
-        is_one_word = is_one_word && f->token.data[i] > 0x20 && f->token.data[i] < 0x7f;
+    size_t n_word = strcspn(from, " \t\r\n");
+    bool is_one_word = from[n_word + strspn(from + n_word, " \t\r\n")] == '\0';
+    for (size_t i = 0; i < n_word; i++) {
+        is_one_word = is_one_word && from[i] > 0x20 && from[i] < 0x7f;
     }
+    kvl_str_append(&f->token, from, is_one_word ? n_word : 0);
+    kvl_free(text);
     if (!is_one_word) {
         return kvl_fail(err, KVL_E_USAGE,
                         "HF_TOKEN: expected one word of printable ASCII, found something else");

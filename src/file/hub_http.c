@@ -54,6 +54,9 @@ typedef struct request {
     long retry_after_s; /* as the server asks; 0 for nothing */
     uint64_t n_best;    /* most bytes seen: progress is more than this */
     uint64_t last_event_ns;
+    uint64_t last_byte_ns; /* of this hop; 0: not begun */
+    curl_off_t n_last;     /* bytes of this hop at that time */
+    bool is_stalled;
     kvl_status event_status; /* of the last event */
 } request;
 
@@ -209,18 +212,29 @@ static size_t on_body(char *bytes, size_t size, size_t n, void *ud) {
     return write_sink(r, bytes, n) ? n : n + 1;
 }
 
+static uint64_t stall_ms(const request *r) {
+    return r->h->options->stall_ms != 0 ? r->h->options->stall_ms : 30000;
+}
+
+/* Called at every piece of data, and about once a second without any: connecting included. libcurl's own
+ * limit on slow transfers takes an average over seconds. */
 static int on_progress(void *ud, curl_off_t dl_total, curl_off_t dl_now, curl_off_t ul_total,
                        curl_off_t ul_now) {
     request *r = ud;
     uint64_t now = kvl_clock_ns();
-    (void)dl_total, (void)dl_now, (void)ul_total, (void)ul_now;
+    (void)dl_total, (void)ul_total, (void)ul_now;
+    if (r->last_byte_ns == 0 || dl_now != r->n_last) {
+        r->last_byte_ns = now;
+        r->n_last = dl_now;
+    }
+    r->is_stalled = now - r->last_byte_ns > stall_ms(r) * 1000000;
     if (now - r->last_event_ns >= EVENT_NS) {
         bool is_file = r->sink != NULL && r->sink->text == NULL;
         r->last_event_ns = now;
         r->event_status = kvli_http_event(r->h, KVL_HUB_PROGRESS, r->what, is_file ? r->sink->n_bytes : 0,
                                           is_file ? r->sink->max_bytes : 0, NULL);
     }
-    return r->event_status != KVL_OK;
+    return r->event_status != KVL_OK || r->is_stalled;
 }
 
 /* Scheme, host and port as "https://host:443" in *out; false when the text is no address. */
@@ -287,7 +301,6 @@ void kvli_http_close(kvli_http *h) {
 static void set_options(request *r, const char *url, struct curl_slist *headers, char *detail) {
     CURL *c = r->h->curl;
     bool is_https = strncmp(r->h->endpoint, "https:", 6) == 0;
-    unsigned stall_s = r->h->options->stall_s != 0 ? r->h->options->stall_s : 30;
     curl_easy_reset(c); /* keeps connections */
     curl_easy_setopt(c, CURLOPT_URL, url);
     curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, is_https ? "https" : "https,http");
@@ -303,9 +316,6 @@ static void set_options(request *r, const char *url, struct curl_slist *headers,
     curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, on_progress);
     curl_easy_setopt(c, CURLOPT_XFERINFODATA, r);
-    curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)stall_s);
-    curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L);
-    curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long)stall_s);
     if (r->sink != NULL && r->sink->n_bytes != 0 && r->sink->text == NULL) {
         char range[24];
         snprintf(range, sizeof range, "%llu-", (ull)r->sink->n_bytes);
@@ -315,6 +325,10 @@ static void set_options(request *r, const char *url, struct curl_slist *headers,
 
 /* Why the transfer itself failed. */
 static kvl_status fail_transfer(request *r, CURLcode code, const char *detail, kvl_err *err) {
+    if (code == CURLE_ABORTED_BY_CALLBACK && r->event_status == KVL_OK) {
+        r->is_transient = true;
+        return kvl_fail(err, KVL_E_NET, "%.200s: no byte came for %llu s", r->what, (ull)stall_ms(r) / 1000);
+    }
     if (code == CURLE_ABORTED_BY_CALLBACK) {
         return kvl_fail(err, KVL_E_INTERRUPTED, "%.200s: download stopped; the next fetch continues it",
                         r->what);
@@ -359,7 +373,8 @@ static kvl_status perform(request *r, const char *url, long *http, kvl_err *err)
             return kvl_fail_nomem(err, r->what);
         }
     }
-    r->is_begun = r->must_restart = r->is_too_long = false;
+    r->is_begun = r->must_restart = r->is_too_long = r->is_stalled = false;
+    r->last_byte_ns = 0;
     r->os_error = 0;
     set_options(r, url, headers, detail);
     CURLcode code = curl_easy_perform(r->h->curl);
