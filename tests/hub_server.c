@@ -160,15 +160,15 @@ static void send_body(hub_server *h, int fd, const hub_file *file, const hub_req
         free(bytes);
         return;
     }
+    start += fault == HUB_OTHER_RANGE ? 1 : 0;
     size_t n = file->n - start + (fault == HUB_LONGER ? 10 : 0);
-    size_t shown = fault == HUB_OTHER_RANGE ? start + 1 : start;
     int len = snprintf(head, sizeof head, "HTTP/1.1 %s\r\n%s", is_part ? "206 Partial Content" : "200 OK",
                        fault == HUB_HEADER ? h->header : "");
     if (fault != HUB_DROP_SILENT) {
         len += snprintf(head + len, sizeof head - (size_t)len, "Content-Length: %zu\r\n", n);
     }
     if (is_part) {
-        len += snprintf(head + len, sizeof head - (size_t)len, "Content-Range: bytes %zu-%zu/%zu\r\n", shown,
+        len += snprintf(head + len, sizeof head - (size_t)len, "Content-Range: bytes %zu-%zu/%zu\r\n", start,
                         file->n - 1, file->n);
     }
     snprintf(head + len, sizeof head - (size_t)len,

@@ -20,7 +20,7 @@
 
 typedef unsigned long long ull; /* for %llu */
 
-enum { LOCK_POLL_MS = 100, HASH_BYTES = 1 << 20, SHA1_DIGITS = 40 };
+enum { LOCK_POLL_MS = 100, HASH_BYTES = 1 << 20, EVENT_BYTES = 64 << 20, SHA1_DIGITS = 40 };
 
 static kvl_status fail_os(kvl_err *err, const kvl_str *path, const char *what) {
     return kvl_fail(err, KVL_E_IO, "%s: cannot be %s: %s", kvl_str_text(path), what, strerror(errno));
@@ -89,8 +89,11 @@ static kvl_status hash_file(EVP_MD_CTX *ctx, int fd, const kvli_http *h, const k
             break;
         }
         EVP_DigestUpdate(ctx, part, (size_t)got);
+        bool is_due = (at + (uint64_t)got) / EVENT_BYTES != at / EVENT_BYTES;
         at += (uint64_t)got;
-        status = kvli_http_event(h, KVL_HUB_PROGRESS, file->path, file->n_bytes, file->n_bytes, err);
+        if (is_due) {
+            status = kvli_http_event(h, KVL_HUB_PROGRESS, file->path, file->n_bytes, file->n_bytes, err);
+        }
     }
     kvl_free(part);
     return status;
