@@ -25,8 +25,9 @@ bool kvl_file_exists(const char *path);
 /* Creates a directory and its parents when absent. */
 kvl_status kvl_dir_create(const char *path, kvl_err *err) KVL_MUST_USE;
 
-uint64_t kvl_clock_ns(void);  /* monotonic */
-unsigned kvl_cpu_count(void); /* processors this process may run on (affinity mask); >= 1 */
+uint64_t kvl_clock_ns(void);    /* monotonic */
+void kvl_sleep_ms(unsigned ms); /* or shorter, when a signal comes */
+unsigned kvl_cpu_count(void);   /* processors this process may run on (affinity mask); >= 1 */
 
 /* Peak resident memory of the process since its start or the last reset. */
 uint64_t kvl_peak_rss_bytes(void);

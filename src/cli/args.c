@@ -64,6 +64,12 @@ static const kvl_arg *find_long(const kvl_arg *table, size_t n, const char *name
     return NULL;
 }
 
+/* A name of several letters behind one dash, as llama.cpp has them. */
+static const kvl_arg *find_alias(const kvl_arg *table, size_t n, const char *name) {
+    const kvl_arg *arg = find_long(table, n, name, strlen(name));
+    return arg != NULL && arg->help == NULL ? arg : NULL;
+}
+
 static const kvl_arg *find_short(const kvl_arg *table, size_t n, char letter) {
     for (size_t i = 0; i < n; i++) {
         if (table[i].letter == letter) {
@@ -112,20 +118,37 @@ kvl_status kvl_args_parse(const kvl_arg *table, size_t n, int argc, char **argv,
             }
             KVL_TRY(deliver(arg, equals != NULL ? equals + 1 : NULL, argc, argv, &i, fn, ud, err));
         } else {
-            const kvl_arg *arg = find_short(table, n, word[1]);
+            const kvl_arg *alias = find_alias(table, n, word + 1);
+            const kvl_arg *arg = alias != NULL ? alias : find_short(table, n, word[1]);
             if (arg == NULL) {
                 return kvl_fail(err, KVL_E_USAGE, "unknown option '-%c'; --help lists all", word[1]);
             }
-            KVL_TRY(deliver(arg, word[2] != '\0' ? word + 2 : NULL, argc, argv, &i, fn, ud, err));
+            KVL_TRY(deliver(arg, alias == NULL && word[2] != '\0' ? word + 2 : NULL, argc, argv, &i, fn, ud,
+                            err));
         }
     }
     return KVL_OK;
 }
 
+static const char *other_name(const kvl_arg *table, size_t n, int id) {
+    for (size_t i = 0; i < n; i++) {
+        if (table[i].id == id && table[i].help == NULL) {
+            return table[i].name;
+        }
+    }
+    return NULL;
+}
+
 void kvl_args_help(const kvl_arg *table, size_t n, kvl_str *out) {
     for (size_t i = 0; i < n; i++) {
         kvl_str left = {0};
-        if (table[i].letter != 0) {
+        const char *other = other_name(table, n, table[i].id);
+        if (table[i].help == NULL) {
+            continue;
+        }
+        if (other != NULL) {
+            kvl_str_printf(&left, "-%s, ", other);
+        } else if (table[i].letter != 0) {
             kvl_str_printf(&left, "-%c, ", table[i].letter);
         } else {
             kvl_str_puts(&left, "    ");

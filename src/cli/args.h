@@ -9,7 +9,7 @@ typedef struct kvl_arg {
     char letter;       /* short form, or 0 */
     const char *name;  /* long form without the dashes */
     const char *value; /* placeholder of the value in help, or NULL for a flag */
-    const char *help;
+    const char *help; /* NULL: another name of the option with this id, as --hff or -hff (one dash will do) */
 } kvl_arg;
 
 /* Called for every option (value NULL for flags) and, with id -1, for every operand. */
@@ -19,7 +19,7 @@ typedef kvl_status kvl_arg_fn(void *ud, int id, const char *value, kvl_err *err)
  * options. Errors: E_USAGE naming the option, with the nearest known name. */
 kvl_status kvl_args_parse(const kvl_arg *table, size_t n, int argc, char **argv, int first, kvl_arg_fn *fn,
                           void *ud, kvl_err *err) KVL_MUST_USE;
-/* Appends one help line per option. */
+/* Appends one help line per option, with its other name. */
 void kvl_args_help(const kvl_arg *table, size_t n, kvl_str *out);
 /* The name in names [n] with the smallest edit distance to word, or NULL when none is near. */
 const char *kvl_nearest_name(const char *word, size_t n_word, const char *const *names, size_t n);

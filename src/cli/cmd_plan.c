@@ -1,6 +1,7 @@
 /* kvlab plan: the memory of a deployment, from headers only. */
 #include "cli/args.h"
 #include "cli/cmd.h"
+#include "cli/model_arg.h"
 
 #include "base/json.h"
 #include "base/os.h"
@@ -12,10 +13,10 @@
 typedef unsigned long long ull; /* for %llu */
 
 enum { MAX_RATIOS = 64, MAX_TOKENS = 1 << 24, MAX_NOTES = 4, CELL_BYTES = 32 };
-enum { OPT_MODEL, OPT_CONTEXT, OPT_PRESS, OPT_RATIO, OPT_THREADS, OPT_MEMORY, OPT_FORMAT, OPT_HELP };
+enum { OPT_CONTEXT, OPT_PRESS, OPT_RATIO, OPT_THREADS, OPT_MEMORY, OPT_FORMAT, OPT_HELP };
 
 static const kvl_arg table[] = {
-    {OPT_MODEL, 'm', "model", "DIR|FILE.gguf", "model (default: the one that comes with kvlab)"},
+    KVL_MODEL_ARGS,
     {OPT_CONTEXT, 'c', "ctx", "N", "tokens of the prompt (default: the model's context)"},
     {OPT_PRESS, 'P', "press", "POLICY", "press or whole policy (default knorm)"},
     {OPT_RATIO, 'r', "ratio", "RATIO[,...]", "keep ratios, above 0 and at most 1 (default 0.5,0.2)"},
@@ -29,7 +30,7 @@ enum { n_table = sizeof table / sizeof table[0] };
 typedef enum format { TABLE, MD, CSV, JSON } format;
 
 typedef struct options {
-    const char *model;
+    kvl_model_arg model;
     const char *press;
     size_t n_tokens; /* 0: the model's context */
     double ratios[MAX_RATIOS];
@@ -123,9 +124,11 @@ static kvl_status set_format(format *out, const char *value, kvl_err *err) {
 
 static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) {
     options *o = ud;
+    if (kvl_model_arg_take(&o->model, id, value)) {
+        return KVL_OK;
+    }
     size_t n = 0;
     switch (id) {
-    case OPT_MODEL: o->model = value; return KVL_OK;
     case OPT_CONTEXT: return set_count(&o->n_tokens, "--ctx", value, MAX_TOKENS, err);
     case OPT_PRESS: o->press = value; return KVL_OK;
     case OPT_RATIO: return set_ratios(o, value, err);
@@ -281,7 +284,7 @@ static void write_text(kvl_str *out, const report *r) {
     print_bytes(program, r->program_bytes);
     kvl_str_printf(out,
                    "%s%s: %zu tokens prefilled, then %s once; %u threads\n"
-                   "weights %s (f32, packed), keys and values %llu bytes per token (f32), program %s\n\n",
+                   "weights %s (packed as stored), keys and values %llu bytes per token (f32), program %s\n\n",
                    r->o->format == MD ? "## " : "", r->model->name, r->n_tokens, kvl_str_text(&r->policy),
                    r->o->n_threads, weights, (ull)r->kv_token_bytes, program);
     write_line(out, r, NULL);
@@ -343,12 +346,7 @@ static kvl_status plan(kvl_str *out, const options *o, kvl_err *err) {
     kvl_model *model = NULL;
     kvl_str path = {0};
     kvl_status status = KVL_OK;
-    if (o->model != NULL) {
-        kvl_str_puts(&path, o->model);
-    } else {
-        kvl_str_printf(&path, "%s/models/novels-7m", kvl_data_root());
-    }
-    KVL_GO(kvl_str_check(&path, "path", err));
+    KVL_GO(kvl_model_arg_resolve(&path, &o->model, err));
     KVL_GO(kvl_model_open_headers(&model, kvl_str_text(&path), err));
     r.model = model;
     KVL_GO(compute(&r, err));

@@ -45,12 +45,7 @@ static bool show_progress(void *ud, size_t done, size_t total) {
 static kvl_status open_model(session *s, kvl_err *err) {
     kvl_str dir = {0};
     kvl_status status = KVL_OK;
-    if (s->options.model_dir != NULL) {
-        kvl_str_puts(&dir, s->options.model_dir);
-    } else {
-        kvl_str_printf(&dir, "%s/models/novels-7m", kvl_data_root());
-    }
-    KVL_GO(kvl_str_check(&dir, "path", err));
+    KVL_GO(kvl_model_arg_resolve(&dir, &s->options.model, err));
     KVL_GO(kvl_model_open(&s->model, kvl_str_text(&dir), s->options.n_threads, err));
     KVL_GO(kvl_tokenizer_open(&s->tokenizer, kvl_str_text(&dir), err));
     if (kvl_tokenizer_vocab_size(s->tokenizer) > s->model->n_vocab_in) {

@@ -8,7 +8,6 @@
 #include <string.h>
 
 enum option_id {
-    opt_model,
     opt_press,
     opt_ratio,
     opt_compression,
@@ -28,7 +27,7 @@ enum option_id {
 
 static const kvl_arg table[] = {
     {opt_preset, 0, "preset", "NAME", "protocol, policies and samples (default ucurve; list below)"},
-    {opt_model, 'm', "model", "DIR", "checkpoint folder (default: the model that comes with kvlab)"},
+    KVL_MODEL_ARGS,
     {opt_press, 'P', "press", "PRESS[,...]", "presses or whole policies, as knorm or knorm:recent=4"},
     {opt_ratio, 'r', "ratio", "RATIO[,...]", "keep ratios, above 0 and at most 1"},
     {opt_compression, 0, "compression-ratio", "C[,...]", "the same as 1 - keep ratio"},
@@ -164,8 +163,10 @@ static kvl_status set_preset(kvl_sweep_options *o, const char *value, kvl_err *e
 static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) {
     kvl_sweep_options *o = ud;
     size_t n = 0;
+    if (kvl_model_arg_take(&o->model, id, value)) {
+        return KVL_OK;
+    }
     switch (id) {
-    case opt_model: o->model_dir = value; return KVL_OK;
     case opt_press: return each_item(value, add_press, o, err);
     case opt_ratio: return each_item(value, add_keep, o, err);
     case opt_compression: return each_item(value, add_compression, o, err);

@@ -2,6 +2,7 @@
 #ifndef KVL_CLI_SWEEP_OPTIONS_H
 #define KVL_CLI_SWEEP_OPTIONS_H
 
+#include "cli/model_arg.h"
 #include "press/policy.h"
 #include "protocol/preset.h"
 
@@ -17,7 +18,7 @@ typedef enum kvl_sweep_format {
 
 typedef struct kvl_sweep_options {
     const kvl_preset *preset;
-    const char *model_dir;             /* NULL: the model that comes with the program */
+    kvl_model_arg model;
     const char *presses[KVL_MAX_LIST]; /* policy texts; borrowed from list_text */
     size_t n_presses;
     double ratios[KVL_MAX_LIST]; /* decreasing, without duplicates */

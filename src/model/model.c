@@ -65,7 +65,29 @@ static void note_dtype(kvl_model *m, const kvl_tensors *tensors) {
              first != NULL ? kvl_dtype_name(first->dtype) : "");
 }
 
-/* path without slashes at its end, and its last part. */
+/* NAME of ".../models--ORG--NAME/snapshots/COMMIT", the folder of a checkpoint in the hub cache; false for
+ * other paths [n]. */
+static bool read_hub_name(const char *path, size_t n, size_t *start, size_t *len) {
+    static const char middle[] = "/snapshots/", head[] = "models--";
+    enum { n_commit = 40, n_middle = sizeof middle - 1, n_head = sizeof head - 1 };
+    if (n < n_commit + n_middle || strspn(path + n - n_commit, "0123456789abcdef") < n_commit ||
+        strncmp(path + n - n_commit - n_middle, middle, n_middle) != 0) {
+        return false;
+    }
+    size_t end = n - n_commit - n_middle;
+    size_t repo = end;
+    while (repo > 0 && path[repo - 1] != '/') {
+        repo--;
+    }
+    *start = end;
+    while (*start > repo + n_head && strncmp(path + *start - 2, "--", 2) != 0) {
+        --*start;
+    }
+    *len = end - *start;
+    return *len != 0 && strncmp(path + repo, head, n_head) == 0;
+}
+
+/* path without slashes at its end, and its last part (of a snapshot in the hub cache: the model's name). */
 static kvl_status set_names(kvl_model *m, const char *path, kvl_err *err) {
     size_t n = strlen(path);
     while (n > 1 && path[n - 1] == '/') {
@@ -75,8 +97,14 @@ static kvl_status set_names(kvl_model *m, const char *path, kvl_err *err) {
     while (start > 0 && path[start - 1] != '/') {
         start--;
     }
+    size_t len = n - start;
+    size_t hub_start = 0, hub_len = 0;
+    if (read_hub_name(path, n, &hub_start, &hub_len)) {
+        start = hub_start;
+        len = hub_len;
+    }
     m->path = kvl_strndup(path, n);
-    m->name = kvl_strndup(path + start, n - start);
+    m->name = kvl_strndup(path + start, len);
     return m->path != NULL && m->name != NULL ? KVL_OK : kvl_fail_nomem(err, "name of a model");
 }
 
