@@ -282,11 +282,12 @@ static void write_text(kvl_str *out, const report *r) {
     char weights[CELL_BYTES], program[CELL_BYTES];
     print_bytes(weights, r->model->weight_bytes);
     print_bytes(program, r->program_bytes);
-    kvl_str_printf(out,
-                   "%s%s: %zu tokens prefilled, then %s once; %u threads\n"
-                   "weights %s (packed as stored), keys and values %llu bytes per token (f32), program %s\n\n",
-                   r->o->format == MD ? "## " : "", r->model->name, r->n_tokens, kvl_str_text(&r->policy),
-                   r->o->n_threads, weights, (ull)r->kv_token_bytes, program);
+    kvl_str_printf(
+        out,
+        "%s%s: %zu tokens prefilled, then %s once; %u threads\n"
+        "weights %s (packed as stored), keys and values %llu bytes per token (f32), program %s\n\n",
+        r->o->format == MD ? "## " : "", r->model->name, r->n_tokens, kvl_str_text(&r->policy),
+        r->o->n_threads, weights, (ull)r->kv_token_bytes, program);
     write_line(out, r, NULL);
     for (size_t c = 0; c < n_columns(r) && r->o->format == MD; c++) {
         kvl_str_puts(out, c == 0 ? "|---:|" : "---:|");

@@ -166,7 +166,8 @@ kvl_status kvl_cmd_tokenize(int argc, char **argv, kvl_err *err) {
     }
     kvl_str help = {0};
     kvl_str_puts(&help, "usage: kvlab tokenize [-m MODEL] -p TEXT | -f FILE\n\n"
-                        "The token ids of a text, one a line with the token's text.\n\noptions:\n");
+                        "The token ids of a text, one a line with the token's text. Options as "
+                        "llama-tokenize's.\n\noptions:\n");
     kvl_args_help(table, n_table, &help);
     kvl_status status = kvl_print(kvl_str_text(&help), help.len, err);
     kvl_str_free(&help);

@@ -114,7 +114,7 @@ static kvl_status load_tokens(gguf_vocab *v) {
                                 "%s: tokenizer.ggml.scores[%zu]: expected a finite number", v->l.name, id);
             }
         }
-        if (type_of(v, id) == TYPE_BYTE && t->tokens[id].byte < 0) {
+        if (t->kind == KVL_TOK_SPM && type_of(v, id) == TYPE_BYTE && t->tokens[id].byte < 0) {
             return kvl_fail(v->l.err, KVL_E_VOCAB,
                             "%s: byte token %zu: expected <0x00> to <0xFF>, found '%.*s'", v->l.name, id,
                             (int)kvl_min_size(n, 80), text);
