@@ -3,6 +3,7 @@
 #define KVL_CLI_SWEEP_OPTIONS_H
 
 #include "cli/model_arg.h"
+#include "model/model.h"
 #include "press/policy.h"
 #include "protocol/preset.h"
 
@@ -27,6 +28,7 @@ typedef struct kvl_sweep_options {
     size_t n_files;
     unsigned n_threads; /* 0: all */
     const char *isa;
+    kvl_arith arith;
     kvl_sweep_format format;
     size_t max_tokens; /* 0: the preset's */
     const char *out_dir;

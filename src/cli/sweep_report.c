@@ -249,10 +249,10 @@ static void describe(kvl_sweep_report *out, const kvl_sweep_run_info *info) {
         kvl_str_puts(&out->protocol, "; keep 1: the same loop on the same tokens, nothing evicted");
     }
     kvl_str_printf(&out->how,
-                   "kvlab %s, %s, %u thread%s, f32 (stored %s), model hash %016llx; identity check passed",
+                   "kvlab %s, %s, %u thread%s, %s (stored %s), model hash %016llx; identity check passed",
                    KVL_VERSION, kvl_engine_isa(info->engine), kvl_engine_threads(info->engine),
-                   kvl_engine_threads(info->engine) == 1 ? "" : "s", model->stored_dtype,
-                   (unsigned long long)model->hash);
+                   kvl_engine_threads(info->engine) == 1 ? "" : "s", kvl_arith_name(model->arith),
+                   model->stored_dtype, (unsigned long long)model->hash);
     for (size_t i = 0; i < info->n_notes; i++) {
         out->notes[i] = kvl_str_text(&info->notes[i]);
     }

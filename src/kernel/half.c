@@ -34,6 +34,14 @@ static uint32_t bits_of(float x) {
 
 uint16_t kvl_bf16_of_exact(float x) { return (uint16_t)(bits_of(x) >> 16); }
 
+uint16_t kvl_bf16_of_f32(float x) {
+    uint32_t bits = bits_of(x);
+    if (x != x) {
+        return (uint16_t)(bits >> 16 | 0x40u);
+    }
+    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+
 uint16_t kvl_f16_of_exact(float x) {
     uint32_t bits = bits_of(x);
     uint32_t sign = bits >> 16 & 0x8000u;

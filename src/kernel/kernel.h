@@ -33,6 +33,7 @@ typedef enum kvl_panel_type {
     KVL_PANEL_Q8,
     KVL_PANEL_Q4_SUPER,
     KVL_PANEL_Q8_SUPER,
+    KVL_PANEL_BF16_PAIRS,
     KVL_N_PANEL_TYPES
 } kvl_panel_type;
 
@@ -73,7 +74,7 @@ typedef struct kvl_attention_row {
 enum { KVL_ATTEND_ROWS = 6 };
 
 typedef struct kvl_kernels {
-    const char *name; /* "c", "base", "avx2", "avx512" */
+    const char *name; /* "c", "base", "avx2", "avx512", "avx512bf16" */
 
     /* out[r][c] = (bias ? bias[c] : 0) + sum over k of x[r][k] * W[k][c], k in increasing order, one
      * accumulator per element (started from the bias).
@@ -81,7 +82,8 @@ typedef struct kvl_kernels {
      *   x       [n_rows, n_in] f32, row stride x_stride floats
      *   w       ceil(n_cols / 32) panels of n_in steps; columns beyond n_cols hold 0
      *   bias    [n_cols] f32 or NULL
-     * Within 4 * n_in * eps * sum |x*w| of the definition; the same bits for all types of equal weights. */
+     * Within 4 * n_in * eps * sum |x*w| of the definition; the same bits for all types of equal weights but
+     * BF16_PAIRS. */
     void (*gemm)(float *out, size_t out_stride, const float *x, size_t x_stride, const kvl_panels *w,
                  const float *bias, size_t n_rows, size_t n_in, size_t n_cols);
 
@@ -121,8 +123,9 @@ typedef struct kvl_kernels {
     double (*log_sum_exp)(const float *x, size_t n);
 } kvl_kernels;
 
-/* The table named "c", "base", "avx2" or "avx512", or the best this machine runs for NULL or "auto".
- * E_USAGE for an unknown name or one this machine cannot run (the message lists what it can). */
+/* The table of that name ("avx512bf16" is "avx512" but for products with BF16_PAIRS), or the best this
+ * machine runs for NULL or "auto". E_USAGE for an unknown name or one this machine cannot run (the message
+ * lists what it can). */
 kvl_status kvl_kernels_get(const kvl_kernels **out, const char *name, kvl_err *err) KVL_MUST_USE;
 /* Names of all tables this machine runs, best first, NULL-terminated. */
 const char *const *kvl_kernels_names(void);
@@ -131,12 +134,16 @@ const char *const *kvl_kernels_names(void);
  * none" where there is no such choice. Static. */
 const char *kvl_cpu_extensions(void);
 
+/* Whether panels hold quantised blocks. */
+static inline bool kvl_panel_is_blocked(kvl_panel_type type) {
+    return type >= KVL_PANEL_Q4 && type <= KVL_PANEL_Q8_SUPER;
+}
 /* Bytes of one panel of n_in steps (a multiple of the type's block). */
 size_t kvl_panel_bytes(kvl_panel_type type, size_t n_in);
 /* Bytes of the panels of n_cols columns. */
 size_t kvl_panels_bytes(kvl_panel_type type, size_t n_in, size_t n_cols);
-/* Packs rows [n_cols, n_in] of f32 (a weight matrix stored as out x in) into panels of type F32, F16 or BF16;
- * for the 16-bit types the values must be such numbers. */
+/* Packs rows [n_cols, n_in] of f32 (a weight matrix stored as out x in) into panels of type F32, F16, BF16 or
+ * BF16_PAIRS; for F16 and BF16 the values must be such numbers. */
 void kvl_pack_panels(void *panels, kvl_panel_type type, const float *rows, size_t n_in, size_t n_cols);
 /* The n_in weights of one column, widened: out [n_in]. */
 void kvl_panel_column(float *out, const kvl_panels *w, size_t n_in, size_t column);
@@ -147,6 +154,8 @@ float kvl_f32_of_bf16(uint16_t bits);
 /* The half or brain float with that value, which must be one. */
 uint16_t kvl_f16_of_exact(float x);
 uint16_t kvl_bf16_of_exact(float x);
+/* The nearest bfloat16, ties to even; NaN stays NaN. */
+uint16_t kvl_bf16_of_f32(float x);
 /* n little-endian 16-bit floats at src (unaligned) to dst. */
 void kvl_widen_f16(float *dst, const uint8_t *src, size_t n);
 void kvl_widen_bf16(float *dst, const uint8_t *src, size_t n);

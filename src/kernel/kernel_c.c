@@ -23,7 +23,9 @@ static void gemm_c(float *out, size_t out_stride, const float *x, size_t x_strid
             kvl_panel_column(column, &part, n, c % KVL_PANEL_COLS);
             for (size_t r = 0; r < n_rows; r++) {
                 for (size_t k = 0; k < n; k++) {
-                    out[r * out_stride + c] += x[r * x_stride + first + k] * column[k];
+                    float value = x[r * x_stride + first + k];
+                    value = w->type == KVL_PANEL_BF16_PAIRS ? kvl_f32_of_bf16(kvl_bf16_of_f32(value)) : value;
+                    out[r * out_stride + c] += value * column[k];
                 }
             }
         }

@@ -1,14 +1,17 @@
 /* The vector implementation of every operation, written once in GNU vector extensions.
  *
  * Included by one .c file per instruction set, each compiled with its own flags, which defines before:
- *   VW         floats in a vector (4, 8 or 16)
- *   TILE_ROWS  most rows of a product tile: 2 * TILE_ROWS accumulators must fit the registers
- *   vec_fma    one fused multiply-add on vectors
- *   VEC_OF_F16 a vector widened from VW halves at a uint16_t pointer (may be unaligned)
- *   IVEC_OF_U8, IVEC_OF_I8, IVEC_OF_U16   32-bit integers from VW small ones at a byte pointer (U16:
- * uint16_t) VEC_OF_INTS                           floats of the same values KERNELS    name of the table to
- * define, KERNELS_NAME its name as text Everything here is static, so that no code compiled for one set can
- * be reached from a machine without it.
+ *   VW           floats in a vector (4, 8 or 16)
+ *   TILE_ROWS    most rows of a product tile: 2 * TILE_ROWS accumulators must fit the registers
+ *   vec_fma      one fused multiply-add on vectors
+ *   VEC_OF_F16   a vector widened from VW halves at a uint16_t pointer (may be unaligned)
+ *   IVEC_OF_U8   integers widened from VW bytes; the same: IVEC_OF_I8, IVEC_OF_U16 (from uint16_t)
+ *   VEC_OF_INTS  floats of the same values as integers
+ *   VEC_DOT_BF16 optional: sum + both products of the pairs of bfloat16 numbers in two integers
+ *   ROUND_32     optional: 32 floats at the second pointer rounded to bfloat16 at the first
+ *   KERNELS      name of the table to define; KERNELS_NAME: its name as text
+ *
+ * Everything here is static, so that no code compiled for one set can be reached from a machine without it.
  *
  * Order of operations: every lane is one output element and sums in order of the inner dimension; tile sizes
  * only choose how many elements are computed side by side. So results do not depend on the number of rows.

@@ -19,6 +19,7 @@ size_t kvl_panel_bytes(kvl_panel_type type, size_t n_in) {
     case KVL_PANEL_F32: return n_in * KVL_PANEL_COLS * 4;
     case KVL_PANEL_F16:
     case KVL_PANEL_BF16: return n_in * KVL_PANEL_COLS * 2;
+    case KVL_PANEL_BF16_PAIRS: return (n_in + 1) / 2 * KVL_PANEL_COLS * 4;
     case KVL_PANEL_Q4:
     case KVL_PANEL_Q8: return n_in / KVL_PANEL_BLOCK * (PAIR_BYTES + q_bytes_of(type));
     default: break;
@@ -30,11 +31,15 @@ size_t kvl_panels_bytes(kvl_panel_type type, size_t n_in, size_t n_cols) {
     return (n_cols + KVL_PANEL_COLS - 1) / KVL_PANEL_COLS * kvl_panel_bytes(type, n_in);
 }
 
-static void put_value(void *panel, kvl_panel_type type, size_t at, float value) {
-    if (type == KVL_PANEL_F32) {
-        ((float *)panel)[at] = value;
-    } else {
-        ((uint16_t *)panel)[at] = type == KVL_PANEL_F16 ? kvl_f16_of_exact(value) : kvl_bf16_of_exact(value);
+static size_t pair_at(size_t k, size_t c) { return (k / 2 * KVL_PANEL_COLS + c) * 2 + k % 2; }
+
+static void put_value(void *panel, kvl_panel_type type, size_t k, size_t c, float value) {
+    const size_t at = k * KVL_PANEL_COLS + c;
+    switch (type) {
+    case KVL_PANEL_F32: ((float *)panel)[at] = value; break;
+    case KVL_PANEL_F16: ((uint16_t *)panel)[at] = kvl_f16_of_exact(value); break;
+    case KVL_PANEL_BF16: ((uint16_t *)panel)[at] = kvl_bf16_of_exact(value); break;
+    default: ((uint16_t *)panel)[pair_at(k, c)] = kvl_bf16_of_f32(value); break;
     }
 }
 
@@ -44,14 +49,17 @@ static void pack_panel(void *panel, kvl_panel_type type, const float *rows, size
         size_t n_now = kvl_min_size(CACHE_LINE, n_in - k);
         for (size_t c = 0; c < n_cols; c++) {
             for (size_t i = 0; i < n_now; i++) {
-                put_value(panel, type, (k + i) * KVL_PANEL_COLS + c, rows[c * n_in + k + i]);
+                put_value(panel, type, k + i, c, rows[c * n_in + k + i]);
             }
         }
         for (size_t i = 0; i < n_now; i++) {
             for (size_t c = n_cols; c < KVL_PANEL_COLS; c++) {
-                put_value(panel, type, (k + i) * KVL_PANEL_COLS + c, 0);
+                put_value(panel, type, k + i, c, 0);
             }
         }
+    }
+    for (size_t c = 0; type == KVL_PANEL_BF16_PAIRS && n_in % 2 != 0 && c < KVL_PANEL_COLS; c++) {
+        put_value(panel, type, n_in, c, 0);
     }
 }
 
@@ -98,6 +106,9 @@ void kvl_panel_column(float *out, const kvl_panels *w, size_t n_in, size_t colum
         case KVL_PANEL_F32: out[k] = ((const float *)(const void *)panel)[at]; break;
         case KVL_PANEL_F16: out[k] = kvl_f32_of_f16(((const uint16_t *)(const void *)panel)[at]); break;
         case KVL_PANEL_BF16: out[k] = kvl_f32_of_bf16(((const uint16_t *)(const void *)panel)[at]); break;
+        case KVL_PANEL_BF16_PAIRS:
+            out[k] = kvl_f32_of_bf16(((const uint16_t *)(const void *)panel)[pair_at(k, c)]);
+            break;
         default: out[k] = blocked_value(panel, w, k, c); break;
         }
     }

@@ -18,7 +18,7 @@ typedef struct tile_scales {
     vec m[2];
 } tile_scales;
 
-ALWAYS_INLINE bool is_blocked(kvl_panel_type type) { return type >= KVL_PANEL_Q4; }
+ALWAYS_INLINE bool is_blocked(kvl_panel_type type) { return kvl_panel_is_blocked(type); }
 ALWAYS_INLINE bool is_super(kvl_panel_type type) { return type >= KVL_PANEL_Q4_SUPER; }
 ALWAYS_INLINE bool is_nibbles(kvl_panel_type type) {
     return type == KVL_PANEL_Q4 || type == KVL_PANEL_Q4_SUPER;
@@ -309,9 +309,141 @@ static void panel_tail(const product_args *p, kvl_panel_type type, size_t n_rows
     }
 }
 
+/* ---- bfloat16 pairs ---- */
+
+#ifndef VEC_DOT_BF16
+/* The same numbers with ordinary arithmetic: the pair's first product, then its second. */
+ALWAYS_INLINE vec vec_dot_bf16(vec sum, ivec a, ivec b) {
+    sum = vec_fma((vec)(a << 16), (vec)(b << 16), sum);
+    return vec_fma((vec)(a & -65536), (vec)(b & -65536), sum);
+}
+#define VEC_DOT_BF16 vec_dot_bf16
+#endif
+
+enum { pairs_at_once = 256 };
+
+ALWAYS_INLINE void pairs_tile(const product_args *p, const int32_t *x, size_t n_pairs, size_t c,
+                              size_t rows) {
+    vec sum[TILE_ROWS][2];
+    UNROLL for (size_t r = 0; r < rows; r++) {
+        const float *from = p->start != NULL ? p->start + c : p->out + r * p->out_stride + c;
+        sum[r][0] = load(from);
+        sum[r][1] = load(from + VW);
+    }
+    for (size_t k = 0; k < n_pairs; k++) {
+        ivec w0, w1;
+        memcpy(&w0, p->panel + (k * KVL_PANEL_COLS + c) * 4, sizeof w0);
+        memcpy(&w1, p->panel + (k * KVL_PANEL_COLS + c + VW) * 4, sizeof w1);
+        UNROLL for (size_t r = 0; r < rows; r++) {
+            ivec value = x[r * pairs_at_once + k] - (ivec){0};
+            sum[r][0] = VEC_DOT_BF16(sum[r][0], value, w0);
+            sum[r][1] = VEC_DOT_BF16(sum[r][1], value, w1);
+        }
+    }
+    UNROLL for (size_t r = 0; r < rows; r++) {
+        store(p->out + r * p->out_stride + c, sum[r][0]);
+        store(p->out + r * p->out_stride + c + VW, sum[r][1]);
+    }
+}
+
+#define PAIRS_CASE(rows)                                                                                     \
+    case rows: pairs_tile(p, x, n_pairs, c, rows); break
+static void pairs_rows(const product_args *p, const int32_t *x, size_t n_pairs, size_t c, size_t rows) {
+    switch (rows) {
+        PAIRS_CASE(1);
+        PAIRS_CASE(2);
+        PAIRS_CASE(3);
+        PAIRS_CASE(4);
+        PAIRS_CASE(5);
+        PAIRS_CASE(6);
+#if TILE_ROWS > 6
+        PAIRS_CASE(7);
+        PAIRS_CASE(8);
+        PAIRS_CASE(9);
+        PAIRS_CASE(10);
+        PAIRS_CASE(11);
+        PAIRS_CASE(12);
+#endif
+    default: break;
+    }
+}
+
+#ifndef ROUND_32
+/* 32 numbers to bfloat16, ties to even (a NaN may become an infinity; logits are checked). */
+ALWAYS_INLINE void round_32(int32_t *to, const float *x) {
+    int32_t halves[32];
+    for (size_t i = 0; i < 32; i += VW) {
+        ivec bits = (ivec)load(x + i);
+        bits = (bits + 0x7fff + (bits >> 16 & 1)) >> 16 & 0xffff;
+        memcpy(halves + i, &bits, sizeof bits);
+    }
+    for (size_t i = 0; i < 16; i++) {
+        to[i] = (int32_t)((uint32_t)halves[2 * i] | (uint32_t)halves[2 * i + 1] << 16);
+    }
+}
+#define ROUND_32 round_32
+#endif
+
+/* n inputs of some rows as pairs; behind the last there are zeros. */
+static void round_pairs(int32_t *to, const float *x, size_t x_stride, size_t rows, size_t n) {
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t k = 0; k < n; k += 32) {
+            float last[32] = {0};
+            const float *from = x + r * x_stride + k;
+            if (n - k < 32) {
+                memcpy(last, from, (n - k) * sizeof *last);
+                from = last;
+            }
+            ROUND_32(to + r * pairs_at_once + k / 2, from);
+        }
+    }
+}
+
+/* All panels of the call for a tile of rows at a time, so that inputs are rounded once; narrow last panels
+ * through a buffer. */
+static void gemm_pairs(float *out, size_t out_stride, const float *x, size_t x_stride, const uint8_t *panels,
+                       const float *bias, size_t n_rows, size_t n_in, size_t n_cols) {
+    const size_t panel_bytes = kvl_panel_bytes(KVL_PANEL_BF16_PAIRS, n_in);
+    int32_t pairs[TILE_ROWS * pairs_at_once];
+    size_t n_tiles = (n_rows + TILE_ROWS - 1) / TILE_ROWS;
+    for (size_t done = 0; done < n_rows; n_tiles--) {
+        const size_t rows = (n_rows - done + n_tiles - 1) / n_tiles;
+        for (size_t first = 0; first < n_in || first == 0; first += 2 * pairs_at_once) {
+            const size_t n = kvl_min_size(2 * pairs_at_once, n_in - first);
+            round_pairs(pairs, x + done * x_stride + first, x_stride, rows, n);
+            for (size_t col = 0; col < n_cols; col += KVL_PANEL_COLS) {
+                const size_t width = kvl_min_size(KVL_PANEL_COLS, n_cols - col);
+                float start[KVL_PANEL_COLS] = {0};
+                float buffer[TILE_ROWS * KVL_PANEL_COLS];
+                float *to = out + done * out_stride + col;
+                product_args p = {.out = width < KVL_PANEL_COLS ? buffer : to,
+                                  .out_stride = width < KVL_PANEL_COLS ? KVL_PANEL_COLS : out_stride,
+                                  .panel = panels + col / KVL_PANEL_COLS * panel_bytes +
+                                           first / 2 * KVL_PANEL_COLS * 4,
+                                  .start = first == 0 ? start : NULL};
+                memcpy(start, bias != NULL ? bias + col : start, width * sizeof(float));
+                for (size_t r = 0; p.out == buffer && r < rows; r++) {
+                    memcpy(buffer + r * KVL_PANEL_COLS, to + r * out_stride, width * sizeof(float));
+                }
+                for (size_t c = 0; c < KVL_PANEL_COLS; c += 2 * VW) {
+                    pairs_rows(&p, pairs, (n + 1) / 2, c, rows);
+                }
+                for (size_t r = 0; p.out == buffer && r < rows; r++) {
+                    memcpy(to + r * out_stride, buffer + r * KVL_PANEL_COLS, width * sizeof(float));
+                }
+            }
+        }
+        done += rows;
+    }
+}
+
 static void gemm_v(float *out, size_t out_stride, const float *x, size_t x_stride, const kvl_panels *w,
                    const float *bias, size_t n_rows, size_t n_in, size_t n_cols) {
     const size_t panel_bytes = kvl_panel_bytes(w->type, n_in);
+    if (w->type == KVL_PANEL_BF16_PAIRS) {
+        gemm_pairs(out, out_stride, x, x_stride, w->data, bias, n_rows, n_in, n_cols);
+        return;
+    }
     for (size_t first = 0; first < n_cols;) {
         float start[2 * KVL_PANEL_COLS] = {0};
         size_t width = kvl_min_size(2 * KVL_PANEL_COLS, n_cols - first);

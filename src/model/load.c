@@ -181,7 +181,7 @@ static kvl_status run_job(load_job *job) {
     size_t n_items = (job->n_rows + KVL_PANEL_COLS - 1) / KVL_PANEL_COLS;
     kvl_status status = KVL_OK;
     job->rows = kvl_alloc((size_t)n_threads * (KVL_PANEL_COLS + 1), job->n_in * sizeof(float));
-    bool is_blocked = job->panels != NULL && job->panels->type >= KVL_PANEL_Q4;
+    bool is_blocked = job->panels != NULL && kvl_panel_is_blocked(job->panels->type);
     if (is_blocked) {
         const kvl_dtype t = job->parts->tensor->dtype;
         job->raw_bytes = job->n_in / kvl_dtype_block_items(t) * kvl_dtype_block_bytes(t);
@@ -241,7 +241,8 @@ kvl_status kvli_load_rows(kvli_loader *l, float **out, const kvl_tensor *tensor)
 
 /* One segment of a linear map from some parts; all: the whole stored matrix if transposed. */
 static kvl_status load_segment(kvli_loader *l, kvl_linear *out, const kvli_part *parts, size_t n_parts,
-                               kvl_panel_type type, const float *all) {
+                               kvl_panel_type stored_type, const float *all) {
+    const kvl_panel_type type = l->m->arith == KVL_ARITH_BF16 ? KVL_PANEL_BF16_PAIRS : stored_type;
     kvl_segment *segment = &out->segments[out->n_segments++];
     size_t n_rows = 0;
     for (size_t i = 0; i < n_parts; i++) {

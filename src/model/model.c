@@ -136,7 +136,26 @@ done:
     return status;
 }
 
+static const char *const arith_names[KVL_N_ARITHS] = {"f32", "bf16"};
+
+const char *kvl_arith_name(kvl_arith a) { return arith_names[a]; }
+
+kvl_status kvl_arith_find(kvl_arith *out, const char *name, kvl_err *err) {
+    for (int a = 0; a < KVL_N_ARITHS; a++) {
+        if (strcmp(name, arith_names[a]) == 0) {
+            *out = (kvl_arith)a;
+            return KVL_OK;
+        }
+    }
+    return kvl_fail(err, KVL_E_USAGE, "arithmetic: expected f32 or bf16, found '%.40s'", name);
+}
+
 kvl_status kvl_model_open(kvl_model **out, const char *path, unsigned n_threads, kvl_err *err) {
+    return kvl_model_open_as(out, path, KVL_ARITH_F32, n_threads, err);
+}
+
+kvl_status kvl_model_open_as(kvl_model **out, const char *path, kvl_arith arith, unsigned n_threads,
+                             kvl_err *err) {
     kvl_pool *pool = NULL;
     kvl_status status = KVL_OK;
     *out = NULL;
@@ -144,6 +163,7 @@ kvl_status kvl_model_open(kvl_model **out, const char *path, unsigned n_threads,
     if (m == NULL) {
         return kvl_fail_nomem(err, "model");
     }
+    m->arith = arith;
     KVL_GO(kvl_pool_create(&pool, n_threads != 0 ? n_threads : kvl_cpu_count(), err));
     KVL_GO(fill(m, path, pool, err));
     *out = m;

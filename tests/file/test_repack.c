@@ -44,11 +44,11 @@ static void pack(kvl_panels *w, kvl_dtype t, const uint8_t *rows, size_t row_byt
     *w = (kvl_panels){kvl_panel_type_of(t), kvl_panel_zero_of(t), NULL};
     const size_t bytes = kvl_panel_bytes(w->type, n_in);
     w->data = kvl_calloc(2, bytes);
-    for (size_t p = 0; p < 2 && w->type >= KVL_PANEL_Q4; p++) {
+    for (size_t p = 0; p < 2 && kvl_panel_is_blocked(w->type); p++) {
         kvl_repack_panel((uint8_t *)w->data + p * bytes, t, rows + p * 32 * row_bytes, n_in,
                          kvl_min_size(32, n_cols - p * 32));
     }
-    if (w->type < KVL_PANEL_Q4) {
+    if (!kvl_panel_is_blocked(w->type)) {
         kvl_pack_panels(w->data, w->type, values, n_in, n_cols);
     }
 }

@@ -126,6 +126,71 @@ static void test_gemm_rows_do_not_matter(void **state) {
     kvl_free(panels.data);
 }
 
+/* Products of bfloat16 pairs: values against double on the rounded numbers, and the same bits for a row alone
+ * and in company, for odd lengths and narrow last panels. */
+static void test_bf16_pairs(void **state) {
+    (void)state;
+    static const size_t lengths[] = {1, 2, 31, 64, 515, 1100};
+    enum { n_cols = 70, max_rows = 27, max_in = 1100 };
+    float *x = block(max_rows * max_in);
+    float *w = block(n_cols * max_in);
+    float *together = block(max_rows * n_cols);
+    float alone[n_cols], bias[n_cols];
+    fill(x, max_rows * max_in, 1, 2.0f);
+    fill(w, n_cols * max_in, 2, 1.0f);
+    fill(bias, n_cols, 3, 1.0f);
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        const size_t n_in = lengths[i];
+        const kvl_panels panels = {KVL_PANEL_BF16_PAIRS, 0,
+                                   kvl_calloc(kvl_panels_bytes(KVL_PANEL_BF16_PAIRS, n_in, n_cols), 1)};
+        kvl_pack_panels(panels.data, panels.type, w, n_in, n_cols);
+        for (const char *const *name = kvl_kernels_names(); *name != NULL; name++) {
+            const kvl_kernels *k = table_of(*name);
+            k->gemm(together, n_cols, x, n_in, &panels, bias, max_rows, n_in, n_cols);
+            for (size_t r = 0; r < max_rows; r++) {
+                k->gemm(alone, n_cols, x + r * n_in, n_in, &panels, bias, 1, n_in, n_cols);
+                assert_memory_equal(alone, together + r * n_cols, sizeof alone);
+                for (size_t c = 0; c < n_cols; c++) {
+                    double sum = (double)bias[c];
+                    double magnitude = fabs(sum);
+                    for (size_t j = 0; j < n_in; j++) {
+                        double term = (double)kvl_f32_of_bf16(kvl_bf16_of_f32(x[r * n_in + j])) *
+                                      (double)kvl_f32_of_bf16(kvl_bf16_of_f32(w[c * n_in + j]));
+                        sum += term;
+                        magnitude += fabs(term);
+                    }
+                    double bound = 2.0 * (double)(n_in + 1) * (double)FLT_EPSILON * magnitude + 1e-37;
+                    assert_true(fabs((double)alone[c] - sum) <= bound);
+                }
+            }
+        }
+        kvl_free(panels.data);
+    }
+    kvl_free(x);
+    kvl_free(w);
+    kvl_free(together);
+}
+
+static void test_bf16_rounding(void **state) {
+    (void)state;
+    static const struct {
+        float x;
+        uint16_t bits;
+    } cases[] = {{0.0f, 0},
+                 {-0.0f, 0x8000},
+                 {1.0f, 0x3f80},
+                 {1.00390625f, 0x3f80}, /* a tie: to even */
+                 {1.01171875f, 0x3f82}, /* a tie: to even */
+                 {1.0039065f, 0x3f81},
+                 {3.4e38f, 0x7f80},
+                 {-INFINITY, 0xff80},
+                 {1e-40f, 0x0001}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(kvl_bf16_of_f32(cases[i].x), cases[i].bits);
+    }
+    assert_true(isnan(kvl_f32_of_bf16(kvl_bf16_of_f32(NAN))));
+}
+
 static void test_pack_by_hand(void **state) {
     (void)state;
     static const float w[3 * 2] = {1, 2, 3, 4, 5, 6}; /* 3 columns of 2 */
@@ -458,6 +523,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gemm_values),
         cmocka_unit_test(test_gemm_rows_do_not_matter),
+        cmocka_unit_test(test_bf16_pairs),
+        cmocka_unit_test(test_bf16_rounding),
         cmocka_unit_test(test_pack_by_hand),
         cmocka_unit_test(test_attend),
         cmocka_unit_test(test_rms_norm_and_activations),
