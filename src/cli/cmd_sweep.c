@@ -25,7 +25,8 @@ typedef struct session {
     uint64_t last_progress_ns;
 } session;
 
-static bool show_progress(void *ud, size_t done, size_t total) {
+static bool show_progress(void *ud, const kvl_sweep_progress *p) {
+    size_t done = p->rows_done, total = p->rows_total;
     session *s = ud;
     enum { update_ns = 100000000, width = 30 };
     uint64_t now = kvl_clock_ns();
