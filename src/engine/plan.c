@@ -56,7 +56,8 @@ static size_t n_rotary_tables(const kvl_model *model) {
 }
 
 static void grow_rotary(run *r, size_t n_positions) {
-    grow_scratch(r, &r->n_positions, n_positions, n_rotary_tables(r->model), r->model->shape.n_rotary * sizeof(float));
+    grow_scratch(r, &r->n_positions, n_positions, n_rotary_tables(r->model),
+                 r->model->shape.n_rotary * sizeof(float));
 }
 
 /* What kvl_engine_create allocates. */

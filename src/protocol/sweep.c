@@ -137,12 +137,12 @@ static kvl_status count_in(kvli_run *r, kvl_err *err) {
     uint64_t need = s->weight_bytes + s->scratch_bytes + r->seen.kv_bytes;
     if (r->config->memory_bytes != 0 && need > r->config->memory_bytes) {
         enum { MIB = 1 << 20 };
-        return kvl_fail(err, KVL_E_NOMEM,
-                        "sweep: expected at least %.1f MiB of memory for one cell (weights %.1f, scratch %.1f, "
-                        "keys and values %.1f), found a limit of %.1f MiB",
-                        (double)need / MIB + 0.05, (double)s->weight_bytes / MIB,
-                        (double)s->scratch_bytes / MIB, (double)r->seen.kv_bytes / MIB,
-                        (double)r->config->memory_bytes / MIB);
+        return kvl_fail(
+            err, KVL_E_NOMEM,
+            "sweep: expected at least %.1f MiB of memory for one cell (weights %.1f, scratch %.1f, "
+            "keys and values %.1f), found a limit of %.1f MiB",
+            (double)need / MIB + 0.05, (double)s->weight_bytes / MIB, (double)s->scratch_bytes / MIB,
+            (double)r->seen.kv_bytes / MIB, (double)r->config->memory_bytes / MIB);
     }
     s->rows_planned += r->seen.n_rows;
     s->kv_bytes = r->seen.kv_bytes > s->kv_bytes ? r->seen.kv_bytes : s->kv_bytes;
@@ -164,8 +164,8 @@ static kvl_status push_wave(kvli_run *r, const kvl_wave *wave, kvl_err *err) {
     return KVL_OK;
 }
 
-/* Takes the cells as one wave if the memory suffices; otherwise cuts them by samples, then by policies, into as
- * many parts as the memory asks for at least. */
+/* Takes the cells as one wave if the memory suffices; otherwise cuts them by samples, then by policies, into
+ * as many parts as the memory asks for at least. */
 static kvl_status add_waves(kvli_run *r, const kvl_wave *wave, kvl_err *err) {
     uint64_t fixed = r->sweep->weight_bytes + r->sweep->scratch_bytes;
     uint64_t limit = r->config->memory_bytes != 0 ? r->config->memory_bytes : UINT64_MAX;
@@ -248,10 +248,8 @@ static kvl_status run_planned(kvli_run *r, kvl_err *err) {
 static kvl_status start(kvl_sweep *out, kvl_engine *engine, const kvl_sweep_config *config, bool is_plan,
                         kvl_err *err) {
     *out = (kvl_sweep){0};
-    kvli_run r = {.engine = engine,
-                  .shape = &kvl_engine_model(engine)->shape,
-                  .config = config,
-                  .sweep = out};
+    kvli_run r = {
+        .engine = engine, .shape = &kvl_engine_model(engine)->shape, .config = config, .sweep = out};
     uint64_t started = kvl_clock_ns();
     kvl_status status = plan(&r, err);
     if (status == KVL_OK && !is_plan) {

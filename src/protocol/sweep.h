@@ -2,8 +2,8 @@
  *
  * All streams advance one token per pass, so the weights are read once for all of them. Cells of one sample
  * share one stream as long as their policies do the same: until the first step at which one would evict, and
- * beyond it where they evict alike; then the stream is forked. Forking is exact: a cell's NLLs are the bits it
- * would have alone.
+ * beyond it where they evict alike; then the stream is forked. Forking is exact: a cell's NLLs are the bits
+ * it would have alone.
  *
  * Before anything is computed the whole sweep is run on counting streams. That gives its rows and bytes, and
  * where the memory does not suffice for all cells at once the waves into which it is cut.
@@ -39,9 +39,9 @@ typedef struct kvl_cell {
 typedef struct kvl_wave {
     size_t first_sample, end_sample;
     size_t first_policy, end_policy;
-    size_t n_passes; /* in lockstep; a prefill is none */
-    size_t n_rows;   /* prefills included */
-    size_t max_rows; /* of one pass in lockstep */
+    size_t n_passes;   /* in lockstep; a prefill is none */
+    size_t n_rows;     /* prefills included */
+    size_t max_rows;   /* of one pass in lockstep */
     uint64_t kv_bytes; /* the most allocated for keys and values at once */
 } kvl_wave;
 
@@ -72,11 +72,12 @@ typedef struct kvl_sweep {
     kvl_cell *one_pass; /* [n_samples] published-style baseline, or NULL when the protocol has none */
     kvl_wave *waves;    /* [n_waves] as planned */
     size_t n_waves;
-    size_t rows_naive;      /* tokens through the model if every cell ran alone */
-    size_t rows_planned;    /* and with what is shared */
-    size_t rows_computed;   /* so far: rows_planned after a run, 0 in a plan */
-    uint64_t weight_bytes;  /* planned memory: the three sum to the most that a run needs */
-    uint64_t scratch_bytes; /* activations, tables, scratch of the threads, blocks of the cache being copied */
+    size_t rows_naive;     /* tokens through the model if every cell ran alone */
+    size_t rows_planned;   /* and with what is shared */
+    size_t rows_computed;  /* so far: rows_planned after a run, 0 in a plan */
+    uint64_t weight_bytes; /* planned memory: the three sum to the most that a run needs */
+    uint64_t
+        scratch_bytes; /* activations, tables, scratch of the threads, blocks of the cache being copied */
     uint64_t kv_bytes;
     uint64_t kv_peak_bytes; /* the most that was really allocated for keys and values; 0 in a plan */
     uint64_t wall_ns;

@@ -1,8 +1,8 @@
 /* Lockstep execution of a wave, and the one-pass baseline: computed, or only counted.
  *
- * A lane is a stream with the cells that still share it. Every sample starts as one lane with all its cells of
- * the wave, the baseline among them. Cells whose policies fire leave on a fork, one for each group that acts
- * alike. A lane whose text has ended is measured and given up at once.
+ * A lane is a stream with the cells that still share it. Every sample starts as one lane with all its cells
+ * of the wave, the baseline among them. Cells whose policies fire leave on a fork, one for each group that
+ * acts alike. A lane whose text has ended is measured and given up at once.
  */
 #include "protocol/sweep_int.h"
 
@@ -267,9 +267,8 @@ static kvl_status step_all(kvli_run *r, size_t *n_rows, kvl_err *err) {
         if (l->n != 0) {
             const int32_t *ids = kvli_sample_of(r, l->sample)->ids.ids;
             bool is_scored = l->step >= cell_at(r, l->policies[0], l->sample)->first_scored;
-            r->rows[*n_rows] = (kvl_row){.stream = l->stream,
-                                         .token = ids[l->step],
-                                         .target = is_scored ? ids[l->step + 1] : -1};
+            r->rows[*n_rows] = (kvl_row){
+                .stream = l->stream, .token = ids[l->step], .target = is_scored ? ids[l->step + 1] : -1};
             r->row_lane[(*n_rows)++] = i;
         }
     }
@@ -352,7 +351,8 @@ kvl_status kvli_one_pass_run(kvli_run *r, size_t sample, kvl_err *err) {
                           ? kvl_sweep_cell(r->sweep, 0, sample)->n_tokens - 1
                           : 0;
     kvl_row *rows = kvl_calloc(n_steps, sizeof *rows);
-    kvl_status status = rows != NULL ? create_stream(r, &stream, sample, err) : kvl_fail_nomem(err, "baseline");
+    kvl_status status =
+        rows != NULL ? create_stream(r, &stream, sample, err) : kvl_fail_nomem(err, "baseline");
     if (status != KVL_OK) {
         goto done;
     }
