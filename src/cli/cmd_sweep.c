@@ -131,12 +131,6 @@ static kvl_status fit_protocol(session *s, kvl_err *err) {
         return kvl_fail(err, KVL_E_USAGE, "--max-tokens: expected at most %zu (the context of %s), found %zu",
                         n_context, s->model->name, s->options.max_tokens);
     }
-    size_t first = p->is_two_phase ? kvl_two_phase_prefill(s->options.max_tokens) : p->count_from;
-    if (s->options.max_tokens != 0 && s->options.max_tokens < first + 2) {
-        return kvl_fail(err, KVL_E_USAGE,
-                        "--max-tokens: expected at least %zu (%s scores from step %zu), found %zu", first + 2,
-                        s->options.preset->name, first, s->options.max_tokens);
-    }
     if (s->options.max_tokens != 0) {
         p->max_tokens = s->options.max_tokens;
         p->baseline_tokens = kvl_min_size(p->baseline_tokens, kvl_max_size(p->max_tokens, 2));
@@ -151,6 +145,14 @@ static kvl_status fit_protocol(session *s, kvl_err *err) {
         p->max_tokens = n_context;
     }
     p->baseline_tokens = kvl_min_size(p->baseline_tokens, n_context);
+    size_t first = p->is_two_phase ? kvl_two_phase_prefill(p->max_tokens) : p->count_from;
+    if (p->max_tokens < first + 2) {
+        return kvl_fail(
+            err, KVL_E_USAGE,
+            "%s: expected at least %zu tokens per sample (it scores from step %zu), found %zu (%s)",
+            s->options.preset->name, first + 2, first, p->max_tokens,
+            s->options.max_tokens != 0 ? "--max-tokens" : "the model's context");
+    }
     note_shorter_samples(s);
     kvl_str *note = s->options.preset->note != NULL ? kvl_sweep_add_note(&s->info) : NULL;
     if (note != NULL) {

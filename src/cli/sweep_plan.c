@@ -13,7 +13,7 @@ size_t kvl_sweep_mean_rows(const kvl_sweep *s) {
         n_rows += s->waves[i].n_rows;
         n_passes += s->waves[i].n_passes;
     }
-    return n_passes != 0 ? n_rows / n_passes : 0;
+    return n_passes != 0 ? (n_rows + n_passes / 2) / n_passes : 0;
 }
 
 static double rows_per_second(const kvl_sweep_plan_info *plan) {
@@ -49,9 +49,9 @@ static void write_totals(kvl_str *out, const kvl_sweep_plan_info *plan) {
     if (plan->memory_bytes != 0) {
         kvl_print_bytes(limit, plan->memory_bytes);
     }
-    kvl_str_printf(out, "%s on %s: %zu policies (the baseline is one) x %zu samples = %zu cells\n",
+    kvl_str_printf(out, "%s on %s: %zu policies (the baseline is one) x %zu sample%s = %zu cells\n",
                    plan->run->options->preset->name, kvl_engine_model(plan->run->engine)->name, s->n_policies,
-                   s->n_samples, s->n_policies * s->n_samples);
+                   s->n_samples, s->n_samples == 1 ? "" : "s", s->n_policies * s->n_samples);
     kvl_str_printf(out, "tokens   %zu through the model instead of %zu: %.0f %% is shared between cells\n",
                    s->rows_planned, s->rows_naive,
                    100 - 100 * (double)s->rows_planned / (double)s->rows_naive);

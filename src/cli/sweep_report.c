@@ -252,7 +252,7 @@ static void describe(kvl_sweep_report *out, const kvl_sweep_run_info *info) {
     kvl_str_printf(
         &out->how,
         "kvlab %s, %s, %u thread%s, f32 (stored %s), model hash %016llx; identity check passed; %zu tokens "
-        "computed for %zu of all cells",
+        "computed, %zu if every cell ran alone",
         KVL_VERSION, kvl_engine_isa(info->engine), kvl_engine_threads(info->engine),
         kvl_engine_threads(info->engine) == 1 ? "" : "s", model->stored_dtype,
         (unsigned long long)model->hash, info->sweep.rows_computed, info->sweep.rows_naive);

@@ -201,9 +201,10 @@ static kvl_status plan(kvli_run *r, kvl_err *err) {
     size_t n_tokens = kvl_max_size(2, kvl_max_size(p->max_tokens, p->baseline_tokens));
     KVL_TRY(set_cells(r, err));
     s->weight_bytes = model->weight_bytes;
-    s->scratch_bytes = kvl_plan_most_scratch_bytes(model, s->policies, s->n_policies,
-                                                   kvl_engine_threads(r->engine), n_tokens) +
-                       copied_bytes(r, n_tokens);
+    uint64_t most = kvl_plan_most_scratch_bytes(model, s->policies, s->n_policies,
+                                                kvl_engine_threads(r->engine), n_tokens);
+    uint64_t now = kvl_engine_scratch_bytes(r->engine); /* of an engine that has seen longer texts */
+    s->scratch_bytes = (most > now ? most : now) + copied_bytes(r, n_tokens);
     r->is_counting = true;
     kvl_wave all = {.first_policy = kvli_is_covered_by_one_pass(p) ? 1 : 0,
                     .end_sample = s->n_samples,

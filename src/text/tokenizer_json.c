@@ -219,7 +219,9 @@ static kvl_status find_kind(const kvli_vocab_loader *l, const json_t *root, cons
 static void find_eos(kvl_tokenizer *t) {
     static const char *const names[] = {"<|endoftext|>", "</s>", "<eos>", "<|end_of_text|>", "<|eot_id|>"};
     for (size_t i = 0; i < sizeof names / sizeof names[0] && t->eos_id < 0; i++) {
-        t->eos_id = kvl_tokenizer_find(t, names[i]);
+        int32_t id = kvl_tokenizer_find(t, names[i]);
+        bool is_special = id >= 0 && t->tokens[id].is_special; /* Gemma has a </s> that is HTML */
+        t->eos_id = is_special ? id : -1;
     }
 }
 
