@@ -3,6 +3,7 @@
 #include "support.h"
 
 #include "protocol/sweep.h"
+#include "protocol/timing.h"
 
 #include <string.h>
 
@@ -16,7 +17,7 @@ static kvl_samples books;       /* B1 B2 */
 
 static int open_all(void **state) {
     (void)state;
-    kvl_engine_options options = {.n_threads = 2};
+    kvl_engine_options options = {.n_threads = 1}; /* many short runs */
     const char *data = test_path("data");
     bool is_open = kvl_model_open(&model, test_path("models/novels-7m"), 2, NULL) == KVL_OK &&
                    kvl_tokenizer_open(&tokenizer, test_path("models/novels-7m"), NULL) == KVL_OK &&
@@ -349,6 +350,21 @@ static void test_no_memory(void **state) {
     assert_int_equal(status, KVL_OK);
 }
 
+static void test_time_of_a_pass(void **state) {
+    (void)state;
+    double ns = 0;
+    assert_int_equal(kvl_timing_pass(&ns, engine, 5, NULL), KVL_OK);
+    assert_true(ns > 0);
+    kvl_status status = KVL_E_NOMEM;
+    for (int64_t k = 0; status != KVL_OK && k < 2000; k++) {
+        kvl_alloc_fail_after(k);
+        status = kvl_timing_pass(&ns, engine, 2, NULL);
+        kvl_alloc_fail_after(-1);
+        assert_true(status == KVL_OK ? ns > 0 : status == KVL_E_NOMEM && ns == 0);
+    }
+    assert_int_equal(status, KVL_OK);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_waves_change_no_bits),
@@ -358,6 +374,7 @@ int main(void) {
         cmocka_unit_test(test_cells_that_act_alike),
         cmocka_unit_test(test_progress_tells_of_every_cell),
         cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_time_of_a_pass),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }
