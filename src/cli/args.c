@@ -1,6 +1,9 @@
 /* GNU-style option parsing from a table. */
 #include "cli/args.h"
 
+#include "press/option.h"
+
+#include <stdio.h>
 #include <string.h>
 
 enum { max_name = 40, near_enough = 3 };
@@ -158,4 +161,33 @@ void kvl_args_help(const kvl_arg *table, size_t n, kvl_str *out) {
         kvl_str_printf(out, "  %-34s %s\n", kvl_str_text(&left), table[i].help);
         kvl_str_free(&left);
     }
+}
+
+static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+enum { n_units = sizeof units / sizeof units[0] };
+
+kvl_status kvl_args_bytes(uint64_t *out, const char *option, const char *value, kvl_err *err) {
+    double number = 0;
+    double scale = 1;
+    size_t n = strspn(value, "0123456789.");
+    for (size_t i = 0; i < n_units; i++, scale *= 1024) {
+        bool is_unit = strcmp(value + n, units[i]) == 0 || (i == 0 && value[n] == '\0');
+        if (is_unit && kvl_parse_number(&number, value, n) && number * scale >= 1 &&
+            number * scale < 0x1p60) {
+            *out = (uint64_t)(number * scale);
+            return KVL_OK;
+        }
+    }
+    return kvl_fail(err, KVL_E_USAGE, "%s: expected a size as 8GiB, 512MiB or 65536, found '%.80s'", option,
+                    value);
+}
+
+void kvl_print_bytes(char text[KVL_BYTES_TEXT], uint64_t n) {
+    double x = (double)n;
+    size_t unit = 0;
+    while (x >= 1023.5 && unit + 1 < n_units) {
+        x /= 1024;
+        unit++;
+    }
+    snprintf(text, KVL_BYTES_TEXT, unit == 0 || x >= 99.95 ? "%.0f %s" : "%.1f %s", x, units[unit]);
 }

@@ -24,4 +24,10 @@ void kvl_args_help(const kvl_arg *table, size_t n, kvl_str *out);
 /* The name in names [n] with the smallest edit distance to word, or NULL when none is near. */
 const char *kvl_nearest_name(const char *word, size_t n_word, const char *const *names, size_t n);
 
+/* Reads a size as 8GiB, 512MiB, 1.5KiB or 65536; E_USAGE naming the option. */
+kvl_status kvl_args_bytes(uint64_t *out, const char *option, const char *value, kvl_err *err) KVL_MUST_USE;
+enum { KVL_BYTES_TEXT = 32 };
+/* Three digits and a unit, as 1.5 GiB. */
+void kvl_print_bytes(char text[KVL_BYTES_TEXT], uint64_t n);
+
 #endif

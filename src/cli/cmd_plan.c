@@ -12,7 +12,7 @@
 
 typedef unsigned long long ull; /* for %llu */
 
-enum { MAX_RATIOS = 64, MAX_TOKENS = 1 << 24, MAX_NOTES = 4, CELL_BYTES = 32 };
+enum { MAX_RATIOS = 64, MAX_TOKENS = 1 << 24, MAX_NOTES = 4, CELL_BYTES = KVL_BYTES_TEXT };
 enum { OPT_CONTEXT, OPT_PRESS, OPT_RATIO, OPT_THREADS, OPT_MEMORY, OPT_FORMAT, OPT_HELP };
 
 static const kvl_arg table[] = {
@@ -92,25 +92,6 @@ static kvl_status set_ratios(options *o, const char *list, kvl_err *err) {
     }
 }
 
-static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-enum { n_units = sizeof units / sizeof units[0] };
-
-static kvl_status set_memory(uint64_t *out, const char *value, kvl_err *err) {
-    double number = 0;
-    double scale = 1;
-    size_t n = strspn(value, "0123456789.");
-    for (size_t i = 0; i < n_units; i++, scale *= 1024) {
-        bool is_unit = strcmp(value + n, units[i]) == 0 || (i == 0 && value[n] == '\0');
-        if (is_unit && kvl_parse_number(&number, value, n) && number * scale >= 1 &&
-            number * scale < 0x1p60) {
-            *out = (uint64_t)(number * scale);
-            return KVL_OK;
-        }
-    }
-    return kvl_fail(err, KVL_E_USAGE, "--memory: expected a size as 8GiB, 512MiB or 65536, found '%.80s'",
-                    value);
-}
-
 static kvl_status set_format(format *out, const char *value, kvl_err *err) {
     static const char *const names[] = {"table", "md", "csv", "json"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -136,7 +117,7 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
         KVL_TRY(set_count(&n, "--threads", value, 256, err));
         o->n_threads = (unsigned)n;
         return KVL_OK;
-    case OPT_MEMORY: return set_memory(&o->memory_bytes, value, err);
+    case OPT_MEMORY: return kvl_args_bytes(&o->memory_bytes, "--memory", value, err);
     case OPT_FORMAT: return set_format(&o->format, value, err);
     case OPT_HELP: o->is_help = true; return KVL_OK;
     default: return kvl_fail(err, KVL_E_USAGE, "expected options only, found '%.80s'", value);
@@ -239,21 +220,11 @@ static uint64_t value_of(const row *w, size_t column) {
     return values[column];
 }
 
-static void print_bytes(char text[CELL_BYTES], uint64_t n) {
-    double x = (double)n;
-    size_t unit = 0;
-    while (x >= 1023.5 && unit + 1 < n_units) {
-        x /= 1024;
-        unit++;
-    }
-    snprintf(text, CELL_BYTES, unit == 0 || x >= 99.95 ? "%.0f %s" : "%.1f %s", x, units[unit]);
-}
-
 static void print_cell(char text[CELL_BYTES], const row *w, size_t column, bool is_exact) {
     if (column == 0) {
         snprintf(text, CELL_BYTES, is_exact ? "%.17g" : "%.4g", w->keep_ratio);
     } else if (columns[column].is_bytes && !is_exact) {
-        print_bytes(text, value_of(w, column));
+        kvl_print_bytes(text, value_of(w, column));
     } else {
         snprintf(text, CELL_BYTES, "%llu", (ull)value_of(w, column));
     }
@@ -280,8 +251,8 @@ static void write_line(kvl_str *out, const report *r, const row *w) {
 
 static void write_text(kvl_str *out, const report *r) {
     char weights[CELL_BYTES], program[CELL_BYTES];
-    print_bytes(weights, r->model->weight_bytes);
-    print_bytes(program, r->program_bytes);
+    kvl_print_bytes(weights, r->model->weight_bytes);
+    kvl_print_bytes(program, r->program_bytes);
     kvl_str_printf(
         out,
         "%s%s: %zu tokens prefilled, then %s once; %u threads\n"

@@ -52,6 +52,7 @@ static json_t *cell_object(const kvl_sweep_run_info *info, const cell_view *v) {
     if (o == NULL) {
         return NULL;
     }
+    json_object_set_new(o, "bos", json_boolean(info->samples->items[c->sample].has_bos));
     json_object_set_new(o, "n_tokens", json_integer((json_int_t)c->n_tokens));
     json_object_set_new(o, "n_scored", json_integer((json_int_t)c->n_scored));
     json_object_set_new(o, "nll_sum", kvl_json_number(c->nll_sum));

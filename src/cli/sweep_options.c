@@ -20,9 +20,12 @@ enum option_id {
     opt_max_tokens,
     opt_out,
     opt_nll,
+    opt_memory,
+    opt_dry_run,
     opt_timing,
     opt_no_chart,
     opt_quiet,
+    opt_verbose,
     opt_help,
 };
 
@@ -36,6 +39,10 @@ static const kvl_arg table[] = {
     {opt_threads, 't', "threads", "N", "threads (default: the processors this process may use)"},
     {opt_format, 'o', "output", "FORMAT", "table, md, csv, json (the table) or jsonl (one object per cell)"},
     {opt_max_tokens, 0, "max-tokens", "N", "tokens of each sample, at most the model's context"},
+    {opt_memory, 0, "memory", "SIZE",
+     "for weights, caches and scratch, as 2GiB (default: 80 % of what is free)"},
+    {opt_dry_run, 0, "dry-run", NULL,
+     "print cells, rows, waves, bytes and time; run nothing (-o table or json)"},
     {opt_timing, 0, "timing", NULL, "measure prefill, compression, TTFT, TPOT and memory instead of quality"},
     {opt_out, 0, "out", "DIR", "folder of the picture (default out)"},
     {opt_no_chart, 0, "no-chart", NULL, "no picture"},
@@ -44,6 +51,8 @@ static const kvl_arg table[] = {
     {opt_arith, 0, "arith", "NAME",
      "arithmetic of products: f32 (exact, default) or bf16 (rounded, about twice as fast)"},
     {opt_quiet, 'q', "quiet", NULL, "no progress on stderr"},
+    {opt_verbose, 'v', "verbose", NULL,
+     "a line per finished cell if stderr is no terminal; every cell of a --dry-run"},
     {opt_help, 'h', "help", NULL, "this text"},
 };
 enum { n_table = sizeof table / sizeof table[0] };
@@ -190,9 +199,12 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     case opt_max_tokens: return set_number(&o->max_tokens, "--max-tokens", value, 1u << 24, err);
     case opt_out: o->out_dir = value; return KVL_OK;
     case opt_nll: o->nll_path = value; return KVL_OK;
+    case opt_memory: return kvl_args_bytes(&o->memory_bytes, "--memory", value, err);
+    case opt_dry_run: o->is_dry_run = true; return KVL_OK;
     case opt_timing: o->is_timing = true; return KVL_OK;
     case opt_no_chart: o->has_chart = false; return KVL_OK;
     case opt_quiet: o->is_quiet = true; return KVL_OK;
+    case opt_verbose: o->is_verbose = true; return KVL_OK;
     case opt_help: o->is_help = true; return KVL_OK;
     default: return kvl_fail(err, KVL_E_USAGE, "expected options only, found '%.80s'", value);
     }
@@ -201,6 +213,10 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
 kvl_status kvl_sweep_options_parse(kvl_sweep_options *o, int argc, char **argv, kvl_err *err) {
     *o = (kvl_sweep_options){.preset = kvl_preset_find("ucurve"), .out_dir = "out", .has_chart = true};
     kvl_status status = kvl_args_parse(table, n_table, argc, argv, 2, set_option, o, err);
+    bool is_plan_format = o->format == KVL_SWEEP_TABLE || o->format == KVL_SWEEP_JSON;
+    if (status == KVL_OK && o->is_dry_run && (o->is_timing || !is_plan_format)) {
+        status = kvl_fail(err, KVL_E_USAGE, "--dry-run: expected no --timing, and -o table or json");
+    }
     if (status != KVL_OK) {
         kvl_sweep_options_free(o);
         return status;
@@ -244,7 +260,37 @@ void kvl_sweep_options_help(kvl_str *out) {
     }
 }
 
-kvl_status kvl_sweep_options_policies(kvl_policy **out, size_t *n, const kvl_sweep_options *o, kvl_err *err) {
+/* Adds a policy unless it is there or keeps everything. */
+static void add_policy(kvl_policy *list, size_t *n, const kvl_policy *policy, kvl_str *left_out) {
+    kvl_str text = {0};
+    kvl_policy_text(policy, &text);
+    bool is_baseline = policy->press->is_identity || (policy->size_tok == 0 && policy->keep_ratio >= 1);
+    bool is_there = false;
+    for (size_t i = 0; i < *n && !is_there; i++) {
+        kvl_str other = {0};
+        kvl_policy_text(&list[i], &other);
+        is_there = strcmp(kvl_str_text(&text), kvl_str_text(&other)) == 0;
+        kvl_str_free(&other);
+    }
+    if (is_baseline || is_there) {
+        kvl_str_printf(left_out, "%s%s (%s)", left_out->len != 0 ? ", " : "", kvl_str_text(&text),
+                       is_baseline ? "the baseline" : "given twice");
+    } else {
+        list[(*n)++] = *policy;
+    }
+    kvl_str_free(&text);
+}
+
+/* The i-th policy of the preset; or the i-th press given, which takes schedule and protections from the
+ * preset's first policy, then its own keys. */
+static kvl_status policy_at(kvl_policy *out, const kvl_sweep_options *o, size_t i, kvl_err *err) {
+    kvl_policy_init(out);
+    KVL_TRY(kvl_policy_parse(out, o->preset->policies[o->n_presses != 0 ? 0 : i], err));
+    return o->n_presses != 0 ? kvl_policy_parse(out, o->presses[i], err) : KVL_OK;
+}
+
+kvl_status kvl_sweep_options_policies(kvl_policy **out, size_t *n, kvl_str *left_out,
+                                      const kvl_sweep_options *o, kvl_err *err) {
     size_t n_texts = o->n_presses;
     while (o->n_presses == 0 && o->preset->policies[n_texts] != NULL) {
         n_texts++;
@@ -256,23 +302,21 @@ kvl_status kvl_sweep_options_policies(kvl_policy **out, size_t *n, const kvl_swe
     }
     for (size_t i = 0; i < n_texts; i++) {
         kvl_policy policy;
-        kvl_policy_init(&policy);
-        /* a given press takes schedule and protections from the preset's first policy, then its own keys */
-        kvl_status status = kvl_policy_parse(&policy, o->preset->policies[o->n_presses != 0 ? 0 : i], err);
-        if (status == KVL_OK && o->n_presses != 0) {
-            status = kvl_policy_parse(&policy, o->presses[i], err);
-        }
+        kvl_status status = policy_at(&policy, o, i, err);
         if (status != KVL_OK) {
             kvl_free(*out);
             *out = NULL;
             return status;
         }
         bool has_own_keep = o->n_presses != 0 && strstr(o->presses[i], ":keep=") != NULL;
-        bool is_sized = policy.size_tok != 0 || has_own_keep;
-        for (size_t r = 0; r < (is_sized ? 1 : o->n_ratios) && !policy.press->is_identity; r++) {
-            if (is_sized || o->ratios[r] < 1) {
-                policy.keep_ratio = is_sized ? policy.keep_ratio : o->ratios[r];
-                (*out)[(*n)++] = policy;
+        if (policy.press->is_identity || policy.size_tok != 0 || has_own_keep) {
+            add_policy(*out, n, &policy, left_out);
+            continue;
+        }
+        for (size_t r = 0; r < o->n_ratios; r++) {
+            policy.keep_ratio = o->ratios[r];
+            if (policy.keep_ratio < 1) { /* 1 is the baseline of every list */
+                add_policy(*out, n, &policy, left_out);
             }
         }
     }

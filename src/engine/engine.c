@@ -176,19 +176,28 @@ void kvli_engine_norm(const kvl_engine *e, const kvl_norm *norm, float *out, con
     }
 }
 
-kvl_status kvl_stream_create(kvl_stream **out, const kvl_engine *e, kvl_err *err) {
+static kvl_status create_stream(kvl_stream **out, const kvl_shape *shape, bool is_counting, kvl_err *err) {
     *out = NULL;
     kvl_stream *s = kvl_calloc(1, sizeof *s);
     if (s == NULL) {
         return kvl_fail_nomem(err, "stream");
     }
-    kvl_status status = kvl_cache_create(&s->cache, &e->model->shape, err);
+    kvl_status status = is_counting ? kvl_cache_create_counting(&s->cache, shape, err)
+                                    : kvl_cache_create(&s->cache, shape, err);
     if (status != KVL_OK) {
         kvl_free(s);
         return status;
     }
     *out = s;
     return KVL_OK;
+}
+
+kvl_status kvl_stream_create(kvl_stream **out, const kvl_engine *e, kvl_err *err) {
+    return create_stream(out, &e->model->shape, false, err);
+}
+
+kvl_status kvl_stream_create_counting(kvl_stream **out, const kvl_shape *shape, kvl_err *err) {
+    return create_stream(out, shape, true, err);
 }
 
 kvl_status kvl_stream_fork(kvl_stream **out, const kvl_stream *s, kvl_err *err) {
