@@ -56,6 +56,10 @@ kvl_status kvl_stream_create(kvl_stream **out, const kvl_engine *e, kvl_err *err
 kvl_status kvl_stream_fork(kvl_stream **out, const kvl_stream *s, kvl_err *err) KVL_MUST_USE;
 void kvl_stream_destroy(kvl_stream *s);
 
+/* Makes room for n_more tokens of a stream in its cache, the scratch and the rotation tables, so that passes
+ * over its rows (256 at most in one) allocate nothing until they are there. */
+kvl_status kvl_stream_reserve(kvl_engine *e, kvl_stream *s, size_t n_more, kvl_err *err) KVL_MUST_USE;
+
 /* Runs the rows in order. Tokens must lie below the embedding's rows, targets below V; logits only where
  * asked. Errors: E_USAGE for a token outside, E_NOMEM, E_CHECK for a logit that is not finite (names the
  * row). After an error the streams of the batch are undefined. */

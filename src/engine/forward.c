@@ -74,6 +74,19 @@ static kvl_status prepare(kvl_engine *e, kvl_err *err) {
     return kvli_engine_scratch(e, kvli_attend_floats(longest), 0, err);
 }
 
+kvl_status kvl_stream_reserve(kvl_engine *e, kvl_stream *s, size_t n_more, kvl_err *err) {
+    const kvl_shape *shape = &e->model->shape;
+    size_t longest = 0;
+    KVL_TRY(kvl_cache_reserve(s->cache, n_more, err));
+    for (uint32_t layer = 0; layer < shape->n_layers; layer++) {
+        for (uint32_t head = 0; head < shape->n_kv_heads; head++) {
+            longest = kvl_max_size(longest, kvl_cache_len(s->cache, layer, head) + n_more);
+        }
+    }
+    KVL_TRY(kvli_engine_rotary(e, (size_t)s->n_seen + n_more, err));
+    return kvli_engine_scratch(e, kvli_attend_floats(longest), 0, err);
+}
+
 /* Row-wise steps of a layer, one item per row. */
 typedef struct row_job {
     kvl_engine *e;

@@ -52,6 +52,7 @@ static kvl_status generate(kvl_engine *engine, const kvl_timing_config *config, 
     }
     uint64_t compressed = kvl_clock_ns();
     t->kv_bytes_live = kvl_cache_live_bytes(stream->cache);
+    KVL_GO(kvl_stream_reserve(engine, stream, t->n_new, err));
     KVL_GO(decode(engine, stream, rows[t->n_prompt - 1].top, t->n_new, token_ns, err));
     seen->ttft_ns = (double)(first_token - start);
     seen->compress_ns = (double)(compressed - first_token);

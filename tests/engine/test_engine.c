@@ -274,6 +274,38 @@ static void test_scores_come_from_the_cache(void **state) {
     kvl_engine_destroy(e);
 }
 
+/* From "ready" to "token done" nothing is allocated: decoding after a prompt, also after a compression. */
+static void test_decoding_allocates_nothing(void **state) {
+    (void)state;
+    enum { n_prompt = 200, n_new = 60 };
+    for (int compressed = 0; compressed < 2; compressed++) {
+        kvl_engine *e = engine_of(model, 2, NULL);
+        kvl_stream *s = stream_of(e);
+        kvl_row rows[n_prompt];
+        kvl_policy policy;
+        for (size_t t = 0; t < n_prompt; t++) {
+            rows[t] = (kvl_row){.stream = s, .token = ids[t], .target = -1, .wants_top = t + 1 == n_prompt};
+        }
+        assert_ok(kvl_engine_forward(e, rows, n_prompt, NULL));
+        kvl_policy_init(&policy);
+        assert_ok(kvl_policy_parse(&policy, "knorm:keep=0.3:cadence=once", NULL));
+        if (compressed) {
+            assert_ok(kvl_engine_compress(e, &(kvl_compress_job){s, &policy}, 1, NULL));
+        }
+        assert_ok(kvl_stream_reserve(e, s, n_new, NULL));
+        const uint64_t before = kvl_alloc_count();
+        int32_t token = rows[n_prompt - 1].top;
+        for (size_t t = 0; t < n_new; t++) {
+            kvl_row row = {.stream = s, .token = token, .target = 5, .wants_top = true};
+            assert_ok(kvl_engine_forward(e, &row, 1, NULL));
+            token = row.top;
+        }
+        assert_int_equal(kvl_alloc_count(), before);
+        kvl_stream_destroy(s);
+        kvl_engine_destroy(e);
+    }
+}
+
 static void test_bad_rows(void **state) {
     (void)state;
     kvl_engine *e = engine_of(model, 1, NULL);
@@ -351,6 +383,7 @@ int main(void) {
         cmocka_unit_test(test_bf16_arithmetic),
         cmocka_unit_test(test_fork_continues_with_the_same_bits),
         cmocka_unit_test(test_scores_come_from_the_cache),
+        cmocka_unit_test(test_decoding_allocates_nothing),
         cmocka_unit_test(test_bad_rows),
         cmocka_unit_test(test_nonfinite_logits),
         cmocka_unit_test(test_bad_options),

@@ -65,7 +65,7 @@ static void set_preset(grid *g, const char *name, size_t max_tokens) {
     protocol.baseline_tokens = kvl_min_size(protocol.baseline_tokens, max_tokens);
     set_grid(g, preset->samples[0] == 'B' ? &books : &short_texts, &protocol);
     for (size_t i = 0; preset->policies[i] != NULL; i++) {
-        for (size_t r = 1; preset->keep_ratios[r] > 0 && r <= 6; r += 2) {
+        for (size_t r = 1; preset->keep_ratios[r] > 0 && r <= 3; r++) {
             add(g, preset->policies[i]);
             kvl_policy *p = &g->policies[g->config.n_policies - 1];
             p->keep_ratio = preset->keep_ratios[r];
