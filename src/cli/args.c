@@ -112,7 +112,12 @@ kvl_status kvl_args_parse(const kvl_arg *table, size_t n, int argc, char **argv,
             }
             KVL_TRY(deliver(arg, equals != NULL ? equals + 1 : NULL, argc, argv, &i, fn, ud, err));
         } else {
-            const kvl_arg *arg = find_short(table, n, word[1]);
+            const kvl_arg *arg = word[2] != '\0' ? find_long(table, n, word + 1, strlen(word + 1)) : NULL;
+            if (arg != NULL) {
+                KVL_TRY(deliver(arg, NULL, argc, argv, &i, fn, ud, err));
+                continue;
+            }
+            arg = find_short(table, n, word[1]);
             if (arg == NULL) {
                 return kvl_fail(err, KVL_E_USAGE, "unknown option '-%c'; --help lists all", word[1]);
             }
@@ -125,6 +130,9 @@ kvl_status kvl_args_parse(const kvl_arg *table, size_t n, int argc, char **argv,
 void kvl_args_help(const kvl_arg *table, size_t n, kvl_str *out) {
     for (size_t i = 0; i < n; i++) {
         kvl_str left = {0};
+        if (table[i].help == NULL) {
+            continue;
+        }
         if (table[i].letter != 0) {
             kvl_str_printf(&left, "-%c, ", table[i].letter);
         } else {
@@ -134,5 +142,29 @@ void kvl_args_help(const kvl_arg *table, size_t n, kvl_str *out) {
                        table[i].value != NULL ? table[i].value : "");
         kvl_str_printf(out, "  %-34s %s\n", kvl_str_text(&left), table[i].help);
         kvl_str_free(&left);
+    }
+}
+
+kvl_status kvl_args_items(const char *list, kvl_item_text_fn *fn, void *ud, kvl_err *err) {
+    const char *item = list;
+    int depth = 0;
+    for (const char *c = list;; c++) {
+        depth += *c == '(';
+        depth -= *c == ')';
+        if (*c != '\0' && (*c != ',' || depth != 0)) {
+            continue;
+        }
+        char word[256];
+        size_t n = (size_t)(c - item);
+        if (n == 0 || n >= sizeof word) {
+            return kvl_fail(err, KVL_E_USAGE, "expected a list separated by commas, found '%.80s'", list);
+        }
+        memcpy(word, item, n);
+        word[n] = '\0';
+        KVL_TRY(fn(ud, word, err));
+        if (*c == '\0') {
+            return KVL_OK;
+        }
+        item = c + 1;
     }
 }

@@ -17,6 +17,7 @@
 #include <pcre2.h>
 
 static const kvl_command commands[] = {
+    {"bench", "speed of prompt and generation, beside the limits of this machine", kvl_cmd_bench},
     {"doctor", "whether this installation computes what it should", kvl_cmd_doctor},
     {"inspect", "what is in a model: shape, bytes, tensors (reads headers only)", kvl_cmd_inspect},
     {"plan", "memory before running: weights, cache, scratch, longest prompt", kvl_cmd_plan},
