@@ -306,8 +306,8 @@ static void test_errors(void **state) {
     /* what was measured before an error is still valid JSON */
     int exit_code = -1;
     json_t *rows = NULL;
-    const char *text = test_run(
-        &exit_code, "bench -p 4 -n 0 -r 1 -t 1 -o json -m models/novels-7m -m /nowhere" ONLY_RESULT);
+    const char *text =
+        test_run(&exit_code, "bench -p 4 -n 0 -r 1 -t 1 -o json -m models/novels-7m -m /nowhere" ONLY_RESULT);
     assert_int_equal(exit_code, 4);
     assert_ok(kvl_json_parse(&rows, text, strlen(text), "bench", &assert_ok_err));
     assert_int_equal(json_array_size(rows), 1);
