@@ -295,6 +295,15 @@ static void test_name(char out[CELL_BYTES], const kvl_bench_config *c) {
     }
 }
 
+/* Of a prompt its operations, of a generation its bytes, of both together nothing. */
+static void put_rate(char out[CELL_BYTES], const figures *f) {
+    if (!isnan(f->flop_per_ns)) {
+        snprintf(out, CELL_BYTES, "%.1f GFLOP/s", f->flop_per_ns);
+    } else if (!isnan(f->bytes_per_ns)) {
+        snprintf(out, CELL_BYTES, "%.1f GB/s", f->bytes_per_ns);
+    }
+}
+
 static void put_table_row(kvl_str *out, const kvl_bench_row *row, const figures *f, bool is_md) {
     const double mib = 1.0 / 1048576;
     const kvl_bench_result *r = row->result;
@@ -316,12 +325,8 @@ static void put_table_row(kvl_str *out, const kvl_bench_row *row, const figures 
     CELL("%s", kvl_str_text(&press));
     CELL("%.3g", keep_ratio(row));
     CELL("%.2f", f->median_ts);
-    if (!isnan(f->flop_per_ns)) {
-        CELL("%.1f GFLOP/s", f->flop_per_ns);
-    } else {
-        CELL(isnan(f->bytes_per_ns) ? "" : "%.1f GB/s", f->bytes_per_ns);
-    }
-    CELL(isnan(f->limit_percent) ? "" : "%.1f", f->limit_percent);
+    put_rate(cells[i++], f);
+    snprintf(cells[i++], isnan(f->limit_percent) ? 1 : CELL_BYTES, "%.1f", f->limit_percent);
     CELL("%.3f", r->compress_ns * 1e-6);
     CELL("%.2f", (double)r->kv_bytes_live * mib);
     CELL("%.2f", (double)r->kv_bytes_reserved * mib);

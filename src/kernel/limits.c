@@ -59,8 +59,7 @@ PEAK(peak_128, , vec4, ((vec4){1, 1, 1, 1}), STEP_128)
 #define STEP_AVX2(s, f) _mm256_fmadd_ps(s, f, f)
 #define STEP_AVX512(s, f) _mm512_fmadd_ps(s, f, f)
 PEAK(peak_avx2, __attribute__((target("avx2,fma"))), __m256, _mm256_set1_ps(1.0f), STEP_AVX2)
-PEAK(peak_avx512, __attribute__((target("avx512f,prefer-vector-width=512"))), __m512, _mm512_set1_ps(1.0f),
-     STEP_AVX512)
+PEAK(peak_avx512, __attribute__((target("avx512f"))), __m512, _mm512_set1_ps(1.0f), STEP_AVX512)
 #endif
 
 static const struct {

@@ -92,7 +92,8 @@ size_t kvli_space_at_end(const char *text, size_t n) {
 
 /* ---- steps ---- */
 
-kvl_status kvli_normal_add(const kvli_vocab_loader *l, int kind, const char *from, const char *to) {
+kvl_status kvli_normal_add(const kvli_vocab_loader *l, kvl_normal_kind kind, const char *from,
+                           const char *to) {
     kvl_tokenizer *t = l->t;
     if (t->n_normals == KVL_MAX_NORMALS) {
         return kvl_fail(l->err, KVL_E_LIMIT, "%s: normalizer: expected at most %d steps, found more", l->name,

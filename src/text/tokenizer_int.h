@@ -33,9 +33,16 @@ typedef struct kvl_token {
     int16_t byte; /* of a byte token <0xNN>; -1 */
 } kvl_token;
 
+typedef enum kvl_normal_kind {
+    KVL_NORMAL_NFC,
+    KVL_NORMAL_NFKC,
+    KVL_NORMAL_PREPEND,
+    KVL_NORMAL_REPLACE
+} kvl_normal_kind;
+
 /* One step of normalisation. */
 typedef struct kvl_normal {
-    enum { KVL_NORMAL_NFC, KVL_NORMAL_NFKC, KVL_NORMAL_PREPEND, KVL_NORMAL_REPLACE } kind;
+    kvl_normal_kind kind;
     char *from; /* of a replacement */
     char *to;   /* of a replacement; what is prepended */
 } kvl_normal;
@@ -140,7 +147,7 @@ const kvl_added *kvli_find_added(const kvl_tokenizer *t, const char *text, size_
 /* ---- normal.c ---- */
 
 /* Appends a step; from and to are copied (NULL: none). */
-kvl_status kvli_normal_add(const kvli_vocab_loader *l, int kind, const char *from,
+kvl_status kvli_normal_add(const kvli_vocab_loader *l, kvl_normal_kind kind, const char *from,
                            const char *to) KVL_MUST_USE;
 /* Whether normalising could change this text. */
 bool kvli_normal_changes(const kvl_tokenizer *t, const char *text, size_t n);
