@@ -326,7 +326,10 @@ static void put_table_row(kvl_str *out, const kvl_bench_row *row, const figures 
     CELL("%.3g", keep_ratio(row));
     CELL("%.2f", f->median_ts);
     put_rate(cells[i++], f);
-    snprintf(cells[i++], isnan(f->limit_percent) ? 1 : CELL_BYTES, "%.1f", f->limit_percent);
+    if (!isnan(f->limit_percent)) {
+        snprintf(cells[i], CELL_BYTES, "%.1f", f->limit_percent);
+    }
+    i++;
     CELL("%.3f", r->compress_ns * 1e-6);
     CELL("%.2f", (double)r->kv_bytes_live * mib);
     CELL("%.2f", (double)r->kv_bytes_reserved * mib);

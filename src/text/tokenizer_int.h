@@ -37,7 +37,7 @@ typedef enum kvl_normal_kind {
     KVL_NORMAL_NFC,
     KVL_NORMAL_NFKC,
     KVL_NORMAL_PREPEND,
-    KVL_NORMAL_REPLACE
+    KVL_NORMAL_REPLACE,
 } kvl_normal_kind;
 
 /* One step of normalisation. */
