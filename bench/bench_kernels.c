@@ -63,13 +63,14 @@ static const size_t row_counts[] = {1, 11, 64, max_rows};
 enum { n_row_counts = sizeof row_counts / sizeof row_counts[0] };
 
 typedef struct product {
-    float *out, *x, *panels, *bias;
+    float *out, *x, *bias;
+    kvl_panels panels;
     size_t n_rows, n_in, n_cols;
 } product;
 
 static void run_product(const kvl_kernels *k, void *ud) {
     const product *p = ud;
-    k->gemm(p->out, p->n_cols, p->x, p->n_in, p->panels, p->bias, p->n_rows, p->n_in, p->n_cols);
+    k->gemm(p->out, p->n_cols, p->x, p->n_in, &p->panels, p->bias, p->n_rows, p->n_in, p->n_cols);
 }
 
 static void bench_gemm(const kvl_kernels *k, const kvl_limits *limits) {
@@ -81,9 +82,9 @@ static void bench_gemm(const kvl_kernels *k, const kvl_limits *limits) {
     printf("\n");
     for (size_t s = 0; s < n_shapes; s++) {
         product p = {.n_in = shapes[s].n_in, .n_cols = shapes[s].n_cols};
-        size_t n_weights = kvl_panels_size(p.n_in, p.n_cols);
+        size_t n_weights = kvl_panels_bytes(KVL_PANEL_F32, p.n_in, p.n_cols) / sizeof(float);
         p.x = random_block(max_rows * p.n_in, 1);
-        p.panels = random_block(n_weights, 2);
+        p.panels = (kvl_panels){KVL_PANEL_F32, 0, random_block(n_weights, 2)};
         p.bias = random_block(p.n_cols, 3);
         p.out = random_block(max_rows * p.n_cols, 4);
         printf("%-14s %5zu x %5zu", shapes[s].name, p.n_in, p.n_cols);
@@ -100,7 +101,7 @@ static void bench_gemm(const kvl_kernels *k, const kvl_limits *limits) {
         }
         printf("\n");
         kvl_free(p.x);
-        kvl_free(p.panels);
+        kvl_free(p.panels.data);
         kvl_free(p.bias);
         kvl_free(p.out);
     }
@@ -108,42 +109,46 @@ static void bench_gemm(const kvl_kernels *k, const kvl_limits *limits) {
 
 /* ---- attention ---- */
 
-/* Queries of one head one after another, as many entries for each, or one more each time (causal). */
+/* Rows of one head: as many entries for each, or one more each time (causal). */
 typedef struct attention {
-    float *q, *keys, *values, *out, *scratch;
-    size_t n_queries, n, head_dim;
-    bool is_causal;
+    kvl_attention head;
+    kvl_attention_row rows[max_rows];
+    size_t n_rows;
+    float *scratch;
 } attention;
 
 static void run_attention(const kvl_kernels *k, void *ud) {
     const attention *a = ud;
-    for (size_t i = 0; i < a->n_queries; i++) {
-        kvl_attention one = {.q = a->q + i * a->head_dim,
-                             .keys = a->keys,
-                             .values = a->values,
-                             .n = a->is_causal ? a->n - a->n_queries + i + 1 : a->n,
-                             .head_dim = a->head_dim,
-                             .scale = 0.125f};
-        k->attend(a->out + i * a->head_dim, &one, a->scratch);
+    for (size_t i = 0; i < a->n_rows; i += KVL_ATTEND_ROWS) {
+        k->attend(&a->head, a->rows + i, kvl_min_size(KVL_ATTEND_ROWS, a->n_rows - i), a->scratch);
     }
 }
 
-static void bench_attend(const kvl_kernels *k, const kvl_limits *limits, attention a) {
-    size_t padded = kvl_round_up(a.n, KVL_KEY_PANEL);
-    a.q = random_block(a.n_queries * a.head_dim, 1);
-    a.keys = random_block(padded * a.head_dim, 2);
-    a.values = random_block(a.n * a.head_dim, 3);
-    a.out = random_block(a.n_queries * a.head_dim, 4);
-    a.scratch = random_block(padded, 5);
+static void bench_attend(const kvl_kernels *k, const kvl_limits *limits, size_t n_rows, size_t n,
+                         size_t head_dim, bool is_causal) {
+    static attention a;
+    size_t padded = kvl_round_up(n, KVL_KEY_PANEL);
+    float *q = random_block(n_rows * head_dim, 1);
+    float *keys = random_block(padded * head_dim, 2);
+    float *values = random_block(n * head_dim, 3);
+    float *out = random_block(n_rows * head_dim, 4);
+    double n_seen = 0;
+    a = (attention){.head = {.keys = keys, .values = values, .head_dim = head_dim, .scale = 0.125f},
+                    .n_rows = n_rows};
+    a.scratch = random_block(padded * KVL_ATTEND_ROWS, 5);
+    for (size_t i = 0; i < n_rows; i++) {
+        size_t n_row = is_causal ? n - n_rows + i + 1 : n;
+        a.rows[i] = (kvl_attention_row){q + i * head_dim, out + i * head_dim, n_row, 0};
+        n_seen += (double)n_row;
+    }
     double ns = time_call(k, run_attention, &a);
-    double n_seen = (double)a.n_queries * ((double)a.n - (a.is_causal ? (double)(a.n_queries - 1) / 2 : 0));
-    double rate = 4.0 * n_seen * (double)a.head_dim / ns;
-    printf("%4zu x %4zu%s, D = %-4zu %12.0f ns %8.1f GFLOP/s %4.0f %%\n", a.n_queries, a.n,
-           a.is_causal ? " causal" : "       ", a.head_dim, ns, rate, percent(rate, limits->flop_per_ns));
-    kvl_free(a.q);
-    kvl_free(a.keys);
-    kvl_free(a.values);
-    kvl_free(a.out);
+    double rate = 4.0 * n_seen * (double)head_dim / ns;
+    printf("%4zu x %4zu%s, D = %-4zu %12.0f ns %8.1f GFLOP/s %4.0f %%\n", n_rows, n,
+           is_causal ? " causal" : "       ", head_dim, ns, rate, percent(rate, limits->flop_per_ns));
+    kvl_free(q);
+    kvl_free(keys);
+    kvl_free(values);
+    kvl_free(out);
     kvl_free(a.scratch);
 }
 
@@ -153,11 +158,10 @@ static void bench_attention(const kvl_kernels *k, const kvl_limits *limits) {
     printf("attention of one head: queries x entries\n");
     for (size_t i = 0; i < sizeof dims / sizeof dims[0]; i++) {
         for (size_t j = 0; j < sizeof entries / sizeof entries[0]; j++) {
-            bench_attend(k, limits, (attention){.n_queries = 1, .n = entries[j], .head_dim = dims[i]});
+            bench_attend(k, limits, 1, entries[j], dims[i], false);
         }
-        bench_attend(k, limits, (attention){.n_queries = 11, .n = 512, .head_dim = dims[i]});
-        bench_attend(k, limits,
-                     (attention){.n_queries = 512, .n = 2048, .head_dim = dims[i], .is_causal = true});
+        bench_attend(k, limits, 11, 512, dims[i], false);
+        bench_attend(k, limits, 512, 2048, dims[i], true);
     }
 }
 

@@ -1,13 +1,9 @@
 /* Aligned, zeroed, counted allocation on top of the C library. */
-#define _GNU_SOURCE
 #include "base/alloc.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-
-enum { HUGE_PAGE = 2 << 20 };
 
 static atomic_ullong n_calls_made;
 static atomic_llong n_calls_left = -1; /* negative: never fail */
@@ -28,32 +24,18 @@ static bool must_fail(void) {
 void kvl_alloc_fail_after(int64_t n_calls) { atomic_store(&n_calls_left, n_calls); }
 uint64_t kvl_alloc_count(void) { return atomic_load(&n_calls_made); }
 
-/* *n_bytes: of the block, rounded up to the usual alignment. */
-static void *new_block(size_t n, size_t item_bytes, size_t large_align, size_t *n_bytes) {
-    uint64_t wanted = 0;
-    if (must_fail() || !kvl_mul_u64(n, item_bytes, &wanted) || wanted > PTRDIFF_MAX - HUGE_PAGE) {
+void *kvl_alloc(size_t n, size_t item_bytes) {
+    uint64_t n_bytes = 0;
+    if (must_fail() || !kvl_mul_u64(n, item_bytes, &n_bytes) || n_bytes > PTRDIFF_MAX - KVL_ALIGN_BYTES) {
         return NULL;
     }
-    *n_bytes = kvl_round_up(kvl_max_size((size_t)wanted, 1), KVL_ALIGN_BYTES);
-    size_t align = *n_bytes < HUGE_PAGE ? KVL_ALIGN_BYTES : large_align;
-    return aligned_alloc(align, kvl_round_up(*n_bytes, align));
-}
-
-void *kvl_alloc(size_t n, size_t item_bytes) {
-    size_t n_bytes = 0;
-    void *block = new_block(n, item_bytes, HUGE_PAGE, &n_bytes);
-    if (block != NULL &&
-        n_bytes >= HUGE_PAGE) { /* whole pages only: a part of one would hold memory unused */
-        (void)madvise(block, n_bytes - n_bytes % HUGE_PAGE, MADV_HUGEPAGE);
-    }
-    return block;
+    return aligned_alloc(KVL_ALIGN_BYTES, kvl_round_up(kvl_max_size((size_t)n_bytes, 1), KVL_ALIGN_BYTES));
 }
 
 void *kvl_calloc(size_t n, size_t item_bytes) {
-    size_t n_bytes = 0;
-    void *block = new_block(n, item_bytes, KVL_ALIGN_BYTES, &n_bytes);
+    void *block = kvl_alloc(n, item_bytes);
     if (block != NULL) { /* whole, so that the padding of an aligned block is zero too */
-        memset(block, 0, n_bytes);
+        memset(block, 0, kvl_round_up(kvl_max_size(n * item_bytes, 1), KVL_ALIGN_BYTES));
     }
     return block;
 }

@@ -10,8 +10,7 @@
 
 /* Zeroed array of n items; NULL when n * item_bytes overflows or memory ends. n = 0 gives a block. */
 void *kvl_calloc(size_t n, size_t item_bytes) KVL_MUST_USE;
-/* The same without zeroing: for large blocks whose every item is written before it is read. From 2 MiB on
- * they lie on huge pages where the system gives them. */
+/* The same without zeroing: for large blocks whose every item is written before it is read. */
 void *kvl_alloc(size_t n, size_t item_bytes) KVL_MUST_USE;
 /* Resizes a block of kvl_calloc from n_old to n_new items (new items zeroed); NULL leaves the old one. */
 void *kvl_resize(void *block, size_t n_old, size_t n_new, size_t item_bytes) KVL_MUST_USE;

@@ -1,5 +1,5 @@
-/* What this machine grants the process: processors, memory, clock. For people to read; nothing is computed
- * from it. */
+/* What this machine grants the process: processors, memory, clock. For people to read, and for the default of
+ * a sweep's memory; no result is computed from it. */
 #ifndef KVL_BASE_MACHINE_H
 #define KVL_BASE_MACHINE_H
 

@@ -164,6 +164,11 @@ void kvl_utc_text(char out[21]) {
     strftime(out, 21, "%Y-%m-%dT%H:%M:%SZ", &utc);
 }
 
+void kvl_sleep_ms(unsigned ms) {
+    struct timespec pause = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
+    nanosleep(&pause, NULL);
+}
+
 unsigned kvl_cpu_count(void) {
     cpu_set_t set;
     int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;

@@ -1,7 +1,8 @@
 /* Fixed pool of pthreads; items are handed out by an atomic counter, so a slow thread takes fewer.
  *
- * A loop is announced by raising `epoch`. Workers spin on it for spin_rounds, then wait on a condition;
- * the caller works too, then waits until every worker has left the loop.
+ * A loop is announced by raising `epoch`. Workers spin on it for spin_rounds, then wait on a condition, which
+ * is signalled only when someone waits; the caller works too, then waits until every worker has left the
+ * loop.
  */
 #include "base/pool.h"
 
@@ -28,6 +29,7 @@ struct kvl_pool {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     atomic_ulong epoch;   /* raised once per loop */
+    atomic_uint n_asleep; /* workers that wait on the condition, or are about to */
     atomic_uint n_inside; /* workers that have not finished the current loop */
     atomic_bool is_closing;
     /* the current loop; written before epoch is raised */
@@ -65,9 +67,11 @@ static void wait_for_epoch(kvl_pool *pool, unsigned long seen) {
         }
     }
     pthread_mutex_lock(&pool->lock);
+    atomic_fetch_add(&pool->n_asleep, 1); /* before the look at the epoch: one of both sides sees the other */
     while (atomic_load(&pool->epoch) == seen) {
         pthread_cond_wait(&pool->wake, &pool->lock);
     }
+    atomic_fetch_sub(&pool->n_asleep, 1);
     pthread_mutex_unlock(&pool->lock);
 }
 
@@ -87,10 +91,12 @@ static void *worker_main(void *arg) {
 }
 
 static void announce(kvl_pool *pool) {
-    pthread_mutex_lock(&pool->lock);
     atomic_fetch_add(&pool->epoch, 1);
-    pthread_cond_broadcast(&pool->wake);
-    pthread_mutex_unlock(&pool->lock);
+    if (atomic_load(&pool->n_asleep) != 0) {
+        pthread_mutex_lock(&pool->lock);
+        pthread_cond_broadcast(&pool->wake);
+        pthread_mutex_unlock(&pool->lock);
+    }
 }
 
 kvl_status kvl_pool_create(kvl_pool **out, unsigned n_threads, kvl_err *err) {

@@ -20,6 +20,7 @@ struct kvl_cache {
     uint32_t n_layers;
     uint32_t n_kv_heads;
     uint32_t head_dim;
+    bool is_counting;  /* lengths and room only: no store has memory */
     head_store *heads; /* [L, K] */
 };
 
@@ -37,8 +38,12 @@ static void free_store(head_store *h) {
 }
 
 /* A store of `cap` entries holding the first h->n entries of h; h itself is untouched. */
-static bool clone_store(head_store *out, const head_store *h, uint32_t cap, uint32_t head_dim) {
+static bool clone_store(head_store *out, const head_store *h, uint32_t cap, const kvl_cache *c) {
     *out = (head_store){.n = h->n, .cap = cap};
+    uint32_t head_dim = c->head_dim;
+    if (c->is_counting) {
+        return true;
+    }
     size_t n_panels = cap / panel;
     size_t panel_floats = (size_t)head_dim * panel;
     out->keys = kvl_calloc(n_panels, panel_floats * sizeof(float));
@@ -56,9 +61,9 @@ static bool clone_store(head_store *out, const head_store *h, uint32_t cap, uint
     return true;
 }
 
-static kvl_status set_capacity(head_store *h, uint32_t cap, uint32_t head_dim, kvl_err *err) {
+static kvl_status set_capacity(head_store *h, uint32_t cap, const kvl_cache *c, kvl_err *err) {
     head_store fresh;
-    if (!clone_store(&fresh, h, cap, head_dim)) {
+    if (!clone_store(&fresh, h, cap, c)) {
         return kvl_fail_nomem(err, "key/value cache");
     }
     free_store(h);
@@ -84,6 +89,12 @@ kvl_status kvl_cache_create(kvl_cache **out, const kvl_shape *shape, kvl_err *er
     return KVL_OK;
 }
 
+kvl_status kvl_cache_create_counting(kvl_cache **out, const kvl_shape *shape, kvl_err *err) {
+    KVL_TRY(kvl_cache_create(out, shape, err));
+    (*out)->is_counting = true;
+    return KVL_OK;
+}
+
 void kvl_cache_destroy(kvl_cache *c) {
     if (c == NULL) {
         return;
@@ -98,8 +109,9 @@ void kvl_cache_destroy(kvl_cache *c) {
 kvl_status kvl_cache_fork(kvl_cache **out, const kvl_cache *c, kvl_err *err) {
     kvl_shape shape = {.n_layers = c->n_layers, .n_kv_heads = c->n_kv_heads, .head_dim = c->head_dim};
     KVL_TRY(kvl_cache_create(out, &shape, err));
+    (*out)->is_counting = c->is_counting;
     for (size_t i = 0; i < n_heads(c); i++) {
-        if (!clone_store(&(*out)->heads[i], &c->heads[i], c->heads[i].cap, c->head_dim)) {
+        if (!clone_store(&(*out)->heads[i], &c->heads[i], c->heads[i].cap, c)) {
             kvl_cache_destroy(*out);
             *out = NULL;
             return kvl_fail_nomem(err, "copy of a key/value cache");
@@ -132,7 +144,7 @@ kvl_status kvl_cache_reserve(kvl_cache *c, size_t n_more, kvl_err *err) {
             return kvl_fail(err, KVL_E_LIMIT, "key/value cache: expected at most 2^31 entries, found more");
         }
         if (cap > h->cap) {
-            KVL_TRY(set_capacity(h, (uint32_t)cap, c->head_dim, err));
+            KVL_TRY(set_capacity(h, (uint32_t)cap, c, err));
         }
     }
     return KVL_OK;
@@ -146,6 +158,10 @@ static float *key_at(const head_store *h, size_t slot, uint32_t head_dim) {
 void kvl_cache_append(kvl_cache *c, uint32_t layer, uint32_t head, const float *key, const float *value,
                       int32_t position) {
     head_store *h = at(c, layer, head);
+    if (c->is_counting) {
+        h->n++;
+        return;
+    }
     float *to = key_at(h, h->n, c->head_dim);
     for (uint32_t d = 0; d < c->head_dim; d++) {
         to[(size_t)d * panel] = key[d];
@@ -187,6 +203,11 @@ kvl_status kvl_cache_keep(kvl_cache *c, uint32_t layer, uint32_t head, const uin
                           kvl_err *err) {
     head_store *h = at(c, layer, head);
     bool is_ascending = true;
+    if (c->is_counting) {
+        h->cap = (uint32_t)kvl_cache_kept_cap(h->cap, n_slots);
+        h->n = (uint32_t)n_slots;
+        return KVL_OK;
+    }
     for (size_t i = 0; i < n_slots; i++) {
         if (slots[i] >= h->n || n_slots > h->n) {
             return kvl_fail(err, KVL_E_CHECK, "layer %u, head %u: expected slots below %u, found %u", layer,
@@ -206,7 +227,7 @@ kvl_status kvl_cache_keep(kvl_cache *c, uint32_t layer, uint32_t head, const uin
     }
     head_store empty = {0};
     head_store fresh;
-    if (!clone_store(&fresh, &empty, cap, c->head_dim)) {
+    if (!clone_store(&fresh, &empty, cap, c)) {
         return kvl_fail_nomem(err, "key/value cache");
     }
     for (size_t i = 0; i < n_slots; i++) {

@@ -29,6 +29,9 @@ typedef struct kvl_head_entries {
 
 /* An empty cache for a model of this shape; destroy with kvl_cache_destroy. */
 kvl_status kvl_cache_create(kvl_cache **out, const kvl_shape *shape, kvl_err *err) KVL_MUST_USE;
+/* The same, but nothing is stored: lengths, room and bytes go as in a real cache that is used alike. `append`
+ * and `keep` do not read what they are given; entries and keys must not be asked for. */
+kvl_status kvl_cache_create_counting(kvl_cache **out, const kvl_shape *shape, kvl_err *err) KVL_MUST_USE;
 void kvl_cache_destroy(kvl_cache *c);
 /* An exact, independent copy (slots, positions and bits). */
 kvl_status kvl_cache_fork(kvl_cache **out, const kvl_cache *c, kvl_err *err) KVL_MUST_USE;

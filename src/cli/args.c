@@ -1,6 +1,9 @@
 /* GNU-style option parsing from a table. */
 #include "cli/args.h"
 
+#include "press/option.h"
+
+#include <stdio.h>
 #include <string.h>
 
 enum { max_name = 40, near_enough = 3 };
@@ -64,6 +67,12 @@ static const kvl_arg *find_long(const kvl_arg *table, size_t n, const char *name
     return NULL;
 }
 
+/* A name of several letters behind one dash, as llama.cpp has them. */
+static const kvl_arg *find_alias(const kvl_arg *table, size_t n, const char *name) {
+    const kvl_arg *arg = find_long(table, n, name, strlen(name));
+    return arg != NULL && arg->help == NULL ? arg : NULL;
+}
+
 static const kvl_arg *find_short(const kvl_arg *table, size_t n, char letter) {
     for (size_t i = 0; i < n; i++) {
         if (table[i].letter == letter) {
@@ -112,28 +121,37 @@ kvl_status kvl_args_parse(const kvl_arg *table, size_t n, int argc, char **argv,
             }
             KVL_TRY(deliver(arg, equals != NULL ? equals + 1 : NULL, argc, argv, &i, fn, ud, err));
         } else {
-            const kvl_arg *arg = word[2] != '\0' ? find_long(table, n, word + 1, strlen(word + 1)) : NULL;
-            if (arg != NULL) {
-                KVL_TRY(deliver(arg, NULL, argc, argv, &i, fn, ud, err));
-                continue;
-            }
-            arg = find_short(table, n, word[1]);
+            const kvl_arg *alias = find_alias(table, n, word + 1);
+            const kvl_arg *arg = alias != NULL ? alias : find_short(table, n, word[1]);
             if (arg == NULL) {
                 return kvl_fail(err, KVL_E_USAGE, "unknown option '-%c'; --help lists all", word[1]);
             }
-            KVL_TRY(deliver(arg, word[2] != '\0' ? word + 2 : NULL, argc, argv, &i, fn, ud, err));
+            KVL_TRY(deliver(arg, alias == NULL && word[2] != '\0' ? word + 2 : NULL, argc, argv, &i, fn, ud,
+                            err));
         }
     }
     return KVL_OK;
 }
 
+static const char *other_name(const kvl_arg *table, size_t n, int id) {
+    for (size_t i = 0; i < n; i++) {
+        if (table[i].id == id && table[i].help == NULL) {
+            return table[i].name;
+        }
+    }
+    return NULL;
+}
+
 void kvl_args_help(const kvl_arg *table, size_t n, kvl_str *out) {
     for (size_t i = 0; i < n; i++) {
         kvl_str left = {0};
+        const char *other = other_name(table, n, table[i].id);
         if (table[i].help == NULL) {
             continue;
         }
-        if (table[i].letter != 0) {
+        if (other != NULL) {
+            kvl_str_printf(&left, "-%s, ", other);
+        } else if (table[i].letter != 0) {
             kvl_str_printf(&left, "-%c, ", table[i].letter);
         } else {
             kvl_str_puts(&left, "    ");
@@ -167,4 +185,33 @@ kvl_status kvl_args_items(const char *list, kvl_item_text_fn *fn, void *ud, kvl_
         }
         item = c + 1;
     }
+}
+
+static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+enum { n_units = sizeof units / sizeof units[0] };
+
+kvl_status kvl_args_bytes(uint64_t *out, const char *option, const char *value, kvl_err *err) {
+    double number = 0;
+    double scale = 1;
+    size_t n = strspn(value, "0123456789.");
+    for (size_t i = 0; i < n_units; i++, scale *= 1024) {
+        bool is_unit = strcmp(value + n, units[i]) == 0 || (i == 0 && value[n] == '\0');
+        if (is_unit && kvl_parse_number(&number, value, n) && number * scale >= 1 &&
+            number * scale < 0x1p60) {
+            *out = (uint64_t)(number * scale);
+            return KVL_OK;
+        }
+    }
+    return kvl_fail(err, KVL_E_USAGE, "%s: expected a size as 8GiB, 512MiB or 65536, found '%.80s'", option,
+                    value);
+}
+
+void kvl_print_bytes(char text[KVL_BYTES_TEXT], uint64_t n) {
+    double x = (double)n;
+    size_t unit = 0;
+    while (x >= 1023.5 && unit + 1 < n_units) {
+        x /= 1024;
+        unit++;
+    }
+    snprintf(text, KVL_BYTES_TEXT, unit == 0 || x >= 99.95 ? "%.0f %s" : "%.1f %s", x, units[unit]);
 }

@@ -9,18 +9,17 @@ typedef struct kvl_arg {
     char letter;       /* short form, or 0 */
     const char *name;  /* long form without the dashes */
     const char *value; /* placeholder of the value in help, or NULL for a flag */
-    const char *help;  /* NULL: not listed (another spelling, or an option that is refused with a reason) */
+    const char *help; /* NULL: another name of the option with this id, as --hff or -hff (one dash will do) */
 } kvl_arg;
 
 /* Called for every option (value NULL for flags) and, with id -1, for every operand. */
 typedef kvl_status kvl_arg_fn(void *ud, int id, const char *value, kvl_err *err);
 
-/* Parses argv[first..]. Long options as --name=value or --name value, short as -x value or -xvalue; a long
- * name also behind a single dash (-pg value), as llama.cpp has them; "--" ends options. Errors: E_USAGE
- * naming the option, with the nearest known name. */
+/* Parses argv[first..]. Long options as --name=value or --name value, short as -x value or -xvalue; "--" ends
+ * options. Errors: E_USAGE naming the option, with the nearest known name. */
 kvl_status kvl_args_parse(const kvl_arg *table, size_t n, int argc, char **argv, int first, kvl_arg_fn *fn,
                           void *ud, kvl_err *err) KVL_MUST_USE;
-/* Appends one help line per option. */
+/* Appends one help line per option, with its other name. */
 void kvl_args_help(const kvl_arg *table, size_t n, kvl_str *out);
 /* Calls fn for every item of a comma list; commas inside parentheses do not count. Errors: E_USAGE for an
  * empty or very long item; those of fn. */
@@ -28,5 +27,11 @@ typedef kvl_status kvl_item_text_fn(void *ud, const char *item, kvl_err *err);
 kvl_status kvl_args_items(const char *list, kvl_item_text_fn *fn, void *ud, kvl_err *err) KVL_MUST_USE;
 /* The name in names [n] with the smallest edit distance to word, or NULL when none is near. */
 const char *kvl_nearest_name(const char *word, size_t n_word, const char *const *names, size_t n);
+
+/* Reads a size as 8GiB, 512MiB, 1.5KiB or 65536; E_USAGE naming the option. */
+kvl_status kvl_args_bytes(uint64_t *out, const char *option, const char *value, kvl_err *err) KVL_MUST_USE;
+enum { KVL_BYTES_TEXT = 32 };
+/* Three digits and a unit, as 1.5 GiB. */
+void kvl_print_bytes(char text[KVL_BYTES_TEXT], uint64_t n);
 
 #endif

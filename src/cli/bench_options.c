@@ -8,7 +8,6 @@
 #include <string.h>
 
 enum option_id {
-    OPT_MODEL,
     OPT_PROMPT,
     OPT_GEN,
     OPT_PAIR,
@@ -29,19 +28,19 @@ enum option_id {
     OPT_CACHE_TYPE,
     OPT_FLASH,
     OPT_NO_MMAP,
-    OPT_NO_HUB,
     OPT_NO_AFFINITY,
     OPT_NO_EMBEDDINGS,
 };
 
 static const kvl_arg table[] = {
-    {OPT_MODEL, 'm', "model", "DIR|FILE.gguf", "model, repeatable (default: the one that comes with kvlab)"},
+    KVL_MODEL_ARGS,
     {OPT_PROMPT, 'p', "n-prompt", "N[,...]", "tokens of the prompt, test ppN (default 512; 0: no such test)"},
     {OPT_GEN, 'n', "n-gen", "N[,...]", "tokens generated, test tgN (default 128; 0: no such test)"},
-    {OPT_PAIR, 0, "pg", "PP,TG", "one more test: a prompt, then generation (as -pg; repeatable)"},
+    {OPT_PAIR, 0, "prompt-gen", "PP,TG", "one more test: a prompt, then generation (repeatable)"},
+    {OPT_PAIR, 0, "pg", "PP,TG", NULL},
     {OPT_DEPTH, 'd', "n-depth", "N[,...]", "tokens in the cache before, untimed (default 0)"},
     {OPT_BATCH, 'b', "batch-size", "N[,...]", "tokens handed to the engine at once (default 2048)"},
-    {OPT_PASS, 0, "ubatch-size", "N", "rows of one pass (as -ub): fixed here, only that number is taken"},
+    {OPT_PASS, 0, "ubatch-size", "N", "rows of one pass: fixed here, only that number is taken"},
     {OPT_PASS, 0, "ub", "N", NULL},
     {OPT_THREADS, 't', "threads", "N[,...]", "threads (default: the processors this process may use)"},
     {OPT_REPETITIONS, 'r', "repetitions", "N", "repetitions of each test (default 5)"},
@@ -49,10 +48,10 @@ static const kvl_arg table[] = {
     {OPT_RATIO, 0, "ratio", "RATIO[,...]",
      "keep ratios of the policies (default 0.5; -r counts repetitions)"},
     {OPT_FORMAT, 'o', "output", "FORMAT", "md, csv, json, jsonl, sql or table (default md)"},
-    {OPT_ERROR_FORMAT, 0, "output-err", "FORMAT", "a second output on standard error (as -oe)"},
+    {OPT_ERROR_FORMAT, 0, "output-err", "FORMAT", "a second output on standard error"},
     {OPT_ERROR_FORMAT, 0, "oe", "FORMAT", NULL},
     {OPT_NO_WARMUP, 0, "no-warmup", NULL, "no run before those that count"},
-    {OPT_ISA, 0, "isa", "NAME", "force an instruction set: c, base, avx2, avx512 (default auto)"},
+    {OPT_ISA, 0, "isa", "NAME", "force an instruction set: c, base, avx2, avx512, avx512bf16 (default auto)"},
     {OPT_HELP, 'h', "help", NULL, "this text"},
     {OPT_NO_GPU, 0, "ngl", "N", NULL},
     {OPT_NO_GPU, 0, "n-gpu-layers", "N", NULL},
@@ -76,9 +75,6 @@ static const kvl_arg table[] = {
     {OPT_FLASH, 0, "flash-attn", "N", NULL},
     {OPT_NO_MMAP, 0, "mmp", "N", NULL},
     {OPT_NO_MMAP, 0, "mmap", "N", NULL},
-    {OPT_NO_HUB, 0, "hf", "NAME", NULL},
-    {OPT_NO_HUB, 0, "hf-repo", "NAME", NULL},
-    {OPT_NO_HUB, 0, "hff", "FILE", NULL},
     {OPT_NO_AFFINITY, 'C', "cpu-mask", "MASK", NULL},
     {OPT_NO_AFFINITY, 0, "cpu-strict", "N", NULL},
     {OPT_NO_AFFINITY, 0, "numa", "MODE", NULL},
@@ -97,7 +93,6 @@ static const char *const reasons[] = {
     [OPT_FLASH - OPT_NO_GPU] =
         "-fa does not apply: there is one attention, which never stores a score matrix",
     [OPT_NO_MMAP - OPT_NO_GPU] = "-mmp does not apply: weights are packed into memory when a model is opened",
-    [OPT_NO_HUB - OPT_NO_GPU] = "-hf and -hff do not apply: give the path of a model with -m",
     [OPT_NO_AFFINITY - OPT_NO_GPU] = "-C, --cpu-strict, --numa, --poll and --prio do not apply: use taskset, "
                                      "numactl or nice",
     [OPT_NO_EMBEDDINGS - OPT_NO_GPU] = "-embd does not apply: there are no embedding models here",
@@ -240,13 +235,15 @@ static kvl_status set_repetitions(kvl_bench_options *o, const char *value, kvl_e
 
 static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) {
     kvl_bench_options *o = ud;
-    switch (id) {
-    case OPT_MODEL:
-        if (o->n_models == KVL_BENCH_MAX_LIST) {
-            return kvl_fail(err, KVL_E_USAGE, "--model: expected at most %d models", KVL_BENCH_MAX_LIST);
-        }
-        o->models[o->n_models++] = value;
+    bool is_model = id == KVL_ARG_MODEL || id == KVL_ARG_HF_REPO;
+    if (is_model && o->n_models == KVL_BENCH_MAX_LIST) {
+        return kvl_fail(err, KVL_E_USAGE, "--model: expected at most %d models", KVL_BENCH_MAX_LIST);
+    }
+    o->n_models += is_model; /* -hff belongs to the model before it */
+    if (kvl_model_arg_take(&o->models[o->n_models != 0 ? o->n_models - 1 : 0], id, value)) {
         return KVL_OK;
+    }
+    switch (id) {
     case OPT_PROMPT: return add_list(&o->prompts, "--n-prompt", 0, MAX_TOKENS, value, err);
     case OPT_GEN: return add_list(&o->gens, "--n-gen", 0, MAX_TOKENS, value, err);
     case OPT_PAIR: return add_pair(o, value, err);
@@ -317,9 +314,7 @@ kvl_status kvl_bench_options_parse(kvl_bench_options *o, int argc, char **argv, 
     if (o->n_ratios == 0) {
         o->ratios[o->n_ratios++] = 0.5;
     }
-    if (o->n_models == 0) {
-        o->models[o->n_models++] = NULL;
-    }
+    o->n_models += o->n_models == 0;
     return make_policies(o, err);
 }
 

@@ -3,6 +3,7 @@
 #define KVL_CLI_BENCH_OPTIONS_H
 
 #include "base/str.h"
+#include "cli/model_arg.h"
 #include "press/policy.h"
 
 enum { KVL_BENCH_MAX_LIST = 64 };
@@ -23,7 +24,8 @@ typedef struct kvl_bench_list {
 } kvl_bench_list;
 
 typedef struct kvl_bench_options {
-    const char *models[KVL_BENCH_MAX_LIST]; /* none: the model that comes with the program */
+    kvl_model_arg
+        models[KVL_BENCH_MAX_LIST]; /* one that is not given: the model that comes with the program */
     size_t n_models;
     kvl_bench_list prompts, gens, depths, batches, threads;
     kvl_bench_list pair_prompts, pair_gens;  /* of -pg, side by side */

@@ -252,7 +252,7 @@ static const struct {
     bool is_left;
 } columns[N_COLUMNS] = {
     {"model", 24, true},        {"size", 10, false},
-    {"params", 10, false},      {"backend", 10, true},
+    {"params", 10, false},      {"backend", 14, true},
     {"threads", 7, false},      {"n_batch", 7, false},
     {"test", 15, false},        {"t/s", 20, false},
     {"press", 18, true},        {"keep", 5, false},

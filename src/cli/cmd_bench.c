@@ -176,12 +176,7 @@ static kvl_status run_session(session *s, kvl_err *err) {
     kvl_status status = emit(s, write_head, NULL, err);
     for (size_t i = 0; i < o->n_models && status == KVL_OK; i++) {
         kvl_str_clear(&path);
-        if (o->models[i] != NULL) {
-            kvl_str_puts(&path, o->models[i]);
-        } else {
-            kvl_str_printf(&path, "%s/models/novels-7m", kvl_data_root());
-        }
-        status = kvl_str_check(&path, "path", err);
+        status = kvl_model_arg_resolve(&path, &o->models[i], err);
         if (status == KVL_OK) {
             status = run_model(s, kvl_str_text(&path), err);
         }

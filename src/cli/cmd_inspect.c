@@ -1,6 +1,7 @@
 /* kvlab inspect: what is in a model file or checkpoint directory, read from headers only. */
 #include "cli/args.h"
 #include "cli/cmd.h"
+#include "cli/model_arg.h"
 
 #include "base/alloc.h"
 #include "base/json.h"
@@ -16,6 +17,7 @@ enum { TEXT_CUT = 60 };
 enum { OPT_TENSORS, OPT_METADATA, OPT_FORMAT, OPT_HELP };
 
 static const kvl_arg table[] = {
+    KVL_MODEL_ARGS,
     {OPT_TENSORS, 't', "tensors", NULL, "list every tensor: name, type, shape, bytes"},
     {OPT_METADATA, 'k', "metadata", NULL, "list the metadata of a GGUF file"},
     {OPT_FORMAT, 'o', "output", "FORMAT", "table or json"},
@@ -24,7 +26,8 @@ static const kvl_arg table[] = {
 enum { n_table = sizeof table / sizeof table[0] };
 
 typedef struct options {
-    const char *path;
+    kvl_model_arg model;
+    const char *path; /* what it comes to */
     bool has_tensors;
     bool has_metadata;
     bool is_json;
@@ -41,6 +44,9 @@ typedef struct found {
 
 static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) {
     options *o = ud;
+    if (kvl_model_arg_take(&o->model, id, value)) {
+        return KVL_OK;
+    }
     switch (id) {
     case OPT_TENSORS: o->has_tensors = true; return KVL_OK;
     case OPT_METADATA: o->has_metadata = true; return KVL_OK;
@@ -52,11 +58,7 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     case OPT_HELP: o->is_help = true; return KVL_OK;
     default: break;
     }
-    if (o->path != NULL) {
-        return kvl_fail(err, KVL_E_USAGE, "inspect: expected one model, found '%.80s' too", value);
-    }
-    o->path = value;
-    return KVL_OK;
+    return kvl_model_arg_operand(&o->model, value, err);
 }
 
 /* Text from a file: what could drive a terminal, or is no ASCII, is shown as \xNN; texts above max are cut.
@@ -300,21 +302,25 @@ done:
 
 kvl_status kvl_cmd_inspect(int argc, char **argv, kvl_err *err) {
     options o = {0};
-    kvl_str out = {0};
-    KVL_TRY(kvl_args_parse(table, n_table, argc, argv, 2, set_option, &o, err));
-    if (!o.is_help && o.path == NULL) {
-        return kvl_fail(err, KVL_E_USAGE, "inspect: expected a checkpoint directory or a .gguf file");
-    }
+    kvl_str out = {0}, path = {0};
     kvl_status status = KVL_OK;
+    KVL_TRY(kvl_args_parse(table, n_table, argc, argv, 2, set_option, &o, err));
     if (o.is_help) {
-        kvl_str_puts(&out, "usage: kvlab inspect DIR|FILE.gguf [OPTIONS]\n\nReads headers only.\n\n");
+        kvl_str_puts(&out, "usage: kvlab inspect DIR|FILE.gguf|ORG/NAME[:QUANT][@REVISION] [OPTIONS]\n\n"
+                           "Reads headers only. ORG/NAME is looked up in the hub cache.\n\n");
         kvl_args_help(table, n_table, &out);
+    } else if (!kvl_model_arg_is_given(&o.model)) {
+        KVL_GO(kvl_fail(err, KVL_E_USAGE,
+                        "inspect: expected a checkpoint directory, a .gguf file or a model of "
+                        "the hub cache"));
     } else {
-        status = inspect(&out, &o, err);
+        KVL_GO(kvl_model_arg_resolve(&path, &o.model, err));
+        o.path = kvl_str_text(&path);
+        KVL_GO(inspect(&out, &o, err));
     }
-    if (status == KVL_OK) {
-        status = kvl_print(kvl_str_text(&out), out.len, err);
-    }
+    status = kvl_print(kvl_str_text(&out), out.len, err);
+done:
     kvl_str_free(&out);
+    kvl_str_free(&path);
     return status;
 }

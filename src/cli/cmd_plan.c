@@ -1,6 +1,7 @@
 /* kvlab plan: the memory of a deployment, from headers only. */
 #include "cli/args.h"
 #include "cli/cmd.h"
+#include "cli/model_arg.h"
 
 #include "base/json.h"
 #include "base/os.h"
@@ -11,11 +12,11 @@
 
 typedef unsigned long long ull; /* for %llu */
 
-enum { MAX_RATIOS = 64, MAX_TOKENS = 1 << 24, MAX_NOTES = 4, CELL_BYTES = 32 };
-enum { OPT_MODEL, OPT_CONTEXT, OPT_PRESS, OPT_RATIO, OPT_THREADS, OPT_MEMORY, OPT_FORMAT, OPT_HELP };
+enum { MAX_RATIOS = 64, MAX_TOKENS = 1 << 24, MAX_NOTES = 4, CELL_BYTES = KVL_BYTES_TEXT };
+enum { OPT_CONTEXT, OPT_PRESS, OPT_RATIO, OPT_THREADS, OPT_MEMORY, OPT_FORMAT, OPT_HELP };
 
 static const kvl_arg table[] = {
-    {OPT_MODEL, 'm', "model", "DIR|FILE.gguf", "model (default: the one that comes with kvlab)"},
+    KVL_MODEL_ARGS,
     {OPT_CONTEXT, 'c', "ctx", "N", "tokens of the prompt (default: the model's context)"},
     {OPT_PRESS, 'P', "press", "POLICY", "press or whole policy (default knorm)"},
     {OPT_RATIO, 'r', "ratio", "RATIO[,...]", "keep ratios, above 0 and at most 1 (default 0.5,0.2)"},
@@ -29,7 +30,7 @@ enum { n_table = sizeof table / sizeof table[0] };
 typedef enum format { TABLE, MD, CSV, JSON } format;
 
 typedef struct options {
-    const char *model;
+    kvl_model_arg model;
     const char *press;
     size_t n_tokens; /* 0: the model's context */
     double ratios[MAX_RATIOS];
@@ -91,25 +92,6 @@ static kvl_status set_ratios(options *o, const char *list, kvl_err *err) {
     }
 }
 
-static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-enum { n_units = sizeof units / sizeof units[0] };
-
-static kvl_status set_memory(uint64_t *out, const char *value, kvl_err *err) {
-    double number = 0;
-    double scale = 1;
-    size_t n = strspn(value, "0123456789.");
-    for (size_t i = 0; i < n_units; i++, scale *= 1024) {
-        bool is_unit = strcmp(value + n, units[i]) == 0 || (i == 0 && value[n] == '\0');
-        if (is_unit && kvl_parse_number(&number, value, n) && number * scale >= 1 &&
-            number * scale < 0x1p60) {
-            *out = (uint64_t)(number * scale);
-            return KVL_OK;
-        }
-    }
-    return kvl_fail(err, KVL_E_USAGE, "--memory: expected a size as 8GiB, 512MiB or 65536, found '%.80s'",
-                    value);
-}
-
 static kvl_status set_format(format *out, const char *value, kvl_err *err) {
     static const char *const names[] = {"table", "md", "csv", "json"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -123,9 +105,11 @@ static kvl_status set_format(format *out, const char *value, kvl_err *err) {
 
 static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) {
     options *o = ud;
+    if (kvl_model_arg_take(&o->model, id, value)) {
+        return KVL_OK;
+    }
     size_t n = 0;
     switch (id) {
-    case OPT_MODEL: o->model = value; return KVL_OK;
     case OPT_CONTEXT: return set_count(&o->n_tokens, "--ctx", value, MAX_TOKENS, err);
     case OPT_PRESS: o->press = value; return KVL_OK;
     case OPT_RATIO: return set_ratios(o, value, err);
@@ -133,7 +117,7 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
         KVL_TRY(set_count(&n, "--threads", value, 256, err));
         o->n_threads = (unsigned)n;
         return KVL_OK;
-    case OPT_MEMORY: return set_memory(&o->memory_bytes, value, err);
+    case OPT_MEMORY: return kvl_args_bytes(&o->memory_bytes, "--memory", value, err);
     case OPT_FORMAT: return set_format(&o->format, value, err);
     case OPT_HELP: o->is_help = true; return KVL_OK;
     default: return kvl_fail(err, KVL_E_USAGE, "expected options only, found '%.80s'", value);
@@ -236,21 +220,11 @@ static uint64_t value_of(const row *w, size_t column) {
     return values[column];
 }
 
-static void print_bytes(char text[CELL_BYTES], uint64_t n) {
-    double x = (double)n;
-    size_t unit = 0;
-    while (x >= 1023.5 && unit + 1 < n_units) {
-        x /= 1024;
-        unit++;
-    }
-    snprintf(text, CELL_BYTES, unit == 0 || x >= 99.95 ? "%.0f %s" : "%.1f %s", x, units[unit]);
-}
-
 static void print_cell(char text[CELL_BYTES], const row *w, size_t column, bool is_exact) {
     if (column == 0) {
         snprintf(text, CELL_BYTES, is_exact ? "%.17g" : "%.4g", w->keep_ratio);
     } else if (columns[column].is_bytes && !is_exact) {
-        print_bytes(text, value_of(w, column));
+        kvl_print_bytes(text, value_of(w, column));
     } else {
         snprintf(text, CELL_BYTES, "%llu", (ull)value_of(w, column));
     }
@@ -277,13 +251,14 @@ static void write_line(kvl_str *out, const report *r, const row *w) {
 
 static void write_text(kvl_str *out, const report *r) {
     char weights[CELL_BYTES], program[CELL_BYTES];
-    print_bytes(weights, r->model->weight_bytes);
-    print_bytes(program, r->program_bytes);
-    kvl_str_printf(out,
-                   "%s%s: %zu tokens prefilled, then %s once; %u threads\n"
-                   "weights %s (f32, packed), keys and values %llu bytes per token (f32), program %s\n\n",
-                   r->o->format == MD ? "## " : "", r->model->name, r->n_tokens, kvl_str_text(&r->policy),
-                   r->o->n_threads, weights, (ull)r->kv_token_bytes, program);
+    kvl_print_bytes(weights, r->model->weight_bytes);
+    kvl_print_bytes(program, r->program_bytes);
+    kvl_str_printf(
+        out,
+        "%s%s: %zu tokens prefilled, then %s once; %u threads\n"
+        "weights %s (packed as stored), keys and values %llu bytes per token (f32), program %s\n\n",
+        r->o->format == MD ? "## " : "", r->model->name, r->n_tokens, kvl_str_text(&r->policy),
+        r->o->n_threads, weights, (ull)r->kv_token_bytes, program);
     write_line(out, r, NULL);
     for (size_t c = 0; c < n_columns(r) && r->o->format == MD; c++) {
         kvl_str_puts(out, c == 0 ? "|---:|" : "---:|");
@@ -343,12 +318,7 @@ static kvl_status plan(kvl_str *out, const options *o, kvl_err *err) {
     kvl_model *model = NULL;
     kvl_str path = {0};
     kvl_status status = KVL_OK;
-    if (o->model != NULL) {
-        kvl_str_puts(&path, o->model);
-    } else {
-        kvl_str_printf(&path, "%s/models/novels-7m", kvl_data_root());
-    }
-    KVL_GO(kvl_str_check(&path, "path", err));
+    KVL_GO(kvl_model_arg_resolve(&path, &o->model, err));
     KVL_GO(kvl_model_open_headers(&model, kvl_str_text(&path), err));
     r.model = model;
     KVL_GO(compute(&r, err));

@@ -1,12 +1,16 @@
 /* kvlab sweep: model, samples and policies in; table, picture and records out. */
 #include "cli/cmd.h"
 #include "cli/sweep_options.h"
+#include "cli/sweep_plan.h"
 #include "cli/sweep_run.h"
 #include "cli/sweep_timing.h"
 
 #include "base/alloc.h"
+#include "base/machine.h"
 #include "base/os.h"
+#include "protocol/timing.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,22 +26,47 @@ typedef struct session {
     size_t n_policies;
     kvl_sweep_run_info info;
     kvl_str command;
+    uint64_t memory_bytes; /* limit of a sweep; 0: none */
+    uint64_t start_ns;
     uint64_t last_progress_ns;
 } session;
 
-static bool show_progress(void *ud, size_t done, size_t total) {
-    session *s = ud;
+static void print_cell(const session *s, const kvl_sweep_progress *p) {
+    const kvl_cell *c = p->finished;
+    kvl_str text = {0};
+    if (c->policy == 0) {
+        kvl_str_puts(&text, "none");
+    } else {
+        kvl_policy_text(&s->policies[c->policy - 1], &text);
+    }
+    fprintf(stderr, "cell %zu of %zu: %s on %s: PPL %.2f, %zu compressions\n", p->cells_done, p->cells_total,
+            kvl_str_text(&text), s->samples.items[c->sample].name, exp(c->nll_sum / (double)c->n_scored),
+            c->n_events);
+    kvl_str_free(&text);
+}
+
+static void print_bar(session *s, const kvl_sweep_progress *p) {
     enum { update_ns = 100000000, width = 30 };
     uint64_t now = kvl_clock_ns();
-    bool is_visible = !s->options.is_quiet && isatty(STDERR_FILENO) == 1;
-    if (is_visible && (now - s->last_progress_ns > update_ns || done == total)) {
+    if (p->rows_done == p->rows_total) {
+        fputs("\r\x1b[K", stderr);
+    } else if (now - s->last_progress_ns > update_ns) {
         s->last_progress_ns = now;
-        int filled = total != 0 ? (int)(width * done / total) : width;
-        fprintf(stderr, "\r%s [%.*s%*s] %zu of %zu tokens", s->options.preset->name, filled,
-                "##############################", width - filled, "", done, total);
-        if (done == total) {
-            fputs("\r\x1b[K", stderr);
-        }
+        int filled = (int)(width * p->rows_done / p->rows_total);
+        double rate = (double)p->rows_done / ((double)(now - s->start_ns) * 1e-9);
+        fprintf(stderr, "\r%s [%.*s%*s] %zu of %zu cells, %.0f tokens/s, %.0f s left \x1b[K",
+                s->options.preset->name, filled, "##############################", width - filled, "",
+                p->cells_done, p->cells_total, rate, (double)(p->rows_total - p->rows_done) / rate);
+    }
+}
+
+static bool show_progress(void *ud, const kvl_sweep_progress *p) {
+    session *s = ud;
+    bool is_terminal = isatty(STDERR_FILENO) == 1;
+    if (!s->options.is_quiet && is_terminal && p->finished == NULL) {
+        print_bar(s, p);
+    } else if (!s->options.is_quiet && !is_terminal && s->options.is_verbose && p->finished != NULL) {
+        print_cell(s, p);
     }
     return !kvl_is_stopping();
 }
@@ -45,13 +74,8 @@ static bool show_progress(void *ud, size_t done, size_t total) {
 static kvl_status open_model(session *s, kvl_err *err) {
     kvl_str dir = {0};
     kvl_status status = KVL_OK;
-    if (s->options.model_dir != NULL) {
-        kvl_str_puts(&dir, s->options.model_dir);
-    } else {
-        kvl_str_printf(&dir, "%s/models/novels-7m", kvl_data_root());
-    }
-    KVL_GO(kvl_str_check(&dir, "path", err));
-    KVL_GO(kvl_model_open(&s->model, kvl_str_text(&dir), s->options.n_threads, err));
+    KVL_GO(kvl_model_arg_resolve(&dir, &s->options.model, err));
+    KVL_GO(kvl_model_open_as(&s->model, kvl_str_text(&dir), s->options.arith, s->options.n_threads, err));
     KVL_GO(kvl_tokenizer_open(&s->tokenizer, kvl_str_text(&dir), err));
     if (kvl_tokenizer_vocab_size(s->tokenizer) > s->model->n_vocab_in) {
         KVL_GO(kvl_fail(err, KVL_E_VOCAB,
@@ -116,6 +140,14 @@ static kvl_status fit_protocol(session *s, kvl_err *err) {
         p->max_tokens = n_context;
     }
     p->baseline_tokens = kvl_min_size(p->baseline_tokens, n_context);
+    size_t first = p->is_two_phase ? kvl_two_phase_prefill(p->max_tokens) : p->count_from;
+    if (p->max_tokens < first + 2) {
+        return kvl_fail(
+            err, KVL_E_USAGE,
+            "%s: expected at least %zu tokens per sample (it scores from step %zu), found %zu (%s)",
+            s->options.preset->name, first + 2, first, p->max_tokens,
+            s->options.max_tokens != 0 ? "--max-tokens" : "the model's context");
+    }
     note_shorter_samples(s);
     kvl_str *note = s->options.preset->note != NULL ? kvl_sweep_add_note(&s->info) : NULL;
     if (note != NULL) {
@@ -124,17 +156,64 @@ static kvl_status fit_protocol(session *s, kvl_err *err) {
     return KVL_OK;
 }
 
+/* Most of what the system can give; 0 where it does not tell. */
+static uint64_t most_memory(void) {
+    kvl_machine m;
+    kvl_machine_read(&m, "");
+    uint64_t limit = m.memory_limit_bytes != 0 ? m.memory_limit_bytes : UINT64_MAX;
+    return (m.memory_available_bytes < limit ? m.memory_available_bytes : limit) / 5 * 4;
+}
+
+static void note_idle_policies(session *s) {
+    const kvl_sweep *sweep = &s->info.sweep;
+    size_t n_idle = 0;
+    for (size_t p = 1; p < sweep->n_policies; p++) {
+        size_t n_events = 0;
+        for (size_t i = 0; i < sweep->n_samples; i++) {
+            n_events += kvl_sweep_cell(sweep, p, i)->n_events;
+        }
+        n_idle += n_events == 0;
+    }
+    kvl_str *note = n_idle != 0 ? kvl_sweep_add_note(&s->info) : NULL;
+    if (note != NULL) {
+        kvl_str_printf(note, "%zu of %zu policies never act on texts of at most %zu tokens: nothing evicted",
+                       n_idle, sweep->n_policies - 1, s->info.protocol.max_tokens);
+    }
+}
+
 static kvl_status run_sweep(session *s, kvl_err *err) {
     kvl_sweep_config config = {
         .protocol = s->info.protocol,
         .samples = &s->samples,
         .policies = s->policies,
         .n_policies = s->n_policies,
+        .memory_bytes = s->memory_bytes,
         .progress = show_progress,
         .progress_ud = s,
     };
-    KVL_TRY(kvl_identity_check(s->engine, &s->samples.items[0], err));
-    return kvl_sweep_run(&s->info.sweep, s->engine, &config, err);
+    if (s->options.is_dry_run) {
+        KVL_TRY(kvl_sweep_plan(&s->info.sweep, s->engine, &config, err));
+    } else {
+        KVL_TRY(kvl_identity_check(s->engine, &s->samples.items[0], err));
+        s->start_ns = kvl_clock_ns();
+        KVL_TRY(kvl_sweep_run(&s->info.sweep, s->engine, &config, err));
+    }
+    note_idle_policies(s);
+    return KVL_OK;
+}
+
+static kvl_status write_plan(session *s, kvl_err *err) {
+    const kvl_sweep *sweep = &s->info.sweep;
+    kvl_sweep_plan_info plan = {.run = &s->info, .memory_bytes = s->memory_bytes};
+    kvl_str out = {0};
+    plan.n_timed_rows = kvl_max_size(1, kvl_sweep_mean_rows(sweep));
+    KVL_TRY(kvl_timing_pass(&plan.pass_ns, s->engine, plan.n_timed_rows, err));
+    kvl_status status = kvl_sweep_write_plan(&out, &plan, err);
+    if (status == KVL_OK) {
+        status = kvl_print(kvl_str_text(&out), out.len, err);
+    }
+    kvl_str_free(&out);
+    return status;
 }
 
 static kvl_status save_chart(session *s, const kvl_report *report, kvl_err *err) {
@@ -189,7 +268,15 @@ static kvl_status run_timing(session *s, kvl_err *err) {
 }
 
 static kvl_status run_session(session *s, kvl_err *err) {
-    KVL_TRY(kvl_sweep_options_policies(&s->policies, &s->n_policies, &s->options, err));
+    kvl_str left_out = {0};
+    kvl_status status = kvl_sweep_options_policies(&s->policies, &s->n_policies, &left_out, &s->options, err);
+    kvl_str *note = left_out.len != 0 ? kvl_sweep_add_note(&s->info) : NULL;
+    if (note != NULL) {
+        kvl_str_printf(note, "not run again: %s", kvl_str_text(&left_out));
+    }
+    kvl_str_free(&left_out);
+    KVL_TRY(status);
+    s->memory_bytes = s->options.memory_bytes != 0 ? s->options.memory_bytes : most_memory();
     KVL_TRY(open_model(s, err));
     KVL_TRY(load_samples(s, err));
     KVL_TRY(fit_protocol(s, err));
@@ -201,7 +288,7 @@ static kvl_status run_session(session *s, kvl_err *err) {
         return run_timing(s, err);
     }
     KVL_TRY(run_sweep(s, err));
-    return write_results(s, err);
+    return s->options.is_dry_run ? write_plan(s, err) : write_results(s, err);
 }
 
 static void close_session(session *s) {

@@ -1,6 +1,7 @@
 /* kvlab tokenize: the ids of a text, as the model sees it. Options as llama-tokenize's. */
 #include "cli/args.h"
 #include "cli/cmd.h"
+#include "cli/model_arg.h"
 
 #include "base/alloc.h"
 #include "base/os.h"
@@ -10,11 +11,10 @@
 #include <string.h>
 
 enum { MAX_TEXT_BYTES = 1 << 30 };
-enum { OPT_MODEL, OPT_PROMPT, OPT_FILE, OPT_IDS, OPT_COUNT, OPT_NO_BOS, OPT_SPECIAL, OPT_HELP };
+enum { OPT_PROMPT, OPT_FILE, OPT_IDS, OPT_COUNT, OPT_NO_BOS, OPT_SPECIAL, OPT_HELP };
 
 static const kvl_arg table[] = {
-    {OPT_MODEL, 'm', "model", "DIR|FILE",
-     "checkpoint folder, GGUF file or tokenizer.json (default: the model of kvlab)"},
+    KVL_MODEL_ARGS,
     {OPT_PROMPT, 'p', "prompt", "TEXT", "the text"},
     {OPT_FILE, 'f', "file", "FILE", "or a file that holds it; - is standard input"},
     {OPT_IDS, 0, "ids", NULL, "only the ids, as a list: [1, 2, 3]"},
@@ -27,7 +27,7 @@ static const kvl_arg table[] = {
 enum { n_table = sizeof table / sizeof table[0] };
 
 typedef struct options {
-    const char *model;
+    kvl_model_arg model;
     const char *prompt;
     const char *file;
     bool is_ids;
@@ -39,8 +39,10 @@ typedef struct options {
 
 static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) {
     options *o = ud;
+    if (kvl_model_arg_take(&o->model, id, value)) {
+        return KVL_OK;
+    }
     switch (id) {
-    case OPT_MODEL: o->model = value; return KVL_OK;
     case OPT_PROMPT: o->prompt = value; return KVL_OK;
     case OPT_FILE: o->file = value; return KVL_OK;
     case OPT_IDS: o->is_ids = true; return KVL_OK;
@@ -130,17 +132,17 @@ static kvl_status put_ids(kvl_str *out, const options *o, const kvl_tokenizer *t
 }
 
 static kvl_status tokenize(const options *o, kvl_err *err) {
-    char standard[4096];
     kvl_tokenizer *t = NULL;
     kvl_ids ids = {0};
+    kvl_str path = {0};
     kvl_str text = {0};
     kvl_str out = {0};
-    snprintf(standard, sizeof standard, "%s/models/novels-7m", kvl_data_root());
     kvl_status status = load_text(&text, o, err);
     if (status != KVL_OK) {
         goto done;
     }
-    KVL_GO(kvl_tokenizer_open(&t, o->model != NULL ? o->model : standard, err));
+    KVL_GO(kvl_model_arg_resolve(&path, &o->model, err));
+    KVL_GO(kvl_tokenizer_open(&t, kvl_str_text(&path), err));
     if (!o->has_no_bos && kvl_tokenizer_bos(t) >= 0) {
         KVL_GO(kvl_ids_push(&ids, kvl_tokenizer_bos(t), err));
     }
@@ -150,6 +152,7 @@ static kvl_status tokenize(const options *o, kvl_err *err) {
 done:
     kvl_str_free(&out);
     kvl_str_free(&text);
+    kvl_str_free(&path);
     kvl_ids_free(&ids);
     kvl_tokenizer_close(t);
     return status;
@@ -163,7 +166,8 @@ kvl_status kvl_cmd_tokenize(int argc, char **argv, kvl_err *err) {
     }
     kvl_str help = {0};
     kvl_str_puts(&help, "usage: kvlab tokenize [-m MODEL] -p TEXT | -f FILE\n\n"
-                        "The token ids of a text, one a line with the token's text.\n\noptions:\n");
+                        "The token ids of a text, one a line with the token's text. Options as "
+                        "llama-tokenize's.\n\noptions:\n");
     kvl_args_help(table, n_table, &help);
     kvl_status status = kvl_print(kvl_str_text(&help), help.len, err);
     kvl_str_free(&help);

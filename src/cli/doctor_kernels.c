@@ -32,7 +32,7 @@ static bool make_inputs(inputs *in) {
     const size_t n_padded = kvl_round_up(N_ENTRIES, KVL_KEY_PANEL);
     *in = (inputs){.x = draw((size_t)N_ROWS * N_IN, 1),
                    .weights = draw((size_t)N_COLS * N_IN, 2),
-                   .panels = draw(kvl_panels_size(N_IN, N_COLS), 3),
+                   .panels = draw(kvl_panels_bytes(KVL_PANEL_F32, N_IN, N_COLS) / sizeof(float), 3),
                    .keys = draw(n_padded * HEAD_DIM, 4),
                    .values = draw((size_t)N_ENTRIES * HEAD_DIM, 5),
                    .query = draw(HEAD_DIM, 6),
@@ -44,7 +44,7 @@ static bool make_inputs(inputs *in) {
         in->got == NULL) {
         return false;
     }
-    kvl_pack_panels(in->panels, in->weights, N_IN, N_COLS);
+    kvl_pack_panels(in->panels, KVL_PANEL_F32, in->weights, N_IN, N_COLS);
     return true;
 }
 
@@ -59,8 +59,9 @@ static void free_inputs(inputs *in) {
 /* Largest error of the products, as a part of the bound that kernel.h states. */
 static double product_error(const kvl_kernels *k, const kvl_kernels *c, inputs *in) {
     double worst = 0;
-    c->gemm(in->want, N_COLS, in->x, N_IN, in->panels, in->weights, N_ROWS, N_IN, N_COLS);
-    k->gemm(in->got, N_COLS, in->x, N_IN, in->panels, in->weights, N_ROWS, N_IN, N_COLS);
+    const kvl_panels panels = {KVL_PANEL_F32, 0, in->panels};
+    c->gemm(in->want, N_COLS, in->x, N_IN, &panels, in->weights, N_ROWS, N_IN, N_COLS);
+    k->gemm(in->got, N_COLS, in->x, N_IN, &panels, in->weights, N_ROWS, N_IN, N_COLS);
     for (size_t r = 0; r < N_ROWS; r++) {
         for (size_t col = 0; col < N_COLS; col++) {
             double magnitude = fabs((double)in->weights[col]); /* of the bias: the first weights */
@@ -78,14 +79,10 @@ static double product_error(const kvl_kernels *k, const kvl_kernels *c, inputs *
 /* The same of an attention; values are at most 1, so that the bound is 1e-5. */
 static double attention_error(const kvl_kernels *k, const kvl_kernels *c, inputs *in) {
     double worst = 0;
-    const kvl_attention attention = {.q = in->query,
-                                     .keys = in->keys,
-                                     .values = in->values,
-                                     .n = N_ENTRIES,
-                                     .head_dim = HEAD_DIM,
-                                     .scale = 1};
-    c->attend(in->want, &attention, in->scratch);
-    k->attend(in->got, &attention, in->scratch);
+    const kvl_attention attention = {
+        .keys = in->keys, .values = in->values, .head_dim = HEAD_DIM, .scale = 1};
+    c->attend(&attention, &(kvl_attention_row){in->query, in->want, N_ENTRIES, 0}, 1, in->scratch);
+    k->attend(&attention, &(kvl_attention_row){in->query, in->got, N_ENTRIES, 0}, 1, in->scratch);
     for (size_t d = 0; d < HEAD_DIM; d++) {
         double error = fabs((double)in->got[d] - (double)in->want[d]) / 1e-5;
         worst = !(error <= worst) ? error : worst;

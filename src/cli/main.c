@@ -12,13 +12,16 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <curl/curl.h>
 #include <jansson.h>
 #define PCRE2_CODE_UNIT_WIDTH 8
+#include <openssl/crypto.h>
 #include <pcre2.h>
 
 static const kvl_command commands[] = {
     {"bench", "speed of prompt and generation, beside the limits of this machine", kvl_cmd_bench},
     {"doctor", "whether this installation computes what it should", kvl_cmd_doctor},
+    {"fetch", "download a model into the hub cache", kvl_cmd_fetch},
     {"inspect", "what is in a model: shape, bytes, tensors (reads headers only)", kvl_cmd_inspect},
     {"plan", "memory before running: weights, cache, scratch, longest prompt", kvl_cmd_plan},
     {"sweep", "quality at every keep ratio: table and curve", kvl_cmd_sweep},
@@ -84,7 +87,8 @@ static void print_version(void) {
     for (const char *const *name = kvl_kernels_names(); *name != NULL; name++) {
         printf(" %s", *name);
     }
-    printf("\njansson %s, pcre2 %s\n", jansson_version_str(), pcre_version);
+    printf("\njansson %s, pcre2 %s, libcurl %s, %s\n", jansson_version_str(), pcre_version,
+           curl_version_info(CURLVERSION_NOW)->version, OpenSSL_version(OPENSSL_VERSION));
 }
 
 static kvl_status run_command(int argc, char **argv, kvl_err *err) {

@@ -52,6 +52,7 @@ static json_t *cell_object(const kvl_sweep_run_info *info, const cell_view *v) {
     if (o == NULL) {
         return NULL;
     }
+    json_object_set_new(o, "bos", json_boolean(info->samples->items[c->sample].has_bos));
     json_object_set_new(o, "n_tokens", json_integer((json_int_t)c->n_tokens));
     json_object_set_new(o, "n_scored", json_integer((json_int_t)c->n_scored));
     json_object_set_new(o, "nll_sum", kvl_json_number(c->nll_sum));
@@ -62,6 +63,7 @@ static json_t *cell_object(const kvl_sweep_run_info *info, const cell_view *v) {
     json_object_set_new(o, "n_events", json_integer((json_int_t)c->n_events));
     json_object_set_new(o, "matched_baseline_nll_sum", kvl_json_number(matched->nll_sum));
     json_object_set_new(o, "isa", json_string(kvl_engine_isa(info->engine)));
+    json_object_set_new(o, "arith", json_string(kvl_arith_name(kvl_engine_model(info->engine)->arith)));
     json_object_set_new(o, "threads", json_integer((json_int_t)kvl_engine_threads(info->engine)));
     return o;
 }

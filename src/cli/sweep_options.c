@@ -8,7 +8,6 @@
 #include <string.h>
 
 enum option_id {
-    opt_model,
     opt_press,
     opt_ratio,
     opt_compression,
@@ -16,19 +15,23 @@ enum option_id {
     opt_threads,
     opt_format,
     opt_isa,
+    opt_arith,
     opt_preset,
     opt_max_tokens,
     opt_out,
     opt_nll,
+    opt_memory,
+    opt_dry_run,
     opt_timing,
     opt_no_chart,
     opt_quiet,
+    opt_verbose,
     opt_help,
 };
 
 static const kvl_arg table[] = {
     {opt_preset, 0, "preset", "NAME", "protocol, policies and samples (default ucurve; list below)"},
-    {opt_model, 'm', "model", "DIR", "checkpoint folder (default: the model that comes with kvlab)"},
+    KVL_MODEL_ARGS,
     {opt_press, 'P', "press", "PRESS[,...]", "presses or whole policies, as knorm or knorm:recent=4"},
     {opt_ratio, 'r', "ratio", "RATIO[,...]", "keep ratios, above 0 and at most 1"},
     {opt_compression, 0, "compression-ratio", "C[,...]", "the same as 1 - keep ratio"},
@@ -36,12 +39,20 @@ static const kvl_arg table[] = {
     {opt_threads, 't', "threads", "N", "threads (default: the processors this process may use)"},
     {opt_format, 'o', "output", "FORMAT", "table, md, csv, json (the table) or jsonl (one object per cell)"},
     {opt_max_tokens, 0, "max-tokens", "N", "tokens of each sample, at most the model's context"},
+    {opt_memory, 0, "memory", "SIZE",
+     "for weights, caches and scratch, as 2GiB (default: 80 % of what is free)"},
+    {opt_dry_run, 0, "dry-run", NULL,
+     "print cells, rows, waves, bytes and time; run nothing (-o table or json)"},
     {opt_timing, 0, "timing", NULL, "measure prefill, compression, TTFT, TPOT and memory instead of quality"},
     {opt_out, 0, "out", "DIR", "folder of the picture (default out)"},
     {opt_no_chart, 0, "no-chart", NULL, "no picture"},
     {opt_nll, 0, "nll", "FILE", "write the per-token NLLs, one JSON object per cell"},
-    {opt_isa, 0, "isa", "NAME", "force an instruction set: c, base, avx2, avx512 (default auto)"},
+    {opt_isa, 0, "isa", "NAME", "force an instruction set: c, base, avx2, avx512, avx512bf16 (default auto)"},
+    {opt_arith, 0, "arith", "NAME",
+     "arithmetic of products: f32 (exact, default) or bf16 (rounded, about twice as fast)"},
     {opt_quiet, 'q', "quiet", NULL, "no progress on stderr"},
+    {opt_verbose, 'v', "verbose", NULL,
+     "a line per finished cell if stderr is no terminal; every cell of a --dry-run"},
     {opt_help, 'h', "help", NULL, "this text"},
 };
 enum { n_table = sizeof table / sizeof table[0] };
@@ -139,8 +150,10 @@ static kvl_status set_preset(kvl_sweep_options *o, const char *value, kvl_err *e
 static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) {
     kvl_sweep_options *o = ud;
     size_t n = 0;
+    if (kvl_model_arg_take(&o->model, id, value)) {
+        return KVL_OK;
+    }
     switch (id) {
-    case opt_model: o->model_dir = value; return KVL_OK;
     case opt_press: return kvl_args_items(value, add_press, o, err);
     case opt_ratio: return kvl_args_items(value, add_keep, o, err);
     case opt_compression: return kvl_args_items(value, add_compression, o, err);
@@ -156,13 +169,17 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
         return KVL_OK;
     case opt_format: return set_format(o, value, err);
     case opt_isa: o->isa = value; return KVL_OK;
+    case opt_arith: return kvl_arith_find(&o->arith, value, err);
     case opt_preset: return set_preset(o, value, err);
     case opt_max_tokens: return set_number(&o->max_tokens, "--max-tokens", value, 1u << 24, err);
     case opt_out: o->out_dir = value; return KVL_OK;
     case opt_nll: o->nll_path = value; return KVL_OK;
+    case opt_memory: return kvl_args_bytes(&o->memory_bytes, "--memory", value, err);
+    case opt_dry_run: o->is_dry_run = true; return KVL_OK;
     case opt_timing: o->is_timing = true; return KVL_OK;
     case opt_no_chart: o->has_chart = false; return KVL_OK;
     case opt_quiet: o->is_quiet = true; return KVL_OK;
+    case opt_verbose: o->is_verbose = true; return KVL_OK;
     case opt_help: o->is_help = true; return KVL_OK;
     default: return kvl_fail(err, KVL_E_USAGE, "expected options only, found '%.80s'", value);
     }
@@ -171,6 +188,10 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
 kvl_status kvl_sweep_options_parse(kvl_sweep_options *o, int argc, char **argv, kvl_err *err) {
     *o = (kvl_sweep_options){.preset = kvl_preset_find("ucurve"), .out_dir = "out", .has_chart = true};
     kvl_status status = kvl_args_parse(table, n_table, argc, argv, 2, set_option, o, err);
+    bool is_plan_format = o->format == KVL_SWEEP_TABLE || o->format == KVL_SWEEP_JSON;
+    if (status == KVL_OK && o->is_dry_run && (o->is_timing || !is_plan_format)) {
+        status = kvl_fail(err, KVL_E_USAGE, "--dry-run: expected no --timing, and -o table or json");
+    }
     if (status != KVL_OK) {
         kvl_sweep_options_free(o);
         return status;
@@ -214,7 +235,37 @@ void kvl_sweep_options_help(kvl_str *out) {
     }
 }
 
-kvl_status kvl_sweep_options_policies(kvl_policy **out, size_t *n, const kvl_sweep_options *o, kvl_err *err) {
+/* Adds a policy unless it is there or keeps everything. */
+static void add_policy(kvl_policy *list, size_t *n, const kvl_policy *policy, kvl_str *left_out) {
+    kvl_str text = {0};
+    kvl_policy_text(policy, &text);
+    bool is_baseline = policy->press->is_identity || (policy->size_tok == 0 && policy->keep_ratio >= 1);
+    bool is_there = false;
+    for (size_t i = 0; i < *n && !is_there; i++) {
+        kvl_str other = {0};
+        kvl_policy_text(&list[i], &other);
+        is_there = strcmp(kvl_str_text(&text), kvl_str_text(&other)) == 0;
+        kvl_str_free(&other);
+    }
+    if (is_baseline || is_there) {
+        kvl_str_printf(left_out, "%s%s (%s)", left_out->len != 0 ? ", " : "", kvl_str_text(&text),
+                       is_baseline ? "the baseline" : "given twice");
+    } else {
+        list[(*n)++] = *policy;
+    }
+    kvl_str_free(&text);
+}
+
+/* The i-th policy of the preset; or the i-th press given, which takes schedule and protections from the
+ * preset's first policy, then its own keys. */
+static kvl_status policy_at(kvl_policy *out, const kvl_sweep_options *o, size_t i, kvl_err *err) {
+    kvl_policy_init(out);
+    KVL_TRY(kvl_policy_parse(out, o->preset->policies[o->n_presses != 0 ? 0 : i], err));
+    return o->n_presses != 0 ? kvl_policy_parse(out, o->presses[i], err) : KVL_OK;
+}
+
+kvl_status kvl_sweep_options_policies(kvl_policy **out, size_t *n, kvl_str *left_out,
+                                      const kvl_sweep_options *o, kvl_err *err) {
     size_t n_texts = o->n_presses;
     while (o->n_presses == 0 && o->preset->policies[n_texts] != NULL) {
         n_texts++;
@@ -226,23 +277,21 @@ kvl_status kvl_sweep_options_policies(kvl_policy **out, size_t *n, const kvl_swe
     }
     for (size_t i = 0; i < n_texts; i++) {
         kvl_policy policy;
-        kvl_policy_init(&policy);
-        /* a given press takes schedule and protections from the preset's first policy, then its own keys */
-        kvl_status status = kvl_policy_parse(&policy, o->preset->policies[o->n_presses != 0 ? 0 : i], err);
-        if (status == KVL_OK && o->n_presses != 0) {
-            status = kvl_policy_parse(&policy, o->presses[i], err);
-        }
+        kvl_status status = policy_at(&policy, o, i, err);
         if (status != KVL_OK) {
             kvl_free(*out);
             *out = NULL;
             return status;
         }
         bool has_own_keep = o->n_presses != 0 && strstr(o->presses[i], ":keep=") != NULL;
-        bool is_sized = policy.size_tok != 0 || has_own_keep;
-        for (size_t r = 0; r < (is_sized ? 1 : o->n_ratios) && !policy.press->is_identity; r++) {
-            if (is_sized || o->ratios[r] < 1) {
-                policy.keep_ratio = is_sized ? policy.keep_ratio : o->ratios[r];
-                (*out)[(*n)++] = policy;
+        if (policy.press->is_identity || policy.size_tok != 0 || has_own_keep) {
+            add_policy(*out, n, &policy, left_out);
+            continue;
+        }
+        for (size_t r = 0; r < o->n_ratios; r++) {
+            policy.keep_ratio = o->ratios[r];
+            if (policy.keep_ratio < 1) { /* 1 is the baseline of every list */
+                add_policy(*out, n, &policy, left_out);
             }
         }
     }

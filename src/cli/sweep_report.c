@@ -238,8 +238,9 @@ static void describe(kvl_sweep_report *out, const kvl_sweep_run_info *info) {
     } else if (p->prefill != 0) {
         kvl_str_printf(&out->protocol, ", prefill %zu, scored from step %zu", p->prefill, p->count_from);
     } else {
-        kvl_str_puts(&out->protocol, ", one token per step, every step scored, no BOS");
+        kvl_str_puts(&out->protocol, ", one token per step, every step scored");
     }
+    kvl_str_puts(&out->protocol, info->samples->items[0].has_bos ? ", BOS first" : ", no BOS");
     if (p->baseline_tokens != 0) {
         kvl_str_printf(
             &out->protocol,
@@ -248,11 +249,16 @@ static void describe(kvl_sweep_report *out, const kvl_sweep_run_info *info) {
     } else {
         kvl_str_puts(&out->protocol, "; keep 1: the same loop on the same tokens, nothing evicted");
     }
-    kvl_str_printf(&out->how,
-                   "kvlab %s, %s, %u thread%s, f32 (stored %s), model hash %016llx; identity check passed",
-                   KVL_VERSION, kvl_engine_isa(info->engine), kvl_engine_threads(info->engine),
-                   kvl_engine_threads(info->engine) == 1 ? "" : "s", model->stored_dtype,
-                   (unsigned long long)model->hash);
+    kvl_str_printf(
+        &out->how,
+        "kvlab %s, %s, %u thread%s, %s (stored %s), model hash %016llx; identity check passed; %zu tokens "
+        "computed, %zu if every cell ran alone",
+        KVL_VERSION, kvl_engine_isa(info->engine), kvl_engine_threads(info->engine),
+        kvl_engine_threads(info->engine) == 1 ? "" : "s", kvl_arith_name(model->arith), model->stored_dtype,
+        (unsigned long long)model->hash, info->sweep.rows_computed, info->sweep.rows_naive);
+    if (info->sweep.n_waves > 1) {
+        kvl_str_printf(&out->how, ", in %zu waves", info->sweep.n_waves);
+    }
     for (size_t i = 0; i < info->n_notes; i++) {
         out->notes[i] = kvl_str_text(&info->notes[i]);
     }

@@ -1,9 +1,10 @@
-/* Attention of one layer for a batch: one item per (stream, KV head).
+/* Attention of one layer for a batch.
  *
- * An item rotates its rows' queries and keys, appends keys and values to its head, then attends row by row:
- * row i of a stream sees what the head held before the batch and the rows up to itself. A head belongs to one
- * item, so that appending needs no lock, and a row's sums run over slots in order whatever batch the row is
- * in.
+ * Two steps for each (stream, KV head): its rows' queries and keys are normalised and rotated, keys and
+ * values appended; then the rows attend, a few of them and all queries of the head's group at a time. Row i
+ * of a stream sees what the head held before the batch and the rows up to itself. The second step is cut into
+ * blocks of rows; when no stream has more rows than a block, both steps are one item. A row's sums run over
+ * slots in order whatever batch or block the row is in.
  */
 #include "engine/engine_int.h"
 
@@ -43,53 +44,102 @@ static void prepare_row(kvl_engine *e, const kvl_layer *layer, float *qkv, uint3
     rotate(key, cos_sin, s->n_rotary);
 }
 
-static void run_head(void *ud, size_t item, unsigned thread) {
-    const layer_job *job = ud;
+static size_t qkv_width(const kvl_shape *s) {
+    return ((size_t)s->n_heads + 2 * (size_t)s->n_kv_heads) * s->head_dim;
+}
+
+static void append_rows(const layer_job *job, const kvl_span *span, uint32_t head) {
     kvl_engine *e = job->e;
     const kvl_shape *s = &e->model->shape;
-    const kvl_layer *layer = &e->model->layers[job->layer];
-    const kvl_span *span = &e->spans[item / s->n_kv_heads];
-    uint32_t head = (uint32_t)(item % s->n_kv_heads);
-    uint32_t group = s->n_heads / s->n_kv_heads;
-    size_t dim = s->head_dim;
-    size_t qkv_width = ((size_t)s->n_heads + 2 * (size_t)s->n_kv_heads) * dim;
-    size_t n_before = kvl_cache_len(span->stream->cache, job->layer, head);
-
-    /* 1. normalise, rotate, append */
     for (size_t i = 0; i < span->n_rows; i++) {
         size_t row = e->order[span->first_row + i];
-        float *qkv = e->act.qkv + row * qkv_width;
-        const float *key = qkv + ((size_t)s->n_heads + head) * dim;
-        const float *value = qkv + ((size_t)s->n_heads + s->n_kv_heads + head) * dim;
-        prepare_row(e, layer, qkv, head, e->position[row]);
+        float *qkv = e->act.qkv + row * qkv_width(s);
+        const float *key = qkv + ((size_t)s->n_heads + head) * s->head_dim;
+        const float *value = qkv + ((size_t)s->n_heads + s->n_kv_heads + head) * s->head_dim;
+        prepare_row(e, &e->model->layers[job->layer], qkv, head, e->position[row]);
         /* the entry's position is the token's own, also where the rotation follows the cache length */
         int32_t token_position = (int32_t)(span->stream->n_seen + i);
         kvl_cache_append(span->stream->cache, job->layer, head, key, value, token_position);
     }
+}
 
-    /* 2. attend; a row of a local layer sees the last `window` tokens, itself included */
-    kvl_head_entries entries = kvl_cache_entries(span->stream->cache, job->layer, head);
-    for (size_t i = 0; i < span->n_rows; i++) {
-        size_t row = e->order[span->first_row + i];
-        for (uint32_t g = 0; g < group; g++) {
-            size_t at = ((size_t)head * group + g) * dim;
-            const kvl_attention attention = {.q = e->act.qkv + row * qkv_width + at,
-                                             .keys = entries.keys,
-                                             .values = entries.values,
-                                             .positions = layer->is_local ? entries.positions : NULL,
-                                             .n = n_before + i + 1,
-                                             .head_dim = dim,
-                                             .scale = s->attn_scale,
-                                             .softcap = s->attn_softcap,
-                                             .oldest = (int32_t)(span->stream->n_seen + i + 1) -
-                                                       (int32_t)s->window};
-            e->kernels->attend(e->act.mix + row * s->n_heads * dim + at, &attention,
-                               e->scratch[thread].floats);
+/* Rows first .. first + n - 1 of a span; those of a local layer see the last `window` tokens, themselves
+ * included. */
+static void attend_rows(const layer_job *job, const kvl_span *span, uint32_t head, size_t first, size_t n,
+                        unsigned thread) {
+    kvl_engine *e = job->e;
+    const kvl_shape *s = &e->model->shape;
+    const size_t group = s->n_heads / s->n_kv_heads;
+    const size_t dim = s->head_dim;
+    const bool is_local = e->model->layers[job->layer].is_local;
+    const kvl_head_entries entries = kvl_cache_entries(span->stream->cache, job->layer, head);
+    const size_t n_before = entries.n - span->n_rows;
+    const kvl_attention attention = {.keys = entries.keys,
+                                     .values = entries.values,
+                                     .positions = is_local ? entries.positions : NULL,
+                                     .head_dim = dim,
+                                     .scale = s->attn_scale,
+                                     .softcap = s->attn_softcap};
+    kvl_attention_row rows[KVL_ATTEND_ROWS];
+    size_t n_rows = 0;
+    for (size_t i = first * group; i < (first + n) * group; i++) {
+        const size_t in_span = i / group;
+        const size_t row = e->order[span->first_row + in_span];
+        const size_t at = (head * group + i % group) * dim;
+        rows[n_rows++] =
+            (kvl_attention_row){.q = e->act.qkv + row * qkv_width(s) + at,
+                                .out = e->act.mix + row * s->n_heads * dim + at,
+                                .n = n_before + in_span + 1,
+                                .oldest = (int32_t)(span->stream->n_seen + in_span + 1) - (int32_t)s->window};
+        if (n_rows == KVL_ATTEND_ROWS || i + 1 == (first + n) * group) {
+            e->kernels->attend(&attention, rows, n_rows, e->scratch[thread].floats);
+            n_rows = 0;
         }
     }
 }
 
+static void append_item(void *ud, size_t item, unsigned thread) {
+    (void)thread;
+    const layer_job *job = ud;
+    const uint32_t n_kv_heads = job->e->model->shape.n_kv_heads;
+    append_rows(job, &job->e->spans[item / n_kv_heads], (uint32_t)(item % n_kv_heads));
+}
+
+/* Blocks that many rows make. */
+static size_t n_blocks(size_t n_rows) { return (n_rows + KVL_ATTEND_BLOCK - 1) / KVL_ATTEND_BLOCK; }
+
+/* Item i of a span: block i / K, so that neighbours in time are of equal cost, of head i % K. */
+static void attend_item(void *ud, size_t item, unsigned thread) {
+    const layer_job *job = ud;
+    const uint32_t n_kv_heads = job->e->model->shape.n_kv_heads;
+    const kvl_span *span = job->e->spans;
+    while (item >= n_blocks(span->n_rows) * n_kv_heads) {
+        item -= n_blocks(span->n_rows) * n_kv_heads;
+        span++;
+    }
+    /* the longest first: what is handed out last should be short */
+    const size_t block = n_blocks(span->n_rows) - 1 - item / n_kv_heads;
+    const size_t first = block * KVL_ATTEND_BLOCK;
+    attend_rows(job, span, (uint32_t)(item % n_kv_heads), first,
+                kvl_min_size(KVL_ATTEND_BLOCK, span->n_rows - first), thread);
+}
+
+static void append_and_attend_item(void *ud, size_t item, unsigned thread) {
+    append_item(ud, item, thread);
+    attend_item(ud, item, thread);
+}
+
 void kvli_engine_attention(kvl_engine *e, uint32_t layer) {
     layer_job job = {e, layer};
-    kvl_pool_run(e->pool, e->n_spans * e->model->shape.n_kv_heads, run_head, &job);
+    const size_t n_kv_heads = e->model->shape.n_kv_heads;
+    size_t n_items = 0;
+    for (size_t i = 0; i < e->n_spans; i++) {
+        n_items += n_blocks(e->spans[i].n_rows) * n_kv_heads;
+    }
+    if (n_items == e->n_spans * n_kv_heads) {
+        kvl_pool_run(e->pool, n_items, append_and_attend_item, &job);
+        return;
+    }
+    kvl_pool_run(e->pool, e->n_spans * n_kv_heads, append_item, &job);
+    kvl_pool_run(e->pool, n_items, attend_item, &job);
 }

@@ -5,6 +5,8 @@
 #include "base/alloc.h"
 #include "press/select.h"
 
+#include <string.h>
+
 typedef struct batch {
     kvl_engine *e;
     const kvl_compress_job *jobs;
@@ -37,6 +39,24 @@ bool kvl_policy_fires(const kvl_policy *policy, const kvl_stream *stream, const 
         }
     }
     return false;
+}
+
+bool kvl_policies_act_alike(const kvl_policy *a, const kvl_policy *b, const kvl_stream *stream,
+                            const kvl_shape *shape) {
+    if (a->press != b->press || memcmp(a->conf, b->conf, sizeof a->conf) != 0 || a->n_sinks != b->n_sinks ||
+        a->n_recent != b->n_recent || memcmp(a->skip, b->skip, sizeof a->skip) != 0 ||
+        a->is_score_order != b->is_score_order ||
+        a->is_cache_length_position != b->is_cache_length_position) {
+        return false;
+    }
+    for (uint32_t layer = 0; layer < shape->n_layers; layer++) {
+        for (uint32_t head = 0; head < shape->n_kv_heads; head++) {
+            if (target_of(a, stream, layer, head) != target_of(b, stream, layer, head)) {
+                return false;
+            }
+        }
+    }
+    return true;
 }
 
 static kvl_status compress_head(kvl_engine *e, const kvl_compress_job *job, uint32_t layer, uint32_t head,

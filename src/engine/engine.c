@@ -16,19 +16,19 @@ static kvl_status alloc_floats(kvl_engine *e, float **out, size_t n_rows, size_t
     return *out != NULL ? KVL_OK : kvl_fail_nomem(err, "activations");
 }
 
-void kvli_activation_blocks(kvli_block out[KVLI_N_ACTIVATIONS], const kvl_shape *s) {
+void kvli_activation_blocks(kvli_block out[KVLI_N_ACTIVATIONS], const kvl_shape *s, unsigned n_threads) {
     size_t qkv_width = ((size_t)s->n_heads + 2 * (size_t)s->n_kv_heads) * s->head_dim;
     const kvli_block blocks[KVLI_N_ACTIVATIONS] = {
-        {KVL_BATCH_ROWS, s->width},                         /* x */
-        {KVL_BATCH_ROWS, s->width},                         /* attn_in */
-        {KVL_BATCH_ROWS, s->width},                         /* ff_in */
-        {KVL_BATCH_ROWS, qkv_width},                        /* qkv */
-        {KVL_BATCH_ROWS, (size_t)s->n_heads * s->head_dim}, /* mix */
-        {KVL_BATCH_ROWS, s->width},                         /* attn */
-        {KVL_BATCH_ROWS, s->is_gated ? s->ff_width : 0},    /* gate */
-        {KVL_BATCH_ROWS, s->ff_width},                      /* inner */
-        {KVL_BATCH_ROWS, s->width},                         /* ff */
-        {KVL_SCORE_ROWS, s->n_vocab},                       /* logits */
+        {KVL_BATCH_ROWS, s->width},                            /* x */
+        {KVL_BATCH_ROWS, s->width},                            /* attn_in */
+        {KVL_BATCH_ROWS, s->width},                            /* ff_in */
+        {KVL_BATCH_ROWS, qkv_width},                           /* qkv */
+        {KVL_BATCH_ROWS, (size_t)s->n_heads * s->head_dim},    /* mix */
+        {KVL_BATCH_ROWS, s->width},                            /* attn */
+        {KVL_BATCH_ROWS, s->is_gated ? s->ff_width : 0},       /* gate */
+        {KVL_BATCH_ROWS, s->ff_width},                         /* inner */
+        {KVL_BATCH_ROWS, s->width},                            /* ff */
+        {(size_t)n_threads * KVL_SCORE_ROWS, KVL_VOCAB_PIECE}, /* logits */
     };
     memcpy(out, blocks, sizeof blocks);
 }
@@ -38,11 +38,14 @@ static kvl_status alloc_activations(kvl_engine *e, kvl_err *err) {
     float **to[KVLI_N_ACTIVATIONS] = {&a->x,    &a->attn_in, &a->ff_in, &a->qkv, &a->mix,
                                       &a->attn, &a->gate,    &a->inner, &a->ff,  &a->logits};
     kvli_block blocks[KVLI_N_ACTIVATIONS];
-    kvli_activation_blocks(blocks, &e->model->shape);
+    kvli_activation_blocks(blocks, &e->model->shape, e->n_threads);
     for (size_t i = 0; i < KVLI_N_ACTIVATIONS; i++) {
         KVL_TRY(alloc_floats(e, to[i], blocks[i].n_rows, blocks[i].width, err));
     }
-    return KVL_OK;
+    const size_t n_parts = KVL_SCORE_ROWS * kvli_vocab_pieces(&e->model->shape);
+    e->score_parts = kvl_calloc(n_parts, sizeof *e->score_parts);
+    e->scratch_bytes += n_parts * sizeof *e->score_parts;
+    return e->score_parts != NULL ? KVL_OK : kvl_fail_nomem(err, "activations");
 }
 
 size_t kvli_first_positions(const kvl_shape *s) { return kvl_min_size(s->n_context, FIRST_POSITIONS); }
@@ -50,7 +53,7 @@ size_t kvli_first_positions(const kvl_shape *s) { return kvl_min_size(s->n_conte
 kvl_status kvl_engine_create(kvl_engine **out, const kvl_model *model, const kvl_engine_options *options,
                              kvl_err *err) {
     *out = NULL;
-    if (model->output.panels == NULL) {
+    if (model->output.segments[0].panels.data == NULL) {
         return kvl_fail(err, KVL_E_CHECK, "%s: expected a model with weights, found headers only",
                         model->name);
     }
@@ -91,6 +94,7 @@ void kvl_engine_destroy(kvl_engine *e) {
         kvl_free(e->scratch[t].bytes);
     }
     kvl_free(e->scratch);
+    kvl_free(e->score_parts);
     kvl_pool_destroy(e->pool);
     kvl_free(e);
 }
@@ -173,19 +177,28 @@ void kvli_engine_norm(const kvl_engine *e, const kvl_norm *norm, float *out, con
     }
 }
 
-kvl_status kvl_stream_create(kvl_stream **out, const kvl_engine *e, kvl_err *err) {
+static kvl_status create_stream(kvl_stream **out, const kvl_shape *shape, bool is_counting, kvl_err *err) {
     *out = NULL;
     kvl_stream *s = kvl_calloc(1, sizeof *s);
     if (s == NULL) {
         return kvl_fail_nomem(err, "stream");
     }
-    kvl_status status = kvl_cache_create(&s->cache, &e->model->shape, err);
+    kvl_status status = is_counting ? kvl_cache_create_counting(&s->cache, shape, err)
+                                    : kvl_cache_create(&s->cache, shape, err);
     if (status != KVL_OK) {
         kvl_free(s);
         return status;
     }
     *out = s;
     return KVL_OK;
+}
+
+kvl_status kvl_stream_create(kvl_stream **out, const kvl_engine *e, kvl_err *err) {
+    return create_stream(out, &e->model->shape, false, err);
+}
+
+kvl_status kvl_stream_create_counting(kvl_stream **out, const kvl_shape *shape, kvl_err *err) {
+    return create_stream(out, shape, true, err);
 }
 
 kvl_status kvl_stream_fork(kvl_stream **out, const kvl_stream *s, kvl_err *err) {

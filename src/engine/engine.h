@@ -72,9 +72,22 @@ typedef struct kvl_compress_job {
 
 /* Whether the policy, looked at now, would evict anything from this stream. */
 bool kvl_policy_fires(const kvl_policy *policy, const kvl_stream *stream, const kvl_shape *shape);
+/* Whether two policies that both fire would do the same to this stream now: same scores, sizes, protections
+ * and order. What they do later may differ. */
+bool kvl_policies_act_alike(const kvl_policy *a, const kvl_policy *b, const kvl_stream *stream,
+                            const kvl_shape *shape);
 /* Scores, selects and applies for every head of every layer on which the policy acts. Jobs are of distinct
  * streams on which their policies fire; each stream's n_events is raised by one. */
 kvl_status kvl_engine_compress(kvl_engine *e, const kvl_compress_job *jobs, size_t n_jobs,
                                kvl_err *err) KVL_MUST_USE;
+
+/* Streams with counting caches (kvl_cache_create_counting), and what passes and compressions do to their
+ * lengths, room and events; nothing is computed, so that a run can be followed before it takes place. */
+kvl_status kvl_stream_create_counting(kvl_stream **out, const kvl_shape *shape, kvl_err *err) KVL_MUST_USE;
+/* Rows of one stream follow each other. */
+kvl_status kvl_count_forward(const kvl_shape *shape, const kvl_row *rows, size_t n_rows,
+                             kvl_err *err) KVL_MUST_USE;
+kvl_status kvl_count_compress(const kvl_shape *shape, const kvl_compress_job *jobs, size_t n_jobs,
+                              kvl_err *err) KVL_MUST_USE;
 
 #endif

@@ -7,8 +7,10 @@
 #include "kernel/kernel.h"
 
 enum {
-    KVL_BATCH_ROWS = 256, /* rows computed together; larger batches are cut (bits do not change) */
-    KVL_SCORE_ROWS = 64,  /* rows whose logits are held at once */
+    KVL_BATCH_ROWS = 256,  /* rows computed together; larger batches are cut (bits do not change) */
+    KVL_SCORE_ROWS = 64,   /* rows scored at once */
+    KVL_VOCAB_PIECE = 256, /* logits of a row at a time */
+    KVL_ATTEND_BLOCK = 16, /* rows of a stream whose attention is one piece of work */
 };
 
 /* Activations of one batch; each [KVL_BATCH_ROWS, width]. */
@@ -22,7 +24,7 @@ typedef struct kvl_activations {
     float *gate;    /* [F] of gated feed-forward blocks; NULL otherwise */
     float *inner;   /* [F] inner layer of the feed-forward block */
     float *ff;      /* [E] feed-forward output */
-    float *logits;  /* [KVL_SCORE_ROWS, V] */
+    float *logits;  /* [n_threads, KVL_SCORE_ROWS, KVL_VOCAB_PIECE] */
 } kvl_activations;
 
 /* Rows and width of each block of kvl_activations, in the order of its fields. */
@@ -30,7 +32,7 @@ enum { KVLI_N_ACTIVATIONS = 10 };
 typedef struct kvli_block {
     size_t n_rows, width;
 } kvli_block;
-void kvli_activation_blocks(kvli_block out[KVLI_N_ACTIVATIONS], const kvl_shape *shape);
+void kvli_activation_blocks(kvli_block out[KVLI_N_ACTIVATIONS], const kvl_shape *shape, unsigned n_threads);
 
 /* What scratch and the rotation table grow to: at least double, so that a growing text copies seldom. */
 static inline size_t kvli_grown(size_t have, size_t need) {
@@ -41,6 +43,14 @@ size_t kvli_first_positions(const kvl_shape *shape);
 /* Scratch of every thread for a compression of heads of n entries. */
 size_t kvli_compress_floats(const kvl_press *press, const kvl_shape *shape, size_t n);
 size_t kvli_compress_bytes(size_t n);
+
+/* What stays of one row's logits in one piece of the vocabulary. */
+typedef struct kvl_score_part {
+    double sum; /* of exp(logit - most) */
+    float most;
+    float top_logit;
+    int32_t top;
+} kvl_score_part;
 
 /* A run of rows of one stream inside a batch. */
 typedef struct kvl_span {
@@ -64,6 +74,7 @@ struct kvl_engine {
     float *cos_sin[KVL_N_ROPES]; /* [n_positions, n_rotary]: n_rotary/2 cosines, then sines; NULL: not used */
     size_t n_positions;
     kvl_activations act;
+    kvl_score_part *score_parts; /* [KVL_SCORE_ROWS, pieces] */
     kvl_thread_scratch *scratch; /* [n_threads] */
     /* the batch being computed */
     size_t order[KVL_BATCH_ROWS];     /* rows grouped by stream, order inside a stream kept */
@@ -77,18 +88,34 @@ struct kvl_engine {
 kvl_status kvli_engine_scratch(kvl_engine *e, size_t n_floats, size_t n_bytes, kvl_err *err) KVL_MUST_USE;
 /* Rotation table for positions below n. */
 kvl_status kvli_engine_rotary(kvl_engine *e, size_t n_positions, kvl_err *err) KVL_MUST_USE;
-/* out[r] = in[r] W + b for the batch's first n rows, split over the pool by output columns. If `activate` is
- * set it is applied to each finished piece. */
+typedef void kvli_activation_fn(float *x, size_t n);
+
+/* What happens to each piece of a product's output, in this order; all may be NULL. */
+typedef struct kvli_after {
+    kvli_activation_fn *activate;
+    const float *add; /* [n_rows, n_out], added to the output */
+    float *add_to;    /* [n_rows, n_out], to which the output is added */
+} kvli_after;
+
+/* out[r] = in[r] W + b for the batch's first n rows, split over the pool by output columns. */
 void kvli_engine_linear(kvl_engine *e, const kvl_linear *w, float *out, const float *in, size_t n_rows,
-                        void (*activate)(float *x, size_t n));
+                        kvli_after after);
+/* The same for columns first .. first + n_cols - 1 (first a multiple of 32), by the calling thread alone. */
+void kvli_engine_multiply(const kvl_engine *e, const kvl_linear *w, float *out, size_t out_stride,
+                          const float *in, size_t n_rows, size_t first, size_t n_cols);
 /* act.inner = act(in W_gate) * (in W_up), for the batch's first n rows; both products in one phase. */
 void kvli_engine_gated(kvl_engine *e, const kvl_layer *layer, const float *in, size_t n_rows,
-                       void (*activate)(float *x, size_t n));
+                       kvli_activation_fn *activate);
 /* out = norm(in) over n values; out may be in. */
 void kvli_engine_norm(const kvl_engine *e, const kvl_norm *norm, float *out, const float *in, size_t n);
 /* Attention of layer `layer` for the batch: normalises queries and keys where the model does, rotates,
  * appends, attends; qkv -> mix. */
 void kvli_engine_attention(kvl_engine *e, uint32_t layer);
+/* Floats of scratch with which a thread attends to heads of up to n entries. */
+static inline size_t kvli_attend_floats(size_t n) { return KVL_ATTEND_ROWS * kvl_round_up(n, KVL_KEY_PANEL); }
+static inline size_t kvli_vocab_pieces(const kvl_shape *s) {
+    return (s->n_vocab + KVL_VOCAB_PIECE - 1) / KVL_VOCAB_PIECE;
+}
 /* NLL, top and logits of the rows that want them; rows index the batch. */
 kvl_status kvli_engine_score(kvl_engine *e, kvl_row *rows, size_t n_rows, kvl_err *err) KVL_MUST_USE;
 

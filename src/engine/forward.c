@@ -71,7 +71,7 @@ static kvl_status prepare(kvl_engine *e, kvl_err *err) {
                         e->model->name, s->n_context, last_position);
     }
     KVL_TRY(kvli_engine_rotary(e, last_position + 1, err));
-    return kvli_engine_scratch(e, kvl_round_up(longest, KVL_KEY_PANEL), 0, err);
+    return kvli_engine_scratch(e, kvli_attend_floats(longest), 0, err);
 }
 
 /* Row-wise steps of a layer, one item per row. */
@@ -86,12 +86,10 @@ static void norm_row(kvl_engine *e, float *out, const kvl_norm *norm, size_t row
     kvli_engine_norm(e, norm, out + row * width, e->act.x + row * width, width);
 }
 
-/* x += what a block gave, normalised where there is a norm for it. */
+/* x += what a block gave, normalised. */
 static void add_block(kvl_engine *e, float *block, const kvl_norm *post_norm, size_t row) {
     size_t width = e->model->shape.width;
-    if (post_norm->gain != NULL) {
-        kvli_engine_norm(e, post_norm, block + row * width, block + row * width, width);
-    }
+    kvli_engine_norm(e, post_norm, block + row * width, block + row * width, width);
     e->kernels->add(e->act.x + row * width, block + row * width, width);
 }
 
@@ -107,27 +105,20 @@ static void enter_layer(void *ud, size_t row, unsigned thread) {
 static void enter_ff(void *ud, size_t row, unsigned thread) {
     (void)thread;
     const row_job *job = ud;
-    kvl_engine *e = job->e;
-    add_block(e, e->act.attn, &job->layer->attn_post_norm, row);
-    norm_row(e, e->act.ff_in, &job->layer->ff_norm, row);
+    if (job->layer->attn_post_norm.gain != NULL) {
+        add_block(job->e, job->e->act.attn, &job->layer->attn_post_norm, row);
+    }
+    norm_row(job->e, job->e->act.ff_in, &job->layer->ff_norm, row);
 }
 
+/* The end of a layer with a norm behind its feed-forward block. */
 static void leave_layer(void *ud, size_t row, unsigned thread) {
     (void)thread;
     const row_job *job = ud;
-    kvl_engine *e = job->e;
-    size_t width = e->model->shape.width;
-    if (e->model->shape.is_parallel) {
-        e->kernels->add(e->act.attn + row * width, e->act.ff + row * width, width);
-        e->kernels->add(e->act.x + row * width, e->act.attn + row * width, width);
-    } else {
-        add_block(e, e->act.ff, &job->layer->ff_post_norm, row);
-    }
+    add_block(job->e, job->e->act.ff, &job->layer->ff_post_norm, row);
 }
 
-typedef void activation_fn(float *x, size_t n);
-
-static activation_fn *activation_of(const kvl_engine *e) {
+static kvli_activation_fn *activation_of(const kvl_engine *e) {
     switch (e->model->shape.activation) {
     case KVL_ACT_GELU_ERF: return e->kernels->gelu_erf;
     case KVL_ACT_GELU_TANH: return e->kernels->gelu_tanh;
@@ -136,24 +127,34 @@ static activation_fn *activation_of(const kvl_engine *e) {
     return e->kernels->silu;
 }
 
+/* Without a norm behind it, a block's output is added to x by whoever computed the piece. */
 static void run_layer(kvl_engine *e, uint32_t index, size_t n_rows) {
     const kvl_layer *layer = &e->model->layers[index];
+    const kvl_shape *s = &e->model->shape;
     row_job job = {.e = e, .layer = layer};
-    activation_fn *activate = activation_of(e);
+    const bool has_attn_norm = layer->attn_post_norm.gain != NULL;
+    const bool has_ff_norm = layer->ff_post_norm.gain != NULL;
+    kvli_activation_fn *activate = activation_of(e);
     kvl_pool_run(e->pool, n_rows, enter_layer, &job);
-    kvli_engine_linear(e, &layer->qkv, e->act.qkv, e->act.attn_in, n_rows, NULL);
+    kvli_engine_linear(e, &layer->qkv, e->act.qkv, e->act.attn_in, n_rows, (kvli_after){0});
     kvli_engine_attention(e, index);
-    kvli_engine_linear(e, &layer->attn_out, e->act.attn, e->act.mix, n_rows, NULL);
-    if (!e->model->shape.is_parallel) {
+    kvli_engine_linear(e, &layer->attn_out, e->act.attn, e->act.mix, n_rows,
+                       (kvli_after){.add_to = s->is_parallel || has_attn_norm ? NULL : e->act.x});
+    if (!s->is_parallel) {
         kvl_pool_run(e->pool, n_rows, enter_ff, &job);
     }
-    if (e->model->shape.is_gated) {
+    if (s->is_gated) {
         kvli_engine_gated(e, layer, e->act.ff_in, n_rows, activate);
     } else {
-        kvli_engine_linear(e, &layer->ff_up, e->act.inner, e->act.ff_in, n_rows, activate);
+        kvli_engine_linear(e, &layer->ff_up, e->act.inner, e->act.ff_in, n_rows,
+                           (kvli_after){.activate = activate});
     }
-    kvli_engine_linear(e, &layer->ff_down, e->act.ff, e->act.inner, n_rows, NULL);
-    kvl_pool_run(e->pool, n_rows, leave_layer, &job);
+    kvli_engine_linear(
+        e, &layer->ff_down, e->act.ff, e->act.inner, n_rows,
+        (kvli_after){.add = s->is_parallel ? e->act.attn : NULL, .add_to = has_ff_norm ? NULL : e->act.x});
+    if (has_ff_norm) {
+        kvl_pool_run(e->pool, n_rows, leave_layer, &job);
+    }
 }
 
 static kvl_status run_batch(kvl_engine *e, kvl_row *rows, size_t n_rows, kvl_err *err) {

@@ -1,27 +1,63 @@
-/* Matrix products of a batch, split over the pool by output columns. */
+/* Matrix products of a batch, split over the pool by output columns. Whoever finishes a piece of the output
+ * does at once what follows for these columns, so that few phases are needed. */
 #include "engine/engine_int.h"
 
-enum { panels_per_item = 2 }; /* 64 columns: small enough to balance, large enough to hide the hand-out */
+enum { piece_cols = 2 * KVL_PANEL_COLS }; /* small enough to balance, large enough to hide the hand-out */
+
+static size_t n_pieces(size_t n_cols) { return (n_cols + piece_cols - 1) / piece_cols; }
+
+void kvli_engine_multiply(const kvl_engine *e, const kvl_linear *w, float *out, size_t out_stride,
+                          const float *in, size_t n_rows, size_t first, size_t n_cols) {
+    for (uint32_t i = 0; i < w->n_segments; i++) {
+        const kvl_segment *s = &w->segments[i];
+        const size_t from = kvl_max_size(first, s->first);
+        const size_t to = kvl_min_size(first + n_cols, (size_t)s->first + s->n_cols);
+        if (from >= to) {
+            continue;
+        }
+        kvl_panels panels = s->panels;
+        panels.data = (char *)s->panels.data +
+                      (from - s->first) / KVL_PANEL_COLS * kvl_panel_bytes(s->panels.type, w->n_in);
+        e->kernels->gemm(out + (from - first), out_stride, in, w->n_in, &panels,
+                         w->bias != NULL ? w->bias + from : NULL, n_rows, w->n_in, to - from);
+    }
+}
 
 typedef struct product {
-    const kvl_kernels *kernels;
+    kvl_engine *e;
     const kvl_linear *w;
     float *out;
     const float *in;
     size_t n_rows;
-    void (*activate)(float *x, size_t n);
+    kvli_after after;
 } product;
 
-static void run_columns(void *ud, size_t item, unsigned thread) {
+static void run_piece(void *ud, size_t item, unsigned thread) {
     (void)thread;
     const product *p = ud;
-    size_t first = item * panels_per_item * KVL_PANEL_COLS;
-    size_t n_cols = kvl_min_size(panels_per_item * KVL_PANEL_COLS, p->w->n_out - first);
-    p->kernels->gemm(p->out + first, p->w->n_out, p->in, p->w->n_in, p->w->panels + first * p->w->n_in,
-                     p->w->bias != NULL ? p->w->bias + first : NULL, p->n_rows, p->w->n_in, n_cols);
-    for (size_t r = 0; p->activate != NULL && r < p->n_rows; r++) {
-        p->activate(p->out + r * p->w->n_out + first, n_cols);
+    const kvl_kernels *kernels = p->e->kernels;
+    const size_t width = p->w->n_out;
+    const size_t first = item * piece_cols;
+    const size_t n_cols = kvl_min_size(piece_cols, width - first);
+    kvli_engine_multiply(p->e, p->w, p->out + first, width, p->in, p->n_rows, first, n_cols);
+    for (size_t r = 0; r < p->n_rows; r++) {
+        const size_t at = r * width + first;
+        if (p->after.activate != NULL) {
+            p->after.activate(p->out + at, n_cols);
+        }
+        if (p->after.add != NULL) {
+            kernels->add(p->out + at, p->after.add + at, n_cols);
+        }
+        if (p->after.add_to != NULL) {
+            kernels->add(p->after.add_to + at, p->out + at, n_cols);
+        }
     }
+}
+
+void kvli_engine_linear(kvl_engine *e, const kvl_linear *w, float *out, const float *in, size_t n_rows,
+                        kvli_after after) {
+    product p = {e, w, out, in, n_rows, after};
+    kvl_pool_run(e->pool, n_pieces(w->n_out), run_piece, &p);
 }
 
 typedef struct gated_product {
@@ -29,37 +65,26 @@ typedef struct gated_product {
     const kvl_layer *layer;
     const float *in;
     size_t n_rows;
-    void (*activate)(float *x, size_t n);
+    kvli_activation_fn *activate;
 } gated_product;
 
-static void run_gated_columns(void *ud, size_t item, unsigned thread) {
+static void run_gated_piece(void *ud, size_t item, unsigned thread) {
     const gated_product *g = ud;
     kvl_engine *e = g->e;
     const size_t width = g->layer->ff_up.n_out;
-    const size_t first = item * panels_per_item * KVL_PANEL_COLS;
-    const size_t n_cols = kvl_min_size(panels_per_item * KVL_PANEL_COLS, width - first);
-    product gate = {e->kernels, &g->layer->ff_gate, e->act.gate, g->in, g->n_rows, g->activate};
-    product up = {e->kernels, &g->layer->ff_up, e->act.inner, g->in, g->n_rows, NULL};
-    run_columns(&gate, item, thread);
-    run_columns(&up, item, thread);
+    const size_t first = item * piece_cols;
+    const size_t n_cols = kvl_min_size(piece_cols, width - first);
+    product gate = {e, &g->layer->ff_gate, e->act.gate, g->in, g->n_rows, {.activate = g->activate}};
+    product up = {e, &g->layer->ff_up, e->act.inner, g->in, g->n_rows, {0}};
+    run_piece(&gate, item, thread);
+    run_piece(&up, item, thread);
     for (size_t r = 0; r < g->n_rows; r++) {
         e->kernels->mul(e->act.inner + r * width + first, e->act.gate + r * width + first, n_cols);
     }
 }
 
-static size_t n_column_items(size_t n_cols) {
-    const size_t item_cols = panels_per_item * KVL_PANEL_COLS;
-    return (n_cols + item_cols - 1) / item_cols;
-}
-
 void kvli_engine_gated(kvl_engine *e, const kvl_layer *layer, const float *in, size_t n_rows,
-                       void (*activate)(float *x, size_t n)) {
+                       kvli_activation_fn *activate) {
     gated_product g = {e, layer, in, n_rows, activate};
-    kvl_pool_run(e->pool, n_column_items(layer->ff_up.n_out), run_gated_columns, &g);
-}
-
-void kvli_engine_linear(kvl_engine *e, const kvl_linear *w, float *out, const float *in, size_t n_rows,
-                        void (*activate)(float *x, size_t n)) {
-    product p = {e->kernels, w, out, in, n_rows, activate};
-    kvl_pool_run(e->pool, n_column_items(w->n_out), run_columns, &p);
+    kvl_pool_run(e->pool, n_pieces(layer->ff_up.n_out), run_gated_piece, &g);
 }

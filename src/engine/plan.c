@@ -47,22 +47,28 @@ static uint64_t head_bytes(const run *r, size_t cap) {
     return kvl_cache_head_bytes(r->model->shape.head_dim, cap);
 }
 
-static void grow_rotary(run *r, size_t n_positions) {
-    size_t n_tables = 0;
+static size_t n_rotary_tables(const kvl_model *model) {
+    size_t n = 0;
     for (int kind = 0; kind < KVL_N_ROPES; kind++) {
-        n_tables += r->model->ropes[kind].frequencies != NULL;
+        n += model->ropes[kind].frequencies != NULL;
     }
-    grow_scratch(r, &r->n_positions, n_positions, n_tables, r->model->shape.n_rotary * sizeof(float));
+    return n;
+}
+
+static void grow_rotary(run *r, size_t n_positions) {
+    grow_scratch(r, &r->n_positions, n_positions, n_rotary_tables(r->model),
+                 r->model->shape.n_rotary * sizeof(float));
 }
 
 /* What kvl_engine_create allocates. */
 static void create(run *r) {
     const kvl_shape *s = &r->model->shape;
     kvli_block blocks[KVLI_N_ACTIVATIONS];
-    kvli_activation_blocks(blocks, s);
+    kvli_activation_blocks(blocks, s, r->n_threads);
     for (size_t i = 0; i < KVLI_N_ACTIVATIONS; i++) {
         r->scratch_bytes += (uint64_t)blocks[i].n_rows * blocks[i].width * sizeof(float);
     }
+    r->scratch_bytes += KVL_SCORE_ROWS * kvli_vocab_pieces(s) * sizeof(kvl_score_part);
     grow_rotary(r, kvli_first_positions(s));
     for (uint32_t layer = 0; layer < s->n_layers; layer++) {
         r->n_heads[kvl_policy_skips(r->policy, layer) ? SKIPPED : ACTING] += s->n_kv_heads;
@@ -84,7 +90,7 @@ static void pass(run *r, size_t n_rows) {
     }
     r->n_seen += n_rows;
     grow_rotary(r, r->n_seen);
-    grow_scratch(r, &r->n_floats, kvl_round_up(longest, KVL_KEY_PANEL), r->n_threads, sizeof(float));
+    grow_scratch(r, &r->n_floats, kvli_attend_floats(longest), r->n_threads, sizeof(float));
 }
 
 /* The heads of a layer go one after another, as many layers at once as there are threads. */
@@ -130,6 +136,22 @@ void kvl_plan_make(kvl_plan *out, const kvl_model *model, const kvl_policy *poli
     out->kv_peak_bytes = r.kv_peak_bytes;
     out->scratch_bytes = r.scratch_bytes;
     out->peak_bytes = model->weight_bytes + r.peak_bytes;
+}
+
+uint64_t kvl_plan_most_scratch_bytes(const kvl_model *model, const kvl_policy *policies, size_t n_policies,
+                                     unsigned n_threads, size_t n_tokens) {
+    run r = {.model = model, .policy = policies, .n_threads = n_threads};
+    size_t n_floats = kvl_round_up(n_tokens, KVL_KEY_PANEL);
+    for (size_t p = 0; p < n_policies; p++) {
+        n_floats = kvl_max_size(n_floats, kvli_compress_floats(policies[p].press, &model->shape, n_tokens));
+    }
+    create(&r);
+    uint64_t rotary_bytes = (uint64_t)n_tokens * model->shape.n_rotary * sizeof(float);
+    uint64_t thread_bytes = (uint64_t)n_floats * sizeof(float) + kvli_compress_bytes(n_tokens);
+    if (n_tokens > r.n_positions) {
+        r.scratch_bytes += (2 * n_rotary_tables(model) + 1) * rotary_bytes;
+    }
+    return r.scratch_bytes + (2 * (uint64_t)n_threads + 1) * thread_bytes;
 }
 
 size_t kvl_plan_longest(const kvl_model *model, const kvl_policy *policy, unsigned n_threads,

@@ -29,6 +29,11 @@ typedef struct kvl_plan {
  * of headers only. Cannot fail. */
 void kvl_plan_make(kvl_plan *out, const kvl_model *model, const kvl_policy *policy, unsigned n_threads,
                    size_t n_tokens);
+/* At least what the engine's scratch takes at any moment of runs whose streams hold up to n_tokens entries
+ * and are compressed by these policies [n_policies]: it doubles while texts grow, old and new block exist at
+ * once. */
+uint64_t kvl_plan_most_scratch_bytes(const kvl_model *model, const kvl_policy *policies, size_t n_policies,
+                                     unsigned n_threads, size_t n_tokens);
 /* The number of tokens, at most max_tokens, whose peak is within memory_bytes and with one more is not; 0:
  * not even one. By bisection: whether a head is copied when it shrinks depends on how full it was, so that a
  * few more tokens may fit again. */

@@ -26,6 +26,20 @@ static bool is_hub_blob(const char *target) {
     return (n == 40 || n == 64) && strspn(hash, "0123456789abcdef") == n; /* SHA-1 of git, SHA-256 of LFS */
 }
 
+/* What a blob may be a link to: "../../blobs/HH/HASH", a file that huggingface_hub stores once for several
+ * repositories. */
+static bool is_shared_blob(const char *target) {
+    static const char prefix[] = "../../blobs/";
+    static const char digits[] = "0123456789abcdef";
+    size_t n_prefix = sizeof prefix - 1;
+    if (strncmp(target, prefix, n_prefix) != 0) {
+        return false;
+    }
+    const char *hash = target + n_prefix;
+    return strspn(hash, digits) == 2 && hash[2] == '/' && strlen(hash) == 67 &&
+           strspn(hash + 3, digits) == 64;
+}
+
 /* Target of a link in `target`; false when the path is no link (or nothing is there). */
 static bool read_link(const char *path, char target[MAX_TARGET]) {
     ssize_t n = readlink(path, target, MAX_TARGET - 1);
@@ -39,9 +53,30 @@ static kvl_status join(kvl_str *out, const char *dir, const char *name, kvl_err 
     return kvl_str_check(out, "path of a file", err);
 }
 
+/* A blob is a file, or a link to a shared one that is; *path is the blob and becomes the file. */
+static kvl_status check_blob(kvl_str *path, const char *dir, const char *name, kvl_err *err) {
+    char target[MAX_TARGET];
+    if (!read_link(kvl_str_text(path), target)) {
+        return KVL_OK;
+    }
+    if (is_shared_blob(target)) {
+        kvl_str blobs = {0};
+        kvl_str_printf(&blobs, "%s/../../blobs", dir);
+        kvl_status status = kvl_str_check(&blobs, "path of a file", err);
+        if (status == KVL_OK) {
+            status = join(path, kvl_str_text(&blobs), target, err);
+        }
+        kvl_str_free(&blobs);
+        if (status != KVL_OK || !read_link(kvl_str_text(path), target)) {
+            return status;
+        }
+    }
+    return kvl_fail(err, KVL_E_PATH, "%s/%s: expected a hub blob that is a file, found a link to '%.200s'",
+                    dir, name, target);
+}
+
 kvl_status kvli_folder_path(kvl_str *out, const char *dir, const char *name, kvl_err *err) {
     char target[MAX_TARGET];
-    char other[MAX_TARGET];
     KVL_TRY(join(out, dir, name, err));
     for (int i = 0; read_link(kvl_str_text(out), target); i++) {
         bool is_local = kvli_folder_is_base_name(target) && i < MAX_LINKS;
@@ -51,12 +86,8 @@ kvl_status kvli_folder_path(kvl_str *out, const char *dir, const char *name, kvl
                             name, target);
         }
         KVL_TRY(join(out, dir, target, err));
-        if (!is_local) { /* a blob is a file, never one more link */
-            return read_link(kvl_str_text(out), other)
-                       ? kvl_fail(err, KVL_E_PATH,
-                                  "%s/%s: expected a hub blob that is a file, found a link to '%.200s'", dir,
-                                  name, other)
-                       : KVL_OK;
+        if (!is_local) {
+            return check_blob(out, dir, name, err);
         }
     }
     return KVL_OK;

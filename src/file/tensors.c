@@ -217,11 +217,11 @@ static kvl_status check_finite(const kvl_file *file, const kvl_tensor *tensor, u
 }
 
 kvl_status kvl_tensors_read_f32(const kvl_tensors *t, const kvl_tensor *tensor, float *dst, kvl_err *err) {
-    return kvl_tensors_read_part(t, tensor, 0, tensor->n_items, dst, err);
+    return kvl_tensors_read_part(t, tensor, 0, tensor->n_items, dst, NULL, err);
 }
 
 kvl_status kvl_tensors_read_part(const kvl_tensors *t, const kvl_tensor *tensor, uint64_t first, uint64_t n,
-                                 float *dst, kvl_err *err) {
+                                 float *dst, uint8_t *raw, kvl_err *err) {
     const kvl_file *file = &t->shards[tensor->file].file;
     if (!kvl_dtype_is_real(tensor->dtype)) {
         return kvl_fail(err, KVL_E_TYPE,
@@ -244,6 +244,9 @@ kvl_status kvl_tensors_read_part(const kvl_tensors *t, const kvl_tensor *tensor,
         size_t n_now = (size_t)(n - done < piece_items ? n - done : piece_items);
         uint64_t at = tensor->offset + (first + done) / block_items * block_bytes;
         status = kvl_file_read(file, at, piece, n_now / block_items * block_bytes, err);
+        if (status == KVL_OK && raw != NULL) {
+            memcpy(raw + done / block_items * block_bytes, piece, n_now / block_items * block_bytes);
+        }
         if (status == KVL_OK) {
             kvl_dtype_widen(dst + done, piece, n_now, tensor->dtype);
             status = check_finite(file, tensor, first + done, dst + done, n_now, err);

@@ -54,8 +54,8 @@ uint64_t kvl_tensors_hash(const kvl_tensors *t);
 kvl_status kvl_tensors_read_f32(const kvl_tensors *t, const kvl_tensor *tensor, float *dst,
                                 kvl_err *err) KVL_MUST_USE;
 /* The same for values first .. first + n - 1 (multiples of the type's block; n = 0 checks the type
- * only). Threads may read at once. */
+ * only). Threads may read at once. raw: NULL, or gets the bytes as they are stored. */
 kvl_status kvl_tensors_read_part(const kvl_tensors *t, const kvl_tensor *tensor, uint64_t first, uint64_t n,
-                                 float *dst, kvl_err *err) KVL_MUST_USE;
+                                 float *dst, uint8_t *raw, kvl_err *err) KVL_MUST_USE;
 
 #endif

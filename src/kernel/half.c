@@ -1,4 +1,5 @@
-/* Widening of 16-bit floats: exact, in plain integer arithmetic, the same on every machine. */
+/* Widening of 16-bit floats, and back where nothing is lost: exact, in plain integer arithmetic, the same on
+ * every machine. */
 #include "kernel/kernel.h"
 
 #include <string.h>
@@ -23,6 +24,33 @@ float kvl_f32_of_f16(uint16_t bits) {
     }
     float magnitude = (float)fraction * 0x1p-24f; /* zero and subnormal: exact in f32 */
     return sign != 0 ? -magnitude : magnitude;
+}
+
+static uint32_t bits_of(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+uint16_t kvl_bf16_of_exact(float x) { return (uint16_t)(bits_of(x) >> 16); }
+
+uint16_t kvl_bf16_of_f32(float x) {
+    uint32_t bits = bits_of(x);
+    if (x != x) {
+        return (uint16_t)(bits >> 16 | 0x40u);
+    }
+    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+
+uint16_t kvl_f16_of_exact(float x) {
+    uint32_t bits = bits_of(x);
+    uint32_t sign = bits >> 16 & 0x8000u;
+    uint32_t exponent = bits >> 23 & 255u;
+    if (exponent >= 113) { /* normal: the bias goes from 127 to 15 */
+        return (uint16_t)(sign | (exponent - 112) << 10 | (bits >> 13 & 0x3ffu));
+    }
+    float magnitude = float_of_bits(bits & 0x7fffffffu) * 0x1p24f; /* zero and subnormal: a whole number */
+    return (uint16_t)(sign | (uint32_t)magnitude);
 }
 
 static uint16_t load_u16le(const uint8_t *src) { return (uint16_t)(src[0] | (src[1] << 8)); }

@@ -18,41 +18,73 @@ enum {
     KVL_KEY_PANEL = 16,  /* cached keys side by side in one key panel */
 };
 
-/* Attention of one query over one head's cache: out = softmax(score) V, where the score of entry j is
- * x = scale * q.k_j, or softcap * tanh(x / softcap) when softcap is above 0, and entries whose position is
- * below `oldest` are not seen.
- *   out        [head_dim]
- *   q          [head_dim]
+/* How the weights of a panel lie. All types widen to f32 exactly as their stored formats define; `block` is
+ * 32 steps of k, and value = d (q - zero) + m with d and m for each column. F32, F16, BF16   [n_in, 32] Q4
+ * n_in / 32 blocks: d f16 [32], m f16 [32], q nibbles [32, 16] Q8               n_in / 32 blocks: d f16 [32],
+ * m f16 [32], q int8 [32, 32] Q4_SUPER         n_in / 256 times: d f16 [32], dmin f16 [32], then 8 blocks:
+ * scale int8 [2, 32], least uint8 [2, 32] (each for 16 steps), q nibbles [32, 16]; d is d * scale, m is -dmin
+ * * least Q8_SUPER         the same with q int8 [32, 32] Nibbles: column c of step k is in byte k * 16 + c %
+ * 16, low for c < 16. Only nibbles have a zero. */
+typedef enum kvl_panel_type {
+    KVL_PANEL_F32,
+    KVL_PANEL_F16,
+    KVL_PANEL_BF16,
+    KVL_PANEL_Q4,
+    KVL_PANEL_Q8,
+    KVL_PANEL_Q4_SUPER,
+    KVL_PANEL_Q8_SUPER,
+    KVL_PANEL_BF16_PAIRS,
+    KVL_N_PANEL_TYPES
+} kvl_panel_type;
+
+enum { KVL_PANEL_BLOCK = 32, KVL_PANEL_SUPER = 256 };
+
+/* Some panels side by side; `data` is 64-byte aligned. */
+typedef struct kvl_panels {
+    kvl_panel_type type;
+    uint8_t zero; /* of nibbles */
+    void *data;
+} kvl_panels;
+
+/* Attention of rows over one head's cache: out = softmax(score) V, where the score of entry j is
+ * x = scale * q.k_j, or softcap * tanh(x / softcap) when softcap is above 0.
  *   keys       key panels [ceil(n / 16), head_dim, 16] f32, 64-byte aligned: key j, dimension d at
- *              keys[(j / 16 * head_dim + d) * 16 + j % 16]; lanes beyond n hold any finite number
+ *              keys[(j / 16 * head_dim + d) * 16 + j % 16]; lanes beyond hold any finite number
  *   values     [n, head_dim] f32
- *   n          entries, >= 1
- *   positions  [n], or NULL: every entry is seen; at least one must be
- *   scratch    [round_up(n, 16)] f32, 64-byte aligned; holds the normalised weights afterwards (from the
- * first panel with an entry that is seen) */
+ *   positions  [n], or NULL: a row sees every one of its entries */
 typedef struct kvl_attention {
-    const float *q;
     const float *keys;
     const float *values;
     const int32_t *positions;
-    size_t n;
     size_t head_dim;
     float scale;
     float softcap;
-    int32_t oldest;
 } kvl_attention;
 
+/* One row: it sees entries 0 .. n-1 (n >= 1), of those with positions only positions >= oldest (one at
+ * least). q and out [head_dim]. */
+typedef struct kvl_attention_row {
+    const float *q;
+    float *out;
+    size_t n;
+    int32_t oldest;
+} kvl_attention_row;
+
+/* Rows that are computed together, at most: scratch of attend is that many times round_up(n, 16). */
+enum { KVL_ATTEND_ROWS = 6 };
+
 typedef struct kvl_kernels {
-    const char *name; /* "c", "base", "avx2", "avx512" */
+    const char *name; /* "c", "base", "avx2", "avx512", "avx512bf16" */
 
     /* out[r][c] = (bias ? bias[c] : 0) + sum over k of x[r][k] * W[k][c], k in increasing order, one
      * accumulator per element (started from the bias).
      *   out     [n_rows, n_cols] f32, row stride out_stride floats
      *   x       [n_rows, n_in] f32, row stride x_stride floats
-     *   panels  [ceil(n_cols / 32), n_in, 32] f32, 64-byte aligned; columns beyond n_cols hold 0
+     *   w       ceil(n_cols / 32) panels of n_in steps; columns beyond n_cols hold 0
      *   bias    [n_cols] f32 or NULL
-     * Within 4 * n_in * eps * sum |x*w| of the definition. */
-    void (*gemm)(float *out, size_t out_stride, const float *x, size_t x_stride, const float *panels,
+     * Within 4 * n_in * eps * sum |x*w| of the definition; the same bits for all types of equal weights but
+     * BF16_PAIRS. */
+    void (*gemm)(float *out, size_t out_stride, const float *x, size_t x_stride, const kvl_panels *w,
                  const float *bias, size_t n_rows, size_t n_in, size_t n_cols);
 
     /* out = (x - mean(x)) / sqrt(var(x) + eps) * gain + shift over n values; mean and variance (divided by n)
@@ -79,16 +111,21 @@ typedef struct kvl_kernels {
     void (*add)(float *y, const float *x, size_t n);
 
     /* Each score sums dimensions in order; the softmax denominator sums 16 lanes, then a fixed tree; each
-     * output sums entries in order. Relative error against the definition below 1e-5 of max |v|. */
-    void (*attend)(float *out, const kvl_attention *a, float *scratch);
+     * output sums entries in order. Relative error against the definition below 1e-5 of max |v|.
+     *   scratch  [min(n_rows, KVL_ATTEND_ROWS) * round_up(largest n, 16)] f32, 64-byte aligned */
+    void (*attend)(const kvl_attention *a, const kvl_attention_row *rows, size_t n_rows, float *scratch);
 
+    /* Sum of exp(x[i] - max) over n >= 1 values, in double; *most gets the maximum. Relative error below
+     * 1e-6. NaN in x gives NaN. */
+    double (*sum_exp)(float *most, const float *x, size_t n);
     /* Natural log of sum exp(x[i]) over n >= 1 values: maximum subtracted, summed in double.
      * Absolute error below 1e-6. NaN in x gives NaN; +inf gives +inf or NaN. */
     double (*log_sum_exp)(const float *x, size_t n);
 } kvl_kernels;
 
-/* The table named "c", "base", "avx2" or "avx512", or the best this machine runs for NULL or "auto".
- * E_USAGE for an unknown name or one this machine cannot run (the message lists what it can). */
+/* The table of that name ("avx512bf16" is "avx512" but for products with BF16_PAIRS), or the best this
+ * machine runs for NULL or "auto". E_USAGE for an unknown name or one this machine cannot run (the message
+ * lists what it can). */
 kvl_status kvl_kernels_get(const kvl_kernels **out, const char *name, kvl_err *err) KVL_MUST_USE;
 /* Names of all tables this machine runs, best first, NULL-terminated. */
 const char *const *kvl_kernels_names(void);
@@ -97,14 +134,28 @@ const char *const *kvl_kernels_names(void);
  * none" where there is no such choice. Static. */
 const char *kvl_cpu_extensions(void);
 
-/* Number of floats kvl_pack_panels writes. */
-size_t kvl_panels_size(size_t n_in, size_t n_cols);
-/* Packs rows [n_cols, n_in] (a weight matrix stored as out x in) into panels for gemm. */
-void kvl_pack_panels(float *panels, const float *weights, size_t n_in, size_t n_cols);
+/* Whether panels hold quantised blocks. */
+static inline bool kvl_panel_is_blocked(kvl_panel_type type) {
+    return type >= KVL_PANEL_Q4 && type <= KVL_PANEL_Q8_SUPER;
+}
+/* Bytes of one panel of n_in steps (a multiple of the type's block). */
+size_t kvl_panel_bytes(kvl_panel_type type, size_t n_in);
+/* Bytes of the panels of n_cols columns. */
+size_t kvl_panels_bytes(kvl_panel_type type, size_t n_in, size_t n_cols);
+/* Packs rows [n_cols, n_in] of f32 (a weight matrix stored as out x in) into panels of type F32, F16, BF16 or
+ * BF16_PAIRS; for F16 and BF16 the values must be such numbers. */
+void kvl_pack_panels(void *panels, kvl_panel_type type, const float *rows, size_t n_in, size_t n_cols);
+/* The n_in weights of one column, widened: out [n_in]. */
+void kvl_panel_column(float *out, const kvl_panels *w, size_t n_in, size_t column);
 
 /* Exact widening of 16-bit floats (subnormals, infinities and NaN included). */
 float kvl_f32_of_f16(uint16_t bits);
 float kvl_f32_of_bf16(uint16_t bits);
+/* The half or brain float with that value, which must be one. */
+uint16_t kvl_f16_of_exact(float x);
+uint16_t kvl_bf16_of_exact(float x);
+/* The nearest bfloat16, ties to even; NaN stays NaN. */
+uint16_t kvl_bf16_of_f32(float x);
 /* n little-endian 16-bit floats at src (unaligned) to dst. */
 void kvl_widen_f16(float *dst, const uint8_t *src, size_t n);
 void kvl_widen_bf16(float *dst, const uint8_t *src, size_t n);

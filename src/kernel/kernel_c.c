@@ -7,23 +7,27 @@
 #include <math.h>
 #include <string.h>
 
-static void gemm_c(float *out, size_t out_stride, const float *x, size_t x_stride, const float *panels,
+static void gemm_c(float *out, size_t out_stride, const float *x, size_t x_stride, const kvl_panels *w,
                    const float *bias, size_t n_rows, size_t n_in, size_t n_cols) {
-    for (size_t first = 0; first < n_cols; first += KVL_PANEL_COLS) {
-        size_t width = kvl_min_size(KVL_PANEL_COLS, n_cols - first);
-        const float *panel = panels + first * n_in;
+    enum { stretch = 256 }; /* weights of a column that are widened at a time; whole blocks */
+    float column[stretch];
+    for (size_t c = 0; c < n_cols; c++) {
         for (size_t r = 0; r < n_rows; r++) {
-            float sum[KVL_PANEL_COLS] = {0};
-            if (bias != NULL) {
-                memcpy(sum, bias + first, width * sizeof(float));
-            }
-            for (size_t k = 0; k < n_in; k++) {
-                float value = x[r * x_stride + k];
-                for (size_t c = 0; c < KVL_PANEL_COLS; c++) {
-                    sum[c] += value * panel[k * KVL_PANEL_COLS + c];
+            out[r * out_stride + c] = bias != NULL ? bias[c] : 0;
+        }
+        for (size_t first = 0; first < n_in; first += stretch) {
+            size_t n = kvl_min_size(stretch, n_in - first);
+            kvl_panels part = *w;
+            part.data = (uint8_t *)w->data + c / KVL_PANEL_COLS * kvl_panel_bytes(w->type, n_in) +
+                        kvl_panel_bytes(w->type, first);
+            kvl_panel_column(column, &part, n, c % KVL_PANEL_COLS);
+            for (size_t r = 0; r < n_rows; r++) {
+                for (size_t k = 0; k < n; k++) {
+                    float value = x[r * x_stride + first + k];
+                    value = w->type == KVL_PANEL_BF16_PAIRS ? kvl_f32_of_bf16(kvl_bf16_of_f32(value)) : value;
+                    out[r * out_stride + c] += value * column[k];
                 }
             }
-            memcpy(out + r * out_stride + first, sum, width * sizeof(float));
         }
     }
 }
@@ -109,24 +113,24 @@ static float sum_lanes(float lanes[KVL_KEY_PANEL]) {
 }
 
 /* Score of entry j; -infinity when it is not seen. */
-static float score_c(const kvl_attention *a, size_t j) {
+static float score_c(const kvl_attention *a, const kvl_attention_row *row, size_t j) {
     const float *key = a->keys + (j / KVL_KEY_PANEL * a->head_dim) * KVL_KEY_PANEL + j % KVL_KEY_PANEL;
     float sum = 0;
-    if (a->positions != NULL && a->positions[j] < a->oldest) {
+    if (a->positions != NULL && a->positions[j] < row->oldest) {
         return -INFINITY;
     }
     for (size_t d = 0; d < a->head_dim; d++) {
-        sum += a->q[d] * key[d * KVL_KEY_PANEL];
+        sum += row->q[d] * key[d * KVL_KEY_PANEL];
     }
     sum *= a->scale;
     return a->softcap > 0 ? softcap_one(sum, a->softcap) : sum;
 }
 
-static void attend_c(float *out, const kvl_attention *a, float *scratch) {
-    size_t n = a->n;
+static void attend_row(const kvl_attention *a, const kvl_attention_row *row, float *scratch) {
+    size_t n = row->n;
     float most = -INFINITY;
     for (size_t j = 0; j < n; j++) { /* 1. scores */
-        scratch[j] = score_c(a, j);
+        scratch[j] = score_c(a, row, j);
         most = scratch[j] > most ? scratch[j] : most;
     }
     float lanes[KVL_KEY_PANEL] = {0};
@@ -135,16 +139,22 @@ static void attend_c(float *out, const kvl_attention *a, float *scratch) {
         lanes[j % KVL_KEY_PANEL] += scratch[j];
     }
     float inverse = 1.0f / sum_lanes(lanes);
-    memset(out, 0, a->head_dim * sizeof *out);
+    memset(row->out, 0, a->head_dim * sizeof *row->out);
     for (size_t j = 0; j < n; j++) { /* 3. weighted sum of values */
         scratch[j] *= inverse;
         for (size_t d = 0; d < a->head_dim; d++) {
-            out[d] += scratch[j] * a->values[j * a->head_dim + d];
+            row->out[d] += scratch[j] * a->values[j * a->head_dim + d];
         }
     }
 }
 
-static double log_sum_exp_c(const float *x, size_t n) {
+static void attend_c(const kvl_attention *a, const kvl_attention_row *rows, size_t n_rows, float *scratch) {
+    for (size_t r = 0; r < n_rows; r++) {
+        attend_row(a, &rows[r], scratch);
+    }
+}
+
+static double sum_exp_c(float *most_out, const float *x, size_t n) {
     float most = x[0];
     for (size_t i = 1; i < n; i++) {
         most = x[i] > most ? x[i] : most;
@@ -153,6 +163,13 @@ static double log_sum_exp_c(const float *x, size_t n) {
     for (size_t i = 0; i < n; i++) {
         sum += exp((double)x[i] - (double)most);
     }
+    *most_out = most;
+    return sum;
+}
+
+static double log_sum_exp_c(const float *x, size_t n) {
+    float most = 0;
+    double sum = sum_exp_c(&most, x, n);
     return (double)most + log(sum);
 }
 
@@ -168,5 +185,6 @@ const kvl_kernels kvli_kernels_c = {
     .mul = mul_c,
     .add = add_c,
     .attend = attend_c,
+    .sum_exp = sum_exp_c,
     .log_sum_exp = log_sum_exp_c,
 };

@@ -4,7 +4,24 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { max_tables = 4 };
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+enum { max_tables = 5 };
+
+#if defined(__x86_64__)
+/* Compilers differ in whether they know these by name. */
+static bool has_f16c(void) {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+}
+
+static bool has_avx512bf16(void) {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & 1u << 5) != 0;
+}
+#endif
 
 /* Tables this machine runs, best first; returns how many. */
 static size_t usable_tables(const kvl_kernels *out[max_tables]) {
@@ -12,9 +29,12 @@ static size_t usable_tables(const kvl_kernels *out[max_tables]) {
 #if defined(__x86_64__)
     /* the builtins look at CPUID and at XGETBV: registers the system does not save do not count */
     __builtin_cpu_init();
-    bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
     if (has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
+        if (has_avx512bf16()) {
+            out[n++] = &kvli_kernels_avx512bf16;
+        }
         out[n++] = &kvli_kernels_avx512;
     }
     if (has_avx2) {
@@ -47,10 +67,9 @@ kvl_status kvl_kernels_get(const kvl_kernels **out, const char *name, kvl_err *e
 }
 
 const char *const *kvl_kernels_names(void) {
-    static const char *const lists[max_tables - 1][max_tables + 1] = {
-        {"base", "c", NULL}, {"avx2", "base", "c", NULL}, {"avx512", "avx2", "base", "c", NULL}};
+    static const char *const names[max_tables + 1] = {"avx512bf16", "avx512", "avx2", "base", "c", NULL};
     const kvl_kernels *tables[max_tables];
-    return lists[usable_tables(tables) - 2];
+    return names + (max_tables - usable_tables(tables)); /* every table implies those behind it */
 }
 
 const char *kvl_cpu_extensions(void) {

@@ -9,6 +9,7 @@ extern const kvl_kernels kvli_kernels_base;
 #if defined(__x86_64__)
 extern const kvl_kernels kvli_kernels_avx2;
 extern const kvl_kernels kvli_kernels_avx512;
+extern const kvl_kernels kvli_kernels_avx512bf16;
 #endif
 
 #endif

@@ -1,10 +1,16 @@
 /* The vector implementation of every operation, written once in GNU vector extensions.
  *
  * Included by one .c file per instruction set, each compiled with its own flags, which defines before:
- *   VW         floats in a vector (4, 8 or 16)
- *   TILE_ROWS  most rows of a product tile: 2 * TILE_ROWS accumulators must fit the registers
- *   vec_fma    one fused multiply-add on vectors
- *   KERNELS    name of the table to define, KERNELS_NAME its name as text
+ *   VW           floats in a vector (4, 8 or 16)
+ *   TILE_ROWS    most rows of a product tile: 2 * TILE_ROWS accumulators must fit the registers
+ *   vec_fma      one fused multiply-add on vectors
+ *   VEC_OF_F16   a vector widened from VW halves at a uint16_t pointer (may be unaligned)
+ *   IVEC_OF_U8   integers widened from VW bytes; the same: IVEC_OF_I8, IVEC_OF_U16 (from uint16_t)
+ *   VEC_OF_INTS  floats of the same values as integers
+ *   VEC_DOT_BF16 optional: sum + both products of the pairs of bfloat16 numbers in two integers
+ *   ROUND_32     optional: 32 floats at the second pointer rounded to bfloat16 at the first
+ *   KERNELS      name of the table to define; KERNELS_NAME: its name as text
+ *
  * Everything here is static, so that no code compiled for one set can be reached from a machine without it.
  *
  * Order of operations: every lane is one output element and sums in order of the inner dimension; tile sizes
@@ -19,8 +25,6 @@ typedef float vec __attribute__((vector_size(VW * 4)));
 typedef int32_t ivec __attribute__((vector_size(VW * 4)));
 typedef float half_vec __attribute__((vector_size(VW * 2)));
 typedef double dvec __attribute__((vector_size(VW * 4))); /* VW / 2 doubles */
-
-enum { panel_stride = KVL_PANEL_COLS, lanes_per_panel = KVL_KEY_PANEL };
 
 /* Accumulator arrays become registers only when every loop over them is unrolled; clang does so only where it
  * is told to unroll fully, before it splits arrays. */
@@ -44,122 +48,7 @@ ALWAYS_INLINE vec select_lanes(ivec mask, vec yes, vec no) {
 }
 ALWAYS_INLINE vec larger(vec a, vec b) { return select_lanes(a > b, a, b); }
 /* x - 0 keeps the sign of zero; 0 + x would not */
-
-/* ---- product ---- */
-
-/* Rows r0 .. r0+rows-1 times two vectors of columns; rows is a constant after inlining. */
-ALWAYS_INLINE void gemm_tile(float *out, size_t out_stride, const float *x, size_t x_stride,
-                             const float *panel, const float *start, size_t n_in, size_t rows) {
-    vec sum[TILE_ROWS][2];
-    UNROLL for (size_t r = 0; r < rows; r++) {
-        sum[r][0] = load(start);
-        sum[r][1] = load(start + VW);
-    }
-    for (size_t k = 0; k < n_in; k++) {
-        vec w0 = load(panel + k * panel_stride);
-        vec w1 = load(panel + k * panel_stride + VW);
-        UNROLL for (size_t r = 0; r < rows; r++) {
-            vec value = splat(x[r * x_stride + k]);
-            sum[r][0] = vec_fma(value, w0, sum[r][0]);
-            sum[r][1] = vec_fma(value, w1, sum[r][1]);
-        }
-    }
-    UNROLL for (size_t r = 0; r < rows; r++) {
-        store(out + r * out_stride, sum[r][0]);
-        store(out + r * out_stride + VW, sum[r][1]);
-    }
-}
-
-#define TILE_CASE(rows)                                                                                      \
-    case rows: gemm_tile(out, out_stride, x, x_stride, panel, start, n_in, rows); break
-
-/* 2 VW columns of one panel for all rows, in tiles of nearly equal height: a last tile of 1 or 2 rows would
- * run at a fraction of the speed. */
-static void gemm_columns(float *out, size_t out_stride, const float *x, size_t x_stride, const float *panel,
-                         const float *start, size_t n_rows, size_t n_in) {
-    size_t n_tiles = (n_rows + TILE_ROWS - 1) / TILE_ROWS;
-    for (size_t done = 0; done < n_rows; n_tiles--) {
-        size_t rows = (n_rows - done + n_tiles - 1) / n_tiles;
-        switch (rows) {
-            TILE_CASE(1);
-            TILE_CASE(2);
-            TILE_CASE(3);
-            TILE_CASE(4);
-            TILE_CASE(5);
-            TILE_CASE(6);
-#if TILE_ROWS > 6
-            TILE_CASE(7);
-            TILE_CASE(8);
-            TILE_CASE(9);
-            TILE_CASE(10);
-            TILE_CASE(11);
-            TILE_CASE(12);
-#endif
-        default: break;
-        }
-        out += rows * out_stride;
-        x += rows * x_stride;
-        done += rows;
-    }
-}
-
-/* One row times two whole panels: twice the loads in flight, since a single row is bound by memory. */
-static void gemm_row_pair(float *out, const float *x, const float *panel, const float *start, size_t n_in) {
-    enum { n_vecs = 2 * KVL_PANEL_COLS / VW, per_panel = KVL_PANEL_COLS / VW };
-    vec sum[n_vecs];
-    const float *second = panel + n_in * panel_stride;
-    UNROLL for (size_t i = 0; i < n_vecs; i++) { sum[i] = load(start + i * VW); }
-    for (size_t k = 0; k < n_in; k++) {
-        vec value = splat(x[k]);
-        UNROLL for (size_t i = 0; i < per_panel; i++) {
-            sum[i] = vec_fma(value, load(panel + k * panel_stride + i * VW), sum[i]);
-            sum[per_panel + i] = vec_fma(value, load(second + k * panel_stride + i * VW), sum[per_panel + i]);
-        }
-    }
-    UNROLL for (size_t i = 0; i < n_vecs; i++) { store(out + i * VW, sum[i]); }
-}
-
-/* The last panel when n_cols is no multiple of 32: through a buffer, so that nothing beyond is written. */
-static void gemm_tail(float *out, size_t out_stride, const float *x, size_t x_stride, const float *panel,
-                      const float *start, size_t n_rows, size_t n_in, size_t width) {
-    float buffer[TILE_ROWS * KVL_PANEL_COLS];
-    for (size_t done = 0; done < n_rows; done += TILE_ROWS) {
-        size_t rows = kvl_min_size(TILE_ROWS, n_rows - done);
-        for (size_t c = 0; c < KVL_PANEL_COLS; c += 2 * VW) {
-            gemm_columns(buffer + c, KVL_PANEL_COLS, x + done * x_stride, x_stride, panel + c, start + c,
-                         rows, n_in);
-        }
-        for (size_t r = 0; r < rows; r++) {
-            memcpy(out + (done + r) * out_stride, buffer + r * KVL_PANEL_COLS, width * sizeof(float));
-        }
-    }
-}
-
-static void gemm_v(float *out, size_t out_stride, const float *x, size_t x_stride, const float *panels,
-                   const float *bias, size_t n_rows, size_t n_in, size_t n_cols) {
-    for (size_t first = 0; first < n_cols;) {
-        const float *panel = panels + first * n_in;
-        float start[2 * KVL_PANEL_COLS] = {0};
-        size_t width = kvl_min_size(2 * KVL_PANEL_COLS, n_cols - first);
-        if (bias != NULL) {
-            memcpy(start, bias + first, width * sizeof(float));
-        }
-        if (n_rows == 1 && width == 2 * KVL_PANEL_COLS) {
-            gemm_row_pair(out + first, x, panel, start, n_in);
-            first += width;
-            continue;
-        }
-        width = kvl_min_size(width, KVL_PANEL_COLS);
-        if (width < KVL_PANEL_COLS) {
-            gemm_tail(out + first, out_stride, x, x_stride, panel, start, n_rows, n_in, width);
-        } else {
-            for (size_t c = 0; c < KVL_PANEL_COLS; c += 2 * VW) {
-                gemm_columns(out + first + c, out_stride, x, x_stride, panel + c, start + c, n_rows, n_in);
-            }
-        }
-        first += width;
-    }
-}
+ALWAYS_INLINE vec vec_of_f16(const uint16_t *p) { return VEC_OF_F16(p); }
 
 /* ---- exponential ---- */
 
@@ -225,7 +114,7 @@ ALWAYS_INLINE vec load_part(const float *p, size_t n, float fill) {
     return load(lanes);
 }
 
-static double log_sum_exp_v(const float *x, size_t n) {
+static double sum_exp_v(float *most_out, const float *x, size_t n) {
     size_t whole = n / VW * VW;
     vec most_v = load_part(x + whole, n - whole, -INFINITY);
     for (size_t i = 0; i < whole; i += VW) {
@@ -239,7 +128,14 @@ static double log_sum_exp_v(const float *x, size_t n) {
         low += widen_half(e, 0);
         high += widen_half(e, 1);
     }
-    return (double)most + log(sum_of_dlanes(low + high));
+    *most_out = most;
+    return sum_of_dlanes(low + high);
+}
+
+static double log_sum_exp_v(const float *x, size_t n) {
+    float most = 0;
+    double sum = sum_exp_v(&most, x, n);
+    return (double)most + log(sum);
 }
 
 static void layer_norm_v(float *out, const float *x, const float *gain, const float *shift, float eps,
@@ -381,129 +277,8 @@ static void add_v(float *y, const float *x, size_t n) {
     }
 }
 
-/* ---- attention ---- */
-
-/* Scores of `panels` key panels side by side, unscaled; the count is a constant after inlining. */
-ALWAYS_INLINE void score_panels(float *scores, const float *q, const float *keys, size_t head_dim,
-                                size_t panels) {
-    enum { per_panel = KVL_KEY_PANEL / VW };
-    vec sum[4 * per_panel];
-    UNROLL for (size_t i = 0; i < panels * per_panel; i++) { sum[i] = splat(0.0f); }
-    for (size_t d = 0; d < head_dim; d++) {
-        vec value = splat(q[d]);
-        UNROLL for (size_t i = 0; i < panels * per_panel; i++) {
-            const float *key = keys + (i / per_panel * head_dim + d) * lanes_per_panel + i % per_panel * VW;
-            sum[i] = vec_fma(value, load(key), sum[i]);
-        }
-    }
-    UNROLL for (size_t i = 0; i < panels * per_panel; i++) { store(scores + i * VW, sum[i]); }
-}
-
-/* scratch <- exp(score - max); returns 1 / sum. Lanes beyond n, and entries that are not seen, become 0. */
-static float softmax_weights(float *scratch, const kvl_attention *a, size_t padded) {
-    size_t n = a->n;
-    vec most_v = splat(-INFINITY);
-    for (size_t j = 0; j < padded; j += VW) {
-        vec x = load(scratch + j) * splat(a->scale);
-        store(scratch + j, a->softcap > 0 ? vec_softcap(x, a->softcap) : x);
-    }
-    for (size_t j = 0; a->positions != NULL && j < n; j++) {
-        scratch[j] = a->positions[j] < a->oldest ? -INFINITY : scratch[j];
-    }
-    for (size_t j = n; j < padded; j++) { /* after the scaling: 0 * infinity would be NaN */
-        scratch[j] = -INFINITY;
-    }
-    for (size_t j = 0; j < padded; j += VW) {
-        most_v = larger(load(scratch + j), most_v);
-    }
-    float most = max_of_lanes(most_v);
-    float lanes[KVL_KEY_PANEL] = {0};
-    for (size_t j = 0; j < padded; j += VW) {
-        vec e = vec_exp(load(scratch + j) - splat(most));
-        store(scratch + j, e);
-        store(lanes + j % KVL_KEY_PANEL, load(lanes + j % KVL_KEY_PANEL) + e);
-    }
-    for (size_t half = KVL_KEY_PANEL / 2; half != 0; half /= 2) {
-        for (size_t i = 0; i < half; i++) {
-            lanes[i] += lanes[i + half];
-        }
-    }
-    return 1.0f / lanes[0];
-}
-
-/* `vecs` vectors of the output, summed over entries in order. */
-ALWAYS_INLINE void mix_values(float *out, const float *weights, const float *values, size_t n,
-                              size_t head_dim, size_t vecs) {
-    vec sum[4];
-    UNROLL for (size_t i = 0; i < vecs; i++) { sum[i] = splat(0.0f); }
-    for (size_t j = 0; j < n; j++) {
-        vec w = splat(weights[j]);
-        UNROLL for (size_t i = 0; i < vecs; i++) {
-            sum[i] = vec_fma(w, load(values + j * head_dim + i * VW), sum[i]);
-        }
-    }
-    UNROLL for (size_t i = 0; i < vecs; i++) { store(out + i * VW, sum[i]); }
-}
-
-static void score_all(float *scratch, const kvl_attention *a, size_t n_panels) {
-    size_t panel_floats = a->head_dim * KVL_KEY_PANEL;
-    size_t p = 0;
-    for (; p + 4 <= n_panels; p += 4) {
-        score_panels(scratch + p * KVL_KEY_PANEL, a->q, a->keys + p * panel_floats, a->head_dim, 4);
-    }
-    for (; p + 2 <= n_panels; p += 2) {
-        score_panels(scratch + p * KVL_KEY_PANEL, a->q, a->keys + p * panel_floats, a->head_dim, 2);
-    }
-    for (; p < n_panels; p++) {
-        score_panels(scratch + p * KVL_KEY_PANEL, a->q, a->keys + p * panel_floats, a->head_dim, 1);
-    }
-}
-
-/* Without the leading panels of which nothing is seen: their weights are exactly 0, so the bits stay. */
-static kvl_attention skip_unseen(const kvl_attention *a) {
-    kvl_attention rest = *a;
-    while (rest.positions != NULL && rest.n > KVL_KEY_PANEL) {
-        for (size_t j = 0; j < KVL_KEY_PANEL; j++) {
-            if (rest.positions[j] >= rest.oldest) {
-                return rest;
-            }
-        }
-        rest.positions += KVL_KEY_PANEL;
-        rest.keys += KVL_KEY_PANEL * rest.head_dim;
-        rest.values += KVL_KEY_PANEL * rest.head_dim;
-        rest.n -= KVL_KEY_PANEL;
-    }
-    return rest;
-}
-
-static void attend_v(float *out, const kvl_attention *whole, float *scratch) {
-    kvl_attention a = skip_unseen(whole);
-    size_t n_panels = (a.n + KVL_KEY_PANEL - 1) / KVL_KEY_PANEL;
-    size_t padded = n_panels * KVL_KEY_PANEL;
-    size_t head_dim = a.head_dim;
-    score_all(scratch, &a, n_panels);
-    float inverse = softmax_weights(scratch, &a, padded);
-    for (size_t j = 0; j < padded; j += VW) {
-        store(scratch + j, load(scratch + j) * splat(inverse));
-    }
-    size_t d = 0;
-    for (; d + 4 * VW <= head_dim; d += 4 * VW) {
-        mix_values(out + d, scratch, a.values + d, a.n, head_dim, 4);
-    }
-    for (; d + 2 * VW <= head_dim; d += 2 * VW) {
-        mix_values(out + d, scratch, a.values + d, a.n, head_dim, 2);
-    }
-    for (; d + VW <= head_dim; d += VW) {
-        mix_values(out + d, scratch, a.values + d, a.n, head_dim, 1);
-    }
-    for (; d < head_dim; d++) {
-        float sum = 0;
-        for (size_t j = 0; j < a.n; j++) {
-            sum = __builtin_fmaf(scratch[j], a.values[j * head_dim + d], sum);
-        }
-        out[d] = sum;
-    }
-}
+#include "kernel/vec_attention.h"
+#include "kernel/vec_product.h"
 
 const kvl_kernels KERNELS = {
     .name = KERNELS_NAME,
@@ -517,5 +292,6 @@ const kvl_kernels KERNELS = {
     .mul = mul_v,
     .add = add_v,
     .attend = attend_v,
+    .sum_exp = sum_exp_v,
     .log_sum_exp = log_sum_exp_v,
 };

@@ -67,11 +67,9 @@ static const struct {
     peak_fn *fn;
     int n_lanes;
 } peaks[] = {
-    {"c", peak_128, 4},
-    {"base", peak_128, 4},
+    {"c", peak_128, 4},     {"base", peak_128, 4},
 #if defined(__x86_64__)
-    {"avx2", peak_avx2, 8},
-    {"avx512", peak_avx512, 16},
+    {"avx2", peak_avx2, 8}, {"avx512", peak_avx512, 16}, {"avx512bf16", peak_avx512, 16},
 #endif
 };
 enum { N_PEAKS = sizeof peaks / sizeof peaks[0] };

@@ -116,7 +116,8 @@ static kvl_status find(binder *b, const kvl_tensor **out, kvli_role role, uint32
         return kvl_fail(b->l->err, KVL_E_SHAPE, "%s: tensor '%.*s': expected %s, found %s",
                         kvl_tensors_path(tensors, t), (int)NAME_CUT, name, expected, found);
     }
-    KVL_TRY(kvl_tensors_read_part(tensors, t, 0, 0, NULL, b->l->err)); /* its type, before room is made */
+    KVL_TRY(
+        kvl_tensors_read_part(tensors, t, 0, 0, NULL, NULL, b->l->err)); /* its type, before room is made */
     b->l->kind = kinds[role];
     mark_used(b, t);
     *out = t;
@@ -269,7 +270,8 @@ static kvl_status bind_ends(binder *b) {
             KVL_TRY(kvli_load_compare(b->l, &m->output, t));
         }
     } else {
-        KVL_TRY(kvli_load_rows(b->l, &m->embedding, t));
+        const kvli_part part = {.tensor = t, .n_rows = s->n_vocab};
+        KVL_TRY(kvli_load_linear(b->l, &m->embedding, &part, 1, s->width, false));
         KVL_TRY(bind_linear(b, &m->output, 0, out, 1, s->width, false));
     }
     if (s->has_positions) {

@@ -3,7 +3,7 @@
 #include "model/load.h"
 
 #include "base/alloc.h"
-#include "kernel/kernel.h"
+#include "file/repack.h"
 
 #include <string.h>
 
@@ -18,13 +18,15 @@ typedef struct load_job {
     kvli_loader *l;
     const kvli_part *parts;
     size_t n_parts;
-    float *to;        /* panels, or rows as stored */
-    const float *all; /* the whole stored matrix [n_in, n_rows], if transposed */
+    const kvl_panels *panels; /* where to pack them; NULL: `to` holds the rows as they are */
+    float *to;
+    const kvl_linear *compared; /* with its columns, instead of packed */
+    const float *all;           /* the whole stored matrix [n_in, n_rows], if transposed */
     size_t n_in;
     size_t n_rows;
-    bool is_packed;      /* to panels; otherwise as stored */
-    bool is_compared;    /* with what `to` holds, instead of written */
     float *rows;         /* [n_threads, 32, n_in] */
+    uint8_t *raw;        /* [n_threads, 32, raw_bytes]; NULL: rows are packed from f32 */
+    size_t raw_bytes;    /* of a stored row */
     uint64_t *hashes;    /* [items] */
     first_error *errors; /* [n_threads] */
 } load_job;
@@ -69,8 +71,10 @@ static size_t find_row(const load_job *job, size_t row, const kvl_tensor **tenso
     return part->first + (part->row_of != NULL ? part->row_of(&job->l->m->shape, row) : row);
 }
 
-/* Reads n used rows from `first` on into rows [n, n_in]; neighbours in one go. */
-static kvl_status read_rows(const load_job *job, float *rows, size_t first, size_t n, kvl_err *err) {
+/* Reads n used rows from `first` on into rows [n, n_in], and as stored into raw unless NULL; neighbours in
+ * one go. */
+static kvl_status read_rows(const load_job *job, float *rows, uint8_t *raw, size_t first, size_t n,
+                            kvl_err *err) {
     size_t i = 0;
     while (i < n) {
         const kvl_tensor *tensor = NULL;
@@ -81,7 +85,8 @@ static kvl_status read_rows(const load_job *job, float *rows, size_t first, size
             run++;
         }
         KVL_TRY(kvl_tensors_read_part(job->l->tensors, tensor, (uint64_t)stored * job->n_in,
-                                      (uint64_t)run * job->n_in, rows + i * job->n_in, err));
+                                      (uint64_t)run * job->n_in, rows + i * job->n_in,
+                                      raw != NULL ? raw + i * job->raw_bytes : NULL, err));
         i += run;
     }
     return KVL_OK;
@@ -95,20 +100,21 @@ static void transpose_rows(const load_job *job, float *rows, size_t first, size_
     }
 }
 
-static kvl_status compare_rows(const load_job *job, const float *rows, size_t first, size_t n, kvl_err *err) {
-    const float *panel = job->to + first * job->n_in;
+/* `used` is room for one row. */
+static kvl_status compare_rows(const load_job *job, const float *rows, size_t first, size_t n, float *used,
+                               kvl_err *err) {
     for (size_t i = 0; i < n; i++) {
+        kvl_linear_column(job->compared, first + i, used);
         for (size_t k = 0; k < job->n_in; k++) {
-            float used = panel[k * KVL_PANEL_COLS + i];
             float found = rows[i * job->n_in + k];
-            if (used < found || used > found) {
+            if (used[k] < found || used[k] > found) {
                 const kvl_tensor *t = job->parts->tensor;
                 return kvl_fail(
                     err, KVL_E_CONFIG,
                     "%s: tensor '%.80s', index %zu: expected the embedding's value %g (the config "
                     "says that both are one matrix), found %g",
-                    kvl_tensors_path(job->l->tensors, t), t->name, (first + i) * job->n_in + k, (double)used,
-                    (double)found);
+                    kvl_tensors_path(job->l->tensors, t), t->name, (first + i) * job->n_in + k,
+                    (double)used[k], (double)found);
             }
         }
     }
@@ -116,21 +122,28 @@ static kvl_status compare_rows(const load_job *job, const float *rows, size_t fi
 }
 
 static kvl_status load_panel(const load_job *job, size_t item, unsigned thread, kvl_err *err) {
-    size_t first = item * KVL_PANEL_COLS;
-    size_t n = kvl_min_size(KVL_PANEL_COLS, job->n_rows - first);
-    float *to = job->to + first * job->n_in;
-    float *rows = job->is_packed ? job->rows + (size_t)thread * KVL_PANEL_COLS * job->n_in : to;
+    const size_t first = item * KVL_PANEL_COLS;
+    const size_t n = kvl_min_size(KVL_PANEL_COLS, job->n_rows - first);
+    float *own = job->rows + (size_t)thread * (KVL_PANEL_COLS + 1) * job->n_in;
+    float *rows = job->to != NULL ? job->to + first * job->n_in : own;
+    uint8_t *raw = job->raw != NULL ? job->raw + thread * KVL_PANEL_COLS * job->raw_bytes : NULL;
     if (job->all != NULL) {
         transpose_rows(job, rows, first, n);
     } else {
-        KVL_TRY(read_rows(job, rows, first, n, err));
+        KVL_TRY(read_rows(job, rows, raw, first, n, err));
     }
-    if (job->is_compared) {
-        return compare_rows(job, rows, first, n, err);
+    if (job->compared != NULL) {
+        return compare_rows(job, rows, first, n, own + KVL_PANEL_COLS * job->n_in, err);
     }
     job->hashes[item] = hash_floats(item, rows, n * job->n_in);
-    if (job->is_packed) {
-        kvl_pack_panels(to, rows, job->n_in, n);
+    if (job->panels != NULL) {
+        const kvl_panels *p = job->panels;
+        uint8_t *panel = (uint8_t *)p->data + item * kvl_panel_bytes(p->type, job->n_in);
+        if (raw != NULL) {
+            kvl_repack_panel(panel, job->parts->tensor->dtype, raw, job->n_in, n);
+        } else {
+            kvl_pack_panels(panel, p->type, rows, job->n_in, n);
+        }
     }
     return KVL_OK;
 }
@@ -167,46 +180,58 @@ static kvl_status run_job(load_job *job) {
     unsigned n_threads = kvl_pool_threads(l->pool);
     size_t n_items = (job->n_rows + KVL_PANEL_COLS - 1) / KVL_PANEL_COLS;
     kvl_status status = KVL_OK;
-    job->rows = kvl_alloc((size_t)n_threads * KVL_PANEL_COLS, job->n_in * sizeof(float));
+    job->rows = kvl_alloc((size_t)n_threads * (KVL_PANEL_COLS + 1), job->n_in * sizeof(float));
+    bool is_blocked = job->panels != NULL && kvl_panel_is_blocked(job->panels->type);
+    if (is_blocked) {
+        const kvl_dtype t = job->parts->tensor->dtype;
+        job->raw_bytes = job->n_in / kvl_dtype_block_items(t) * kvl_dtype_block_bytes(t);
+        job->raw = kvl_alloc((size_t)n_threads * KVL_PANEL_COLS, job->raw_bytes);
+    }
     job->hashes = kvl_calloc(n_items, sizeof *job->hashes);
     job->errors = kvl_calloc(n_threads, sizeof *job->errors);
-    if (job->rows == NULL || job->hashes == NULL || job->errors == NULL) {
+    if (job->rows == NULL || job->hashes == NULL || job->errors == NULL || (is_blocked && job->raw == NULL)) {
         status = kvl_fail_nomem(l->err, "weights");
         goto done;
     }
     kvl_pool_run(l->pool, n_items, load_item, job);
     KVL_GO(first_of(job));
-    if (!job->is_compared) {
+    if (job->compared == NULL) {
         for (size_t i = 0; i < n_items; i++) {
             l->m->hash = hash_word(l->m->hash, job->hashes[i]);
         }
     }
 done:
     kvl_free(job->rows);
+    kvl_free(job->raw);
     kvl_free(job->hashes);
     kvl_free(job->errors);
     return status;
 }
 
-/* The one place that makes room for weights, so that counting without reading cannot differ from opening.
- * n_rows of the n_block_rows hold parameters, the rest is padding. */
-static kvl_status new_floats(kvli_loader *l, float **out, size_t n_rows, size_t n_block_rows, size_t n_cols) {
-    uint64_t n_bytes = (uint64_t)n_block_rows * n_cols * sizeof **out;
-    l->m->weight_bytes += n_bytes;
-    l->m->kinds[l->kind].resident_bytes += n_bytes;
-    l->m->n_params += (uint64_t)n_rows * n_cols;
+/* The one place that makes room for weights, so that counting without reading cannot differ from opening. */
+static kvl_status new_block(kvli_loader *l, void **out, size_t n_params, size_t n, size_t item_bytes) {
+    l->m->weight_bytes += (uint64_t)n * item_bytes;
+    l->m->kinds[l->kind].resident_bytes += (uint64_t)n * item_bytes;
+    l->m->n_params += n_params;
     if (l->is_header_only) {
         return KVL_OK;
     }
-    *out = kvl_alloc(n_block_rows, n_cols * sizeof **out);
+    *out = kvl_alloc(n, item_bytes);
     return *out != NULL ? KVL_OK : kvl_fail_nomem(l->err, "weights");
+}
+
+static kvl_status new_floats(kvli_loader *l, float **out, size_t n) {
+    void *block = NULL;
+    kvl_status status = new_block(l, &block, n, n, sizeof **out);
+    *out = block;
+    return status;
 }
 
 kvl_status kvli_load_rows(kvli_loader *l, float **out, const kvl_tensor *tensor) {
     size_t n_rows = (size_t)tensor->dims[0];
     size_t n_in = (size_t)(tensor->n_items / tensor->dims[0]);
     const kvli_part part = {.tensor = tensor, .n_rows = n_rows};
-    KVL_TRY(new_floats(l, out, n_rows, n_rows, n_in));
+    KVL_TRY(new_floats(l, out, n_rows * n_in));
     if (l->is_header_only) {
         return KVL_OK;
     }
@@ -214,37 +239,72 @@ kvl_status kvli_load_rows(kvli_loader *l, float **out, const kvl_tensor *tensor)
     return run_job(&job);
 }
 
-kvl_status kvli_load_linear(kvli_loader *l, kvl_linear *out, const kvli_part *parts, size_t n_parts,
-                            uint32_t n_in, bool is_transposed) {
+/* One segment of a linear map from some parts; all: the whole stored matrix if transposed. */
+static kvl_status load_segment(kvli_loader *l, kvl_linear *out, const kvli_part *parts, size_t n_parts,
+                               kvl_panel_type stored_type, const float *all) {
+    const kvl_panel_type type = l->m->arith == KVL_ARITH_BF16 ? KVL_PANEL_BF16_PAIRS : stored_type;
+    kvl_segment *segment = &out->segments[out->n_segments++];
     size_t n_rows = 0;
-    float *all = NULL;
-    kvl_status status = KVL_OK;
     for (size_t i = 0; i < n_parts; i++) {
         n_rows += parts[i].n_rows;
     }
-    out->n_in = n_in;
-    out->n_out = (uint32_t)n_rows;
-    KVL_TRY(new_floats(l, &out->panels, n_rows, kvl_panels_size(1, n_rows), n_in));
+    *segment = (kvl_segment){.panels = {type, kvl_panel_zero_of(parts->tensor->dtype), NULL},
+                             .first = out->n_out,
+                             .n_cols = (uint32_t)n_rows};
+    out->n_out += (uint32_t)n_rows;
+    KVL_TRY(new_block(l, &segment->panels.data, n_rows * out->n_in,
+                      (n_rows + KVL_PANEL_COLS - 1) / KVL_PANEL_COLS, kvl_panel_bytes(type, out->n_in)));
     if (l->is_header_only) {
         return KVL_OK;
-    }
-    if (is_transposed) {
-        all = kvl_alloc(n_rows, n_in * sizeof *all);
-        if (all == NULL) {
-            return kvl_fail_nomem(l->err, "weights");
-        }
-        KVL_GO(kvl_tensors_read_f32(l->tensors, parts->tensor, all, l->err));
     }
     load_job job = {.l = l,
                     .parts = parts,
                     .n_parts = n_parts,
-                    .to = out->panels,
+                    .panels = &segment->panels,
                     .all = all,
-                    .n_in = n_in,
-                    .n_rows = n_rows,
-                    .is_packed = true};
-    KVL_GO(run_job(&job));
-done:
+                    .n_in = out->n_in,
+                    .n_rows = n_rows};
+    return run_job(&job);
+}
+
+/* Parts of one stored type share a segment. Other parts have one each where that cuts between panels;
+ * elsewhere all become f32. */
+static kvl_status load_segments(kvli_loader *l, kvl_linear *out, const kvli_part *parts, size_t n_parts,
+                                const float *all) {
+    bool is_uniform = true;
+    bool is_cut_between_panels = true;
+    for (size_t i = 1; i < n_parts; i++) {
+        is_uniform = is_uniform && parts[i].tensor->dtype == parts->tensor->dtype;
+        is_cut_between_panels = is_cut_between_panels && parts[i - 1].n_rows % KVL_PANEL_COLS == 0;
+    }
+    if (is_uniform || !is_cut_between_panels) {
+        kvl_panel_type type = is_uniform ? kvl_panel_type_of(parts->tensor->dtype) : KVL_PANEL_F32;
+        return load_segment(l, out, parts, n_parts, type, all);
+    }
+    for (size_t i = 0; i < n_parts; i++) {
+        KVL_TRY(load_segment(l, out, &parts[i], 1, kvl_panel_type_of(parts[i].tensor->dtype), all));
+    }
+    return KVL_OK;
+}
+
+kvl_status kvli_load_linear(kvli_loader *l, kvl_linear *out, const kvli_part *parts, size_t n_parts,
+                            uint32_t n_in, bool is_transposed) {
+    float *all = NULL;
+    out->n_in = n_in;
+    out->n_out = 0;
+    if (is_transposed && !l->is_header_only) {
+        const kvl_tensor *t = parts->tensor;
+        all = kvl_alloc((size_t)t->n_items, sizeof *all);
+        if (all == NULL) {
+            return kvl_fail_nomem(l->err, "weights");
+        }
+        kvl_status status = kvl_tensors_read_f32(l->tensors, t, all, l->err);
+        if (status != KVL_OK) {
+            kvl_free(all);
+            return status;
+        }
+    }
+    kvl_status status = load_segments(l, out, parts, n_parts, all);
     kvl_free(all);
     return status;
 }
@@ -254,14 +314,7 @@ kvl_status kvli_load_compare(kvli_loader *l, const kvl_linear *w, const kvl_tens
     if (l->is_header_only) {
         return KVL_OK;
     }
-    load_job job = {.l = l,
-                    .parts = &part,
-                    .n_parts = 1,
-                    .to = w->panels,
-                    .n_in = w->n_in,
-                    .n_rows = w->n_out,
-                    .is_packed = true,
-                    .is_compared = true};
+    load_job job = {.l = l, .parts = &part, .n_parts = 1, .compared = w, .n_in = w->n_in, .n_rows = w->n_out};
     return run_job(&job);
 }
 
@@ -272,7 +325,7 @@ kvl_status kvli_load_vector(kvli_loader *l, float **out, const kvli_part *parts,
     for (size_t i = 0; i < n_parts; i++) {
         n += parts[i].n_rows;
     }
-    KVL_TRY(new_floats(l, out, n, n, 1));
+    KVL_TRY(new_floats(l, out, n));
     if (l->is_header_only) {
         return KVL_OK;
     }
@@ -282,7 +335,7 @@ kvl_status kvli_load_vector(kvli_loader *l, float **out, const kvli_part *parts,
     }
     for (size_t i = 0; i < n_parts; i++) {
         const kvli_part *p = &parts[i];
-        KVL_GO(kvl_tensors_read_part(l->tensors, p->tensor, p->first, p->n_rows, stored, l->err));
+        KVL_GO(kvl_tensors_read_part(l->tensors, p->tensor, p->first, p->n_rows, stored, NULL, l->err));
         for (size_t row = 0; row < p->n_rows; row++) {
             (*out)[done_rows + row] = stored[p->row_of != NULL ? p->row_of(&l->m->shape, row) : row];
         }

@@ -65,7 +65,29 @@ static void note_dtype(kvl_model *m, const kvl_tensors *tensors) {
              first != NULL ? kvl_dtype_name(first->dtype) : "");
 }
 
-/* path without slashes at its end, and its last part. */
+/* NAME of ".../models--ORG--NAME/snapshots/COMMIT", the folder of a checkpoint in the hub cache; false for
+ * other paths [n]. */
+static bool read_hub_name(const char *path, size_t n, size_t *start, size_t *len) {
+    static const char middle[] = "/snapshots/", head[] = "models--";
+    enum { n_commit = 40, n_middle = sizeof middle - 1, n_head = sizeof head - 1 };
+    if (n < n_commit + n_middle || strspn(path + n - n_commit, "0123456789abcdef") < n_commit ||
+        strncmp(path + n - n_commit - n_middle, middle, n_middle) != 0) {
+        return false;
+    }
+    size_t end = n - n_commit - n_middle;
+    size_t repo = end;
+    while (repo > 0 && path[repo - 1] != '/') {
+        repo--;
+    }
+    *start = end;
+    while (*start > repo + n_head && strncmp(path + *start - 2, "--", 2) != 0) {
+        --*start;
+    }
+    *len = end - *start;
+    return *len != 0 && strncmp(path + repo, head, n_head) == 0;
+}
+
+/* path without slashes at its end, and its last part (of a snapshot in the hub cache: the model's name). */
 static kvl_status set_names(kvl_model *m, const char *path, kvl_err *err) {
     size_t n = strlen(path);
     while (n > 1 && path[n - 1] == '/') {
@@ -75,8 +97,14 @@ static kvl_status set_names(kvl_model *m, const char *path, kvl_err *err) {
     while (start > 0 && path[start - 1] != '/') {
         start--;
     }
+    size_t len = n - start;
+    size_t hub_start = 0, hub_len = 0;
+    if (read_hub_name(path, n, &hub_start, &hub_len)) {
+        start = hub_start;
+        len = hub_len;
+    }
     m->path = kvl_strndup(path, n);
-    m->name = kvl_strndup(path + start, n - start);
+    m->name = kvl_strndup(path + start, len);
     return m->path != NULL && m->name != NULL ? KVL_OK : kvl_fail_nomem(err, "name of a model");
 }
 
@@ -108,7 +136,26 @@ done:
     return status;
 }
 
+static const char *const arith_names[KVL_N_ARITHS] = {"f32", "bf16"};
+
+const char *kvl_arith_name(kvl_arith a) { return arith_names[a]; }
+
+kvl_status kvl_arith_find(kvl_arith *out, const char *name, kvl_err *err) {
+    for (int a = 0; a < KVL_N_ARITHS; a++) {
+        if (strcmp(name, arith_names[a]) == 0) {
+            *out = (kvl_arith)a;
+            return KVL_OK;
+        }
+    }
+    return kvl_fail(err, KVL_E_USAGE, "arithmetic: expected f32 or bf16, found '%.40s'", name);
+}
+
 kvl_status kvl_model_open(kvl_model **out, const char *path, unsigned n_threads, kvl_err *err) {
+    return kvl_model_open_as(out, path, KVL_ARITH_F32, n_threads, err);
+}
+
+kvl_status kvl_model_open_as(kvl_model **out, const char *path, kvl_arith arith, unsigned n_threads,
+                             kvl_err *err) {
     kvl_pool *pool = NULL;
     kvl_status status = KVL_OK;
     *out = NULL;
@@ -116,6 +163,7 @@ kvl_status kvl_model_open(kvl_model **out, const char *path, unsigned n_threads,
     if (m == NULL) {
         return kvl_fail_nomem(err, "model");
     }
+    m->arith = arith;
     KVL_GO(kvl_pool_create(&pool, n_threads != 0 ? n_threads : kvl_cpu_count(), err));
     KVL_GO(fill(m, path, pool, err));
     *out = m;
@@ -149,26 +197,25 @@ uint32_t kvl_model_local_layers(const kvl_model *m) {
     return n;
 }
 
-void kvl_model_embed(const kvl_model *m, int32_t token, float *out) {
-    const size_t width = m->shape.width;
-    const size_t row = (size_t)token;
-    if (m->embedding != NULL) {
-        memcpy(out, m->embedding + row * width, width * sizeof *out);
-    } else {
-        const float *column =
-            m->output.panels + row / KVL_PANEL_COLS * KVL_PANEL_COLS * width + row % KVL_PANEL_COLS;
-        for (size_t k = 0; k < width; k++) {
-            out[k] = column[k * KVL_PANEL_COLS];
-        }
+void kvl_linear_column(const kvl_linear *w, size_t column, float *out) {
+    const kvl_segment *segment = w->segments;
+    while (column >= (size_t)segment->first + segment->n_cols) {
+        segment++;
     }
-    const float scale = m->shape.embed_scale;
-    for (size_t k = 0; k < width; k++) {
-        out[k] *= scale;
+    kvl_panel_column(out, &segment->panels, w->n_in, column - segment->first);
+}
+
+void kvl_model_embed(const kvl_model *m, int32_t token, float *out) {
+    kvl_linear_column(m->embedding.n_out != 0 ? &m->embedding : &m->output, (size_t)token, out);
+    for (size_t k = 0; k < m->shape.width; k++) {
+        out[k] *= m->shape.embed_scale;
     }
 }
 
 static void free_linear(kvl_linear *l) {
-    kvl_free(l->panels);
+    for (uint32_t i = 0; i < l->n_segments; i++) {
+        kvl_free(l->segments[i].panels.data);
+    }
     kvl_free(l->bias);
 }
 
@@ -200,7 +247,7 @@ void kvl_model_close(kvl_model *m) {
     free_norm(&m->final_norm);
     free_linear(&m->output);
     kvl_free(m->layers);
-    kvl_free(m->embedding);
+    free_linear(&m->embedding);
     kvl_free(m->positions);
     kvl_free(m->name);
     kvl_free(m->path);

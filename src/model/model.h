@@ -8,12 +8,22 @@
 #define KVL_MODEL_MODEL_H
 
 #include "base/status.h"
+#include "kernel/kernel.h"
 #include "model/shape.h"
 
-/* Product y = x W + b with W packed for kvl_kernels.gemm. */
+/* Some columns of a product, packed for kvl_kernels.gemm. */
+typedef struct kvl_segment {
+    kvl_panels panels; /* data is owned */
+    uint32_t first;    /* column; a multiple of 32 */
+    uint32_t n_cols;
+} kvl_segment;
+
+/* Product y = x W + b. Weights stay as they are stored, quantised blocks too; parts of a fused product may be
+ * stored in different types, so that a product has up to three segments. */
 typedef struct kvl_linear {
-    float *panels; /* [ceil(n_out / 32), n_in, 32] */
-    float *bias;   /* [n_out] or NULL */
+    kvl_segment segments[3];
+    uint32_t n_segments;
+    float *bias; /* [n_out] or NULL */
     uint32_t n_in;
     uint32_t n_out;
 } kvl_linear;
@@ -58,13 +68,27 @@ typedef struct kvl_weight_bytes {
     uint64_t resident_bytes; /* after packing */
 } kvl_weight_bytes;
 
+/* Arithmetic of the products with weights; everything else is f32. */
+typedef enum kvl_arith {
+    KVL_ARITH_F32,  /* stored weights widened exactly, f32 inputs and sums */
+    KVL_ARITH_BF16, /* weights and inputs rounded to bfloat16 (the embedding too where it is tied), f32 sums
+                     */
+    KVL_N_ARITHS
+} kvl_arith;
+
+/* "f32", "bf16". */
+const char *kvl_arith_name(kvl_arith a);
+/* E_USAGE listing the names. */
+kvl_status kvl_arith_find(kvl_arith *out, const char *name, kvl_err *err) KVL_MUST_USE;
+
 typedef struct kvl_model {
     kvl_shape shape;
-    char *name;       /* last part of the path */
-    char *path;       /* directory or file as given */
-    uint64_t hash;    /* config text, tensor headers and, where read, contents: identity in records */
-    float *embedding; /* [V_in, E] row-major; NULL when tied: the output's panels hold it */
-    float *positions; /* [n_context, E], learned; or NULL */
+    kvl_arith arith;
+    char *name;           /* last part of the path */
+    char *path;           /* directory or file as given */
+    uint64_t hash;        /* config text, tensor headers and, where read, contents: identity in records */
+    kvl_linear embedding; /* E -> V_in, for its columns; empty when tied: the output holds it */
+    float *positions;     /* [n_context, E], learned; or NULL */
     uint32_t n_vocab_in;
     kvl_layer *layers; /* [L] */
     kvl_rope ropes[KVL_N_ROPES];
@@ -82,6 +106,9 @@ typedef struct kvl_model {
  * any config field that changes the arithmetic and is not known), E_MISSING, E_EXTRA, E_SHAPE, E_NONFINITE.
  */
 kvl_status kvl_model_open(kvl_model **out, const char *path, unsigned n_threads, kvl_err *err) KVL_MUST_USE;
+/* The same with weights packed for that arithmetic. */
+kvl_status kvl_model_open_as(kvl_model **out, const char *path, kvl_arith arith, unsigned n_threads,
+                             kvl_err *err) KVL_MUST_USE;
 /* The same from headers alone: every check but those of values, and every size and count that opening gives;
  * no weights (all pointers to them are NULL), so that no engine can be made of it. The hash is not that of
  * the opened model. Rotation factors of a GGUF file are read. */
@@ -94,5 +121,7 @@ bool kvl_model_is_gguf_path(const char *path);
 
 /* Row of the embedding for a token below n_vocab_in, scaled: out [E]. */
 void kvl_model_embed(const kvl_model *m, int32_t token, float *out);
+/* The weights of one output column, widened: out [n_in]. */
+void kvl_linear_column(const kvl_linear *w, size_t column, float *out);
 
 #endif

@@ -93,7 +93,8 @@ static kvl_status finish(kvl_sample *s, const char *text, size_t n_bytes, kvl_to
                          kvl_err *err) {
     s->hash = kvl_hash_bytes(KVL_HASH_INIT, text, n_bytes);
     s->n_chars = count_chars(text, n_bytes);
-    if (kvl_tokenizer_bos(tokenizer) >= 0) {
+    s->has_bos = kvl_tokenizer_bos(tokenizer) >= 0;
+    if (s->has_bos) {
         KVL_TRY(kvl_ids_push(&s->ids, kvl_tokenizer_bos(tokenizer), err));
     }
     KVL_TRY(kvl_tokenizer_encode(tokenizer, &s->ids, text, n_bytes, false, err));
@@ -135,12 +136,14 @@ static kvl_status book(kvl_sample *s, sources *src, size_t k, size_t n_chars, kv
 static kvl_status wiki_chunk(kvl_sample *s, sources *src, kvl_tokenizer *tokenizer, kvl_err *err) {
     enum { enough_tokens = 16384 };
     KVL_TRY(load_wiki(src, err));
-    int32_t eos = kvl_tokenizer_find(tokenizer, "<|endoftext|>");
+    int32_t bos = kvl_tokenizer_bos(tokenizer);
+    int32_t eos = kvl_tokenizer_eos(tokenizer);
     if (eos < 0) {
         return kvl_fail(err, KVL_E_UNSUPPORTED,
-                        "sample %s: expected a tokenizer with <|endoftext|>, found none", s->name);
+                        "sample %s: expected a tokenizer with a token that ends a text, found none", s->name);
     }
-    KVL_TRY(kvl_ids_push(&s->ids, eos, err));
+    s->has_bos = true;
+    KVL_TRY(kvl_ids_push(&s->ids, bos >= 0 ? bos : eos, err));
     const char *at = src->wiki;
     const char *row = NULL;
     size_t n_row = 0;

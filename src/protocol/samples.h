@@ -3,7 +3,10 @@
  *   W<k>  k-th row of WikiText-2 raw test with at least 50 characters after stripping, first 1024 characters
  *   P<k>  first 2048 characters of PG-19 test book k
  *   B<k>  all 10,000 characters at hand of PG-19 test book k
- *   C1    WikiText-2 raw test as one text: BOS, then each row that is not blank followed by EOS
+ *   C1    WikiText-2 raw test as one text: BOS (EOS where the tokenizer has none), then each row that is not
+ *         blank followed by EOS
+ *
+ * Texts start with the BOS of tokenizers that have one.
  */
 #ifndef KVL_PROTOCOL_SAMPLES_H
 #define KVL_PROTOCOL_SAMPLES_H
@@ -14,6 +17,7 @@ typedef struct kvl_sample {
     char name[24];
     kvl_ids ids;   /* whole text */
     uint64_t hash; /* FNV-1a of the text */
+    bool has_bos;  /* the first id was put in front of the text */
     size_t n_chars;
 } kvl_sample;
 

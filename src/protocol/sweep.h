@@ -1,8 +1,12 @@
 /* A sweep: every policy on every sample, in lockstep through one engine.
  *
  * All streams advance one token per pass, so the weights are read once for all of them. Cells of one sample
- * share one stream until the first step at which their policy would evict; then the stream is forked. Forking
- * is exact: a cell's NLLs are the bits it would have alone.
+ * share one stream as long as their policies do the same: until the first step at which one would evict, and
+ * beyond it where they evict alike; then the stream is forked. Forking is exact: a cell's NLLs are the bits
+ * it would have alone.
+ *
+ * Before anything is computed the whole sweep is run on counting streams. That gives its rows and bytes, and
+ * where the memory does not suffice for all cells at once the waves into which it is cut.
  */
 #ifndef KVL_PROTOCOL_SWEEP_H
 #define KVL_PROTOCOL_SWEEP_H
@@ -18,7 +22,7 @@ typedef struct kvl_cell {
     size_t n_tokens;     /* of the sample, after cutting */
     size_t first_scored; /* step */
     size_t n_scored;
-    double *nll; /* [n_scored] nats */
+    double *nll; /* [n_scored] nats; NULL in a plan */
     double nll_sum;
     size_t n_events;    /* compressions */
     size_t first_event; /* step after which the first one happened */
@@ -31,14 +35,31 @@ typedef struct kvl_cell {
     uint64_t wall_ns;       /* this cell's share of the passes it took part in */
 } kvl_cell;
 
+/* Cells that run in lockstep: all policies of a range on all samples of a range. */
+typedef struct kvl_wave {
+    size_t first_sample, end_sample;
+    size_t first_policy, end_policy;
+    size_t n_passes;   /* in lockstep; a prefill is none */
+    size_t n_rows;     /* prefills included */
+    size_t max_rows;   /* of one pass in lockstep */
+    uint64_t kv_bytes; /* the most allocated for keys and values at once */
+} kvl_wave;
+
+typedef struct kvl_sweep_progress {
+    size_t cells_done, cells_total;
+    size_t rows_done, rows_total;
+    const kvl_cell *finished; /* the cell that has just come to its end; NULL after a pass */
+} kvl_sweep_progress;
+
 typedef struct kvl_sweep_config {
     kvl_protocol protocol;
     const kvl_samples *samples;
     const kvl_policy *policies; /* [n_policies], without the baseline */
     size_t n_policies;
-    /* Called after every pass with steps done and to do; returning false stops with E_INTERRUPTED. May be
-     * NULL. */
-    bool (*progress)(void *ud, size_t done, size_t total);
+    uint64_t memory_bytes; /* for weights, keys and values, and scratch; 0: no limit */
+    /* Called after every pass and for every cell that is finished; returning false stops with E_INTERRUPTED.
+     * May be NULL. */
+    bool (*progress)(void *ud, const kvl_sweep_progress *progress);
     void *progress_ud;
 } kvl_sweep_config;
 
@@ -49,13 +70,27 @@ typedef struct kvl_sweep {
     size_t n_layers;
     kvl_cell *cells;    /* [n_policies, n_samples] */
     kvl_cell *one_pass; /* [n_samples] published-style baseline, or NULL when the protocol has none */
+    kvl_wave *waves;    /* [n_waves] as planned */
+    size_t n_waves;
+    size_t rows_naive;     /* tokens through the model if every cell ran alone */
+    size_t rows_planned;   /* and with what is shared */
+    size_t rows_computed;  /* so far: rows_planned after a run, 0 in a plan */
+    uint64_t weight_bytes; /* planned memory: the three sum to the most that a run needs */
+    uint64_t
+        scratch_bytes; /* activations, tables, scratch of the threads, blocks of the cache being copied */
+    uint64_t kv_bytes;
+    uint64_t kv_peak_bytes; /* the most that was really allocated for keys and values; 0 in a plan */
     uint64_t wall_ns;
 } kvl_sweep;
 
 /* Runs it. Results are owned by *out: free with kvl_sweep_free.
- * Errors: E_TEXT for a sample with nothing to score, E_CHECK, E_NOMEM, E_INTERRUPTED. */
+ * Errors: E_TEXT for a sample with nothing to score, E_CHECK, E_INTERRUPTED, E_NOMEM, also when memory_bytes
+ * does not suffice for a single cell (names what is needed). */
 kvl_status kvl_sweep_run(kvl_sweep *out, kvl_engine *engine, const kvl_sweep_config *config,
                          kvl_err *err) KVL_MUST_USE;
+/* The same without computing: waves, rows, bytes, and of the cells all but NLLs and times. */
+kvl_status kvl_sweep_plan(kvl_sweep *out, kvl_engine *engine, const kvl_sweep_config *config,
+                          kvl_err *err) KVL_MUST_USE;
 void kvl_sweep_free(kvl_sweep *s);
 const kvl_cell *kvl_sweep_cell(const kvl_sweep *s, size_t policy, size_t sample);
 

@@ -135,3 +135,24 @@ done:
     kvl_free(scratch);
     return status;
 }
+
+kvl_status kvl_timing_pass(double *ns, kvl_engine *engine, size_t n_rows, kvl_err *err) {
+    enum { N_PASSES = 4 };
+    double times[N_PASSES];
+    kvl_row *rows = kvl_calloc(n_rows, sizeof *rows);
+    kvl_status status = rows != NULL ? KVL_OK : kvl_fail_nomem(err, "timing");
+    for (size_t i = 0; i < n_rows && status == KVL_OK; i++) {
+        status = kvl_stream_create(&rows[i].stream, engine, err);
+    }
+    for (size_t pass = 0; pass < N_PASSES && status == KVL_OK; pass++) {
+        uint64_t start = kvl_clock_ns();
+        status = kvl_engine_forward(engine, rows, n_rows, err);
+        times[pass] = (double)(kvl_clock_ns() - start);
+    }
+    *ns = status == KVL_OK ? kvl_timing_median(times + 1, N_PASSES - 1) : 0;
+    for (size_t i = 0; rows != NULL && i < n_rows; i++) {
+        kvl_stream_destroy(rows[i].stream);
+    }
+    kvl_free(rows);
+    return status;
+}

@@ -50,4 +50,8 @@ kvl_status kvl_timing_decode(kvl_engine *engine, kvl_stream *stream, int32_t *to
 kvl_status kvl_timing_run(kvl_timing *out, kvl_engine *engine, const kvl_timing_config *config,
                           kvl_err *err) KVL_MUST_USE;
 
+/* Median time of three passes, after one to warm up, over so many streams (at least 1) that just begin: one
+ * row each, scored. */
+kvl_status kvl_timing_pass(double *ns, kvl_engine *engine, size_t n_rows, kvl_err *err) KVL_MUST_USE;
+
 #endif

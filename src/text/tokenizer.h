@@ -43,6 +43,9 @@ size_t kvl_tokenizer_vocab_size(const kvl_tokenizer *t);
 int32_t kvl_tokenizer_find(const kvl_tokenizer *t, const char *token);
 /* Id that the file puts in front of every text (the caller does that), or -1. */
 int32_t kvl_tokenizer_bos(const kvl_tokenizer *t);
+/* Id that ends a text: the one that a GGUF file names; of a tokenizer.json the first special token of
+ * <|endoftext|>, </s>, <eos>, <|end_of_text|>, <|eot_id|>. -1 when there is none. */
+int32_t kvl_tokenizer_eos(const kvl_tokenizer *t);
 /* FNV-1a of the file's bytes (of its header for GGUF). */
 uint64_t kvl_tokenizer_hash(const kvl_tokenizer *t);
 

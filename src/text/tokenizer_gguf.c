@@ -114,7 +114,7 @@ static kvl_status load_tokens(gguf_vocab *v) {
                                 "%s: tokenizer.ggml.scores[%zu]: expected a finite number", v->l.name, id);
             }
         }
-        if (type_of(v, id) == TYPE_BYTE && t->tokens[id].byte < 0) {
+        if (t->kind == KVL_TOK_SPM && type_of(v, id) == TYPE_BYTE && t->tokens[id].byte < 0) {
             return kvl_fail(v->l.err, KVL_E_VOCAB,
                             "%s: byte token %zu: expected <0x00> to <0xFF>, found '%.*s'", v->l.name, id,
                             (int)kvl_min_size(n, 80), text);
@@ -206,7 +206,7 @@ static kvl_status read_ids(gguf_vocab *v, bool has_bos) {
     int32_t other = -1; /* checked, not used: every character gives bytes, or nothing */
     bool has_eos = false;
     KVL_TRY(read_id(v, "tokenizer.ggml.bos_token_id", &bos));
-    KVL_TRY(read_id(v, "tokenizer.ggml.eos_token_id", &other));
+    KVL_TRY(read_id(v, "tokenizer.ggml.eos_token_id", &v->l.t->eos_id));
     KVL_TRY(read_id(v, "tokenizer.ggml.unknown_token_id", &other));
     KVL_TRY(kvl_gguf_bool(v->g, "tokenizer.ggml.add_bos_token", &has_bos, v->l.err));
     KVL_TRY(kvl_gguf_bool(v->g, "tokenizer.ggml.add_eos_token", &has_eos, v->l.err));

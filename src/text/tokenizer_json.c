@@ -215,6 +215,16 @@ static kvl_status find_kind(const kvli_vocab_loader *l, const json_t *root, cons
     return has_bytes ? kvli_json_must_be_off(l, model, "byte_fallback") : KVL_OK;
 }
 
+/* The file does not say which token ends a text: known names, in the order of how sure they are. */
+static void find_eos(kvl_tokenizer *t) {
+    static const char *const names[] = {"<|endoftext|>", "</s>", "<eos>", "<|end_of_text|>", "<|eot_id|>"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0] && t->eos_id < 0; i++) {
+        int32_t id = kvl_tokenizer_find(t, names[i]);
+        bool is_special = id >= 0 && t->tokens[id].is_special; /* Gemma has a </s> that is HTML */
+        t->eos_id = is_special ? id : -1;
+    }
+}
+
 static kvl_status load_root(const kvli_vocab_loader *l, const json_t *root) {
     const json_t *model = json_object_get(root, "model");
     const json_t *added = json_object_get(root, "added_tokens");
@@ -226,6 +236,7 @@ static kvl_status load_root(const kvli_vocab_loader *l, const json_t *root) {
     KVL_TRY(l->t->kind == KVL_TOK_UNIGRAM ? load_unigram(l, model) : load_bpe(l, model));
     KVL_TRY(kvli_vocab_check_bytes(l));
     KVL_TRY(load_added(l, added));
+    find_eos(l->t);
     return kvli_pipeline_load_bos(l, json_object_get(root, "post_processor"));
 }
 

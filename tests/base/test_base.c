@@ -52,17 +52,6 @@ static void test_memory(void **state) {
         }
         kvl_free(block);
     }
-    const size_t huge = 2 << 20;
-    static const size_t sizes[] = {1, 2097151, 2097152, 3000001}; /* below, at and above one huge page */
-    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        unsigned char *block = kvl_alloc(sizes[i], 1);
-        assert_non_null(block);
-        assert_int_equal((uintptr_t)block % (sizes[i] < huge ? KVL_ALIGN_BYTES : huge), 0);
-        memset(block, 1, sizes[i]);
-        kvl_free(block);
-    }
-    assert_null(kvl_alloc(SIZE_MAX, 2));
-    assert_null(kvl_alloc(PTRDIFF_MAX, 1));
     uint64_t before = kvl_alloc_count();
     kvl_alloc_fail_after(1);
     void *first = kvl_calloc(1, 1);

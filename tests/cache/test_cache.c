@@ -188,6 +188,49 @@ static void test_room_is_foretold(void **state) {
     assert_int_equal(kvl_cache_kept_cap(160, 80), 160); /* more than half would be used */
 }
 
+/* A counting cache goes through the same lengths and the same room as a real one. */
+static void test_counting_goes_alike(void **state) {
+    (void)state;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        kvl_cache *real = filled(0);
+        kvl_cache *counting = NULL;
+        uint32_t slots[2000];
+        assert_int_equal(kvl_cache_create_counting(&counting, &shape, NULL), KVL_OK);
+        for (uint64_t round = 0; round < 30; round++) {
+            size_t n_new = kvl_rng_draw(seed, 1, round) % 40;
+            uint32_t layer = (uint32_t)(kvl_rng_draw(seed, 2, round) % 3);
+            assert_int_equal(kvl_cache_reserve(real, n_new, NULL), KVL_OK);
+            assert_int_equal(kvl_cache_reserve(counting, n_new, NULL), KVL_OK);
+            for (size_t i = 0; i < n_new; i++) {
+                append_token(real, (int32_t)i);
+                append_token(counting, (int32_t)i);
+            }
+            size_t n = kvl_cache_len(real, layer, 1);
+            size_t n_kept = n != 0 ? kvl_rng_draw(seed, 3, round) % (n + 1) : 0;
+            for (uint32_t i = 0; i < n_kept; i++) {
+                slots[i] = round % 2 == 0 ? i : (uint32_t)n_kept - 1 - i;
+            }
+            assert_int_equal(kvl_cache_keep(real, layer, 1, slots, n_kept, NULL), KVL_OK);
+            assert_int_equal(kvl_cache_keep(counting, layer, 1, NULL, n_kept, NULL), KVL_OK);
+            if (round == 15) {
+                kvl_cache *fork = NULL;
+                assert_int_equal(kvl_cache_fork(&fork, counting, NULL), KVL_OK);
+                kvl_cache_destroy(counting);
+                counting = fork;
+            }
+            for (uint32_t l = 0; l < 3; l++) {
+                for (uint32_t h = 0; h < 2; h++) {
+                    assert_int_equal(kvl_cache_len(counting, l, h), kvl_cache_len(real, l, h));
+                }
+            }
+            assert_true(kvl_cache_reserved_bytes(counting) == kvl_cache_reserved_bytes(real));
+            assert_true(kvl_cache_live_bytes(counting) == kvl_cache_live_bytes(real));
+        }
+        kvl_cache_destroy(real);
+        kvl_cache_destroy(counting);
+    }
+}
+
 static void test_no_memory(void **state) {
     (void)state;
     for (int64_t k = 0; k < 40; k++) {
@@ -216,13 +259,10 @@ static void test_no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_append_crosses_panels),
-        cmocka_unit_test(test_keep_against_list),
-        cmocka_unit_test(test_memory_is_given_back),
-        cmocka_unit_test(test_fork_is_exact_and_independent),
-        cmocka_unit_test(test_bad_slots_are_refused),
-        cmocka_unit_test(test_room_is_foretold),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_append_crosses_panels), cmocka_unit_test(test_keep_against_list),
+        cmocka_unit_test(test_memory_is_given_back),  cmocka_unit_test(test_fork_is_exact_and_independent),
+        cmocka_unit_test(test_bad_slots_are_refused), cmocka_unit_test(test_room_is_foretold),
+        cmocka_unit_test(test_counting_goes_alike),   cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

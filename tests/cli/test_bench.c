@@ -263,7 +263,7 @@ static void test_errors(void **state) {
         {"-fa 1", "one attention", 2},
         {"-ctk q8_0", "stored in f32", 2},
         {"-mmp 0", "packed into memory", 2},
-        {"-hf a/b", "with -m", 2},
+        {"-m models/novels-7m -hff x.gguf", "-hff: expected", 2},
         {"-embd 1", "embedding", 2},
         {"-C 0x3", "taskset", 2},
         {"-ub 512", "rows of one pass are fixed", 2},

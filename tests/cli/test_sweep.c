@@ -80,6 +80,13 @@ static void test_bad_usage(void **state) {
     check_error("sweep --isa mmx", 2, "found 'mmx'");
     check_error("sweep --max-tokens 1025", 2, "expected at most 1024 (the context of novels-7m), found 1025");
     check_error("sweep --max-tokens 1e3", 2, "whole number");
+    check_error(
+        "sweep --preset ucurve-compare --max-tokens 100", 2,
+        "expected at least 258 tokens per sample (it scores from step 256), found 100 (--max-tokens)");
+    check_error("sweep --memory 2GB", 2, "--memory: expected a size as 8GiB, 512MiB or 65536, found '2GB'");
+    check_error("sweep --memory 0", 2, "--memory");
+    check_error("sweep --dry-run --timing", 2, "--dry-run: expected no --timing");
+    check_error("sweep --dry-run -o csv", 2, "-o table or json");
 }
 
 /* The next line of *text without its end, or NULL; *text moves on. */
@@ -196,6 +203,8 @@ static void test_table_and_pictures(void **state) {
     assert_non_null(strstr(o.out, "181.26"));
     assert_non_null(strstr(o.out, "explosion"));
     assert_non_null(strstr(o.out, "this is the U-curve"));
+    assert_non_null(strstr(o.out, "every step scored, no BOS;"));
+    assert_non_null(strstr(o.out, "; 12681 tokens computed, 15354 if every cell ran alone\n"));
     assert_non_null(strstr(o.out, "full cache"));
     assert_true(kvl_file_exists(test_temp_path("pics/ucurve.novels-7m.png")));
     assert_true(kvl_file_exists(test_temp_path("pics/ucurve.novels-7m.svg")));
@@ -222,6 +231,7 @@ static void test_jsonl(void **state) {
             assert_non_null(json_object_get(cell, fields[i]));
         }
         assert_string_equal(json_string_value(json_object_get(cell, "schema")), "kvlab.cell/1");
+        assert_true(json_is_false(json_object_get(cell, "bos")));
         double n = (double)json_integer_value(json_object_get(cell, "n_scored"));
         double ppl = exp(json_real_value(json_object_get(cell, "nll_sum")) / n);
         assert_true(fabs(ppl / json_real_value(json_object_get(cell, "ppl")) - 1) < 1e-12);
@@ -297,6 +307,121 @@ static void test_same_bits_for_all_threads(void **state) {
     kvl_free(three.out);
 }
 
+static json_t *plan_of(const char *args) {
+    char command[600];
+    snprintf(command, sizeof command, "sweep --dry-run -o json %s", args);
+    outcome o = run_ok(command);
+    json_t *plan = json_loads(o.out, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(plan);
+    kvl_free(o.out);
+    return plan;
+}
+
+static uint64_t number_of(const json_t *object, const char *key) {
+    assert_true(json_is_integer(json_object_get(object, key)));
+    return (uint64_t)json_integer_value(json_object_get(object, key));
+}
+
+/* The plan as JSON, and a run that is cut by the memory it states: the same table. */
+static void test_memory_and_waves(void **state) {
+    (void)state;
+    static const char args[] = "-r 0.9,0.5 -P knorm,recency --max-tokens 64";
+    char command[512];
+    json_t *whole = plan_of(args);
+    assert_string_equal(json_string_value(json_object_get(whole, "schema")), "kvlab.sweep-plan/1");
+    assert_int_equal(number_of(whole, "n_cells"), 25);
+    assert_int_equal(json_array_size(json_object_get(whole, "cells")), 25);
+    assert_int_equal(json_array_size(json_object_get(whole, "waves")), 1);
+    assert_true(number_of(whole, "rows") < number_of(whole, "rows_naive"));
+    assert_true(json_real_value(json_object_get(whole, "estimated_s")) > 0);
+    uint64_t fixed = number_of(whole, "weight_bytes") + number_of(whole, "scratch_bytes");
+    uint64_t limit = fixed + number_of(whole, "kv_bytes") / 3;
+    snprintf(command, sizeof command, "%s --memory %llu", args, (unsigned long long)limit);
+    json_t *cut = plan_of(command);
+    size_t n_waves = json_array_size(json_object_get(cut, "waves"));
+    assert_true(n_waves >= 3 && fixed + number_of(cut, "kv_bytes") <= limit);
+    assert_true(number_of(cut, "memory_bytes") == limit);
+    snprintf(command, sizeof command, "sweep --no-chart -o csv %s", args);
+    outcome a = run_ok(command);
+    snprintf(command, sizeof command, "sweep --no-chart -o csv %s --memory %llu", args,
+             (unsigned long long)limit);
+    outcome b = run_ok(command);
+    assert_string_equal(a.out, b.out);
+    snprintf(command, sizeof command, "sweep --no-chart %s --memory %llu", args, (unsigned long long)limit);
+    outcome c = run_ok(command);
+    char part[64];
+    snprintf(part, sizeof part, "if every cell ran alone, in %zu waves", n_waves);
+    assert_non_null(strstr(c.out, part));
+    snprintf(command, sizeof command, "sweep %s --memory %llu", args, (unsigned long long)fixed);
+    check_error(command, 5, "E_NOMEM: sweep: expected at least ");
+    json_decref(whole);
+    json_decref(cut);
+    kvl_free(a.out);
+    kvl_free(b.out);
+    kvl_free(c.out);
+}
+
+static void test_dry_run(void **state) {
+    (void)state;
+    outcome o = run_ok("sweep --dry-run -r 0.9,0.5 --memory 2GiB");
+    assert_non_null(strstr(o.out, "3 policies (the baseline is one) x 5 samples = 15 cells\n"));
+    /* 1791 in one pass, with the baseline; 32 steps of each sample for both policies, then each its own */
+    assert_non_null(strstr(o.out, "tokens   4097 through the model instead of 5490: 25 % is shared"));
+    assert_non_null(strstr(o.out, "limit 2.0 GiB"));
+    assert_non_null(strstr(o.out, "from 3 passes of "));
+    assert_null(strstr(o.out, "knorm:keep=0.9"));
+    kvl_free(o.out);
+    o = run_ok("sweep --dry-run -r 0.9,0.5 -v");
+    assert_non_null(strstr(o.out, "knorm:keep=0.9:cap=32:skip=0\n"));
+    kvl_free(o.out);
+    o = run_ok("sweep --dry-run -r 0.5 --preset ucurve-dead");
+    assert_non_null(strstr(o.out, "1 of 1 policies never act on texts of at most 512 tokens"));
+    kvl_free(o.out);
+}
+
+/* A policy given twice runs once and is reported once; keep 1 is the baseline. */
+static void test_policies_given_twice(void **state) {
+    (void)state;
+    outcome o =
+        run_ok("sweep --no-chart --max-tokens 40 -r 0.5 -P knorm,knorm:keep=0.50,none,recency:keep=1");
+    assert_non_null(strstr(o.out,
+                           "note: not run again: knorm:keep=0.5:cap=32:skip=0 (given twice), none (the "
+                           "baseline), recency:keep=1:cap=32:skip=0 (the baseline)"));
+    kvl_free(o.out);
+    o = run_ok("sweep --no-chart --max-tokens 40 -r 0.5 -P knorm,knorm -o csv");
+    size_t n_lines = 0;
+    for (char *rest = o.out; next_line(&rest) != NULL;) {
+        n_lines++;
+    }
+    assert_int_equal(n_lines, 3); /* head, baseline, one policy */
+    kvl_free(o.out);
+}
+
+static void test_a_line_per_cell(void **state) {
+    (void)state;
+    static const char args[] = "sweep --no-chart --max-tokens 40 -r 0.5";
+    char command[128];
+    outcome o = run("2>&1 >/dev/null", args);
+    assert_int_equal(o.n, 0);
+    kvl_free(o.out);
+    snprintf(command, sizeof command, "%s -v", args);
+    o = run("2>&1 >/dev/null", command);
+    size_t n_lines = 0;
+    char *rest = o.out;
+    for (char *line = NULL; (line = next_line(&rest)) != NULL; n_lines++) {
+        char start[32];
+        snprintf(start, sizeof start, "cell %zu of 10: ", n_lines + 1);
+        assert_int_equal(strncmp(line, start, strlen(start)), 0);
+        assert_non_null(strstr(line, ": PPL "));
+    }
+    assert_int_equal(n_lines, 10);
+    kvl_free(o.out);
+    snprintf(command, sizeof command, "%s -v -q", args);
+    o = run("2>&1 >/dev/null", command);
+    assert_int_equal(o.n, 0);
+    kvl_free(o.out);
+}
+
 static void test_timing(void **state) {
     (void)state;
     outcome o = run_ok("sweep --timing -r 0.5");
@@ -346,6 +471,10 @@ int main(void) {
         cmocka_unit_test(test_affected_tokens),
         cmocka_unit_test(test_formats_and_options),
         cmocka_unit_test(test_same_bits_for_all_threads),
+        cmocka_unit_test(test_memory_and_waves),
+        cmocka_unit_test(test_dry_run),
+        cmocka_unit_test(test_policies_given_twice),
+        cmocka_unit_test(test_a_line_per_cell),
         cmocka_unit_test(test_timing),
         cmocka_unit_test(test_help),
     };

@@ -195,6 +195,36 @@ static void test_isa_paths_agree(void **state) {
     }
 }
 
+/* bfloat16 products: near f32 (random text: nats differ by a few per cent at most), never the same numbers,
+ * and their own bits on every path of one instruction set. */
+static void test_bf16_arithmetic(void **state) {
+    (void)state;
+    kvl_model *exact = model;
+    double plain[n_tokens] = {0};
+    kvl_engine *e = engine_of(exact, 2, NULL);
+    nll_in_chunks(e, n_tokens, 0, plain);
+    kvl_engine_destroy(e);
+    assert_ok(kvl_model_open_as(&model, test_path("models/novels-7m"), KVL_ARITH_BF16, 2, NULL));
+    for (const char *const *isa = kvl_kernels_names(); *isa != NULL; isa++) {
+        double whole[n_tokens] = {0}, nll[n_tokens] = {0};
+        double shift = 0, most = 0;
+        e = engine_of(model, 1, *isa);
+        nll_in_chunks(e, n_tokens, 0, whole);
+        kvl_engine_destroy(e);
+        e = engine_of(model, 3, *isa);
+        nll_in_chunks(e, 7, 5, nll);
+        kvl_engine_destroy(e);
+        assert_memory_equal(nll, whole, sizeof nll);
+        for (size_t t = 0; t + 1 < n_tokens; t++) {
+            shift += (whole[t] - plain[t]) / (n_tokens - 1);
+            most = fmax(most, fabs(whole[t] - plain[t]));
+        }
+        assert_true(fabs(shift) < 0.02 && most < 1 && most > 1e-4);
+    }
+    kvl_model_close(model);
+    model = exact;
+}
+
 static void test_fork_continues_with_the_same_bits(void **state) {
     (void)state;
     kvl_engine *e = engine_of(model, 2, NULL);
@@ -318,6 +348,7 @@ int main(void) {
         cmocka_unit_test(test_families_equal_transformers),
         cmocka_unit_test(test_same_bits_on_every_path),
         cmocka_unit_test(test_isa_paths_agree),
+        cmocka_unit_test(test_bf16_arithmetic),
         cmocka_unit_test(test_fork_continues_with_the_same_bits),
         cmocka_unit_test(test_scores_come_from_the_cache),
         cmocka_unit_test(test_bad_rows),

@@ -48,12 +48,12 @@ static void check_gemm(const kvl_kernels *k, size_t m, size_t n_in, size_t n_col
     float *w = block(n_cols * n_in);
     float *bias = block(n_cols);
     float *out = block(m * stride);
-    float *panels = kvl_calloc(kvl_panels_size(n_in, n_cols), sizeof *panels);
+    kvl_panels panels = {KVL_PANEL_F32, 0, kvl_calloc(kvl_panels_bytes(KVL_PANEL_F32, n_in, n_cols), 1)};
     fill(x, m * (n_in + 1), m, 2.0f);
     fill(w, n_cols * n_in, n_in, 1.0f);
     fill(bias, n_cols, n_cols, 3.0f);
-    kvl_pack_panels(panels, w, n_in, n_cols);
-    k->gemm(out, stride, x + 1, n_in + 1, panels, has_bias ? bias : NULL, m, n_in, n_cols);
+    kvl_pack_panels(panels.data, panels.type, w, n_in, n_cols);
+    k->gemm(out, stride, x + 1, n_in + 1, &panels, has_bias ? bias : NULL, m, n_in, n_cols);
     for (size_t r = 0; r < m; r++) {
         for (size_t c = 0; c < n_cols; c++) {
             double sum = has_bias ? (double)bias[c] : 0;
@@ -75,7 +75,7 @@ static void check_gemm(const kvl_kernels *k, size_t m, size_t n_in, size_t n_col
     kvl_free(w);
     kvl_free(bias);
     kvl_free(out);
-    kvl_free(panels);
+    kvl_free(panels.data);
 }
 
 static void test_gemm_values(void **state) {
@@ -98,38 +98,105 @@ static void test_gemm_rows_do_not_matter(void **state) {
     enum { n_in = 53, n_cols = 200, max_rows = 30 };
     float *x = block(max_rows * n_in);
     float *w = block(n_cols * n_in);
-    float *panels = kvl_calloc(kvl_panels_size(n_in, n_cols), sizeof *panels);
+    kvl_panels panels = {KVL_PANEL_F32, 0, kvl_calloc(kvl_panels_bytes(KVL_PANEL_F32, n_in, n_cols), 1)};
     fill(x, max_rows * n_in, 1, 1.0f);
     fill(w, n_cols * n_in, 2, 1.0f);
-    kvl_pack_panels(panels, w, n_in, n_cols);
+    kvl_pack_panels(panels.data, panels.type, w, n_in, n_cols);
     for (const char *const *name = kvl_kernels_names(); *name != NULL; name++) {
         const kvl_kernels *k = table_of(*name);
         float alone[max_rows * n_cols];
         float together[max_rows * n_cols];
         for (size_t r = 0; r < max_rows; r++) {
-            k->gemm(alone + r * n_cols, n_cols, x + r * n_in, n_in, panels, w, 1, n_in, n_cols);
+            k->gemm(alone + r * n_cols, n_cols, x + r * n_in, n_in, &panels, w, 1, n_in, n_cols);
         }
         for (size_t m = 1; m <= max_rows; m++) {
-            k->gemm(together, n_cols, x, n_in, panels, w, m, n_in, n_cols);
+            k->gemm(together, n_cols, x, n_in, &panels, w, m, n_in, n_cols);
             assert_memory_equal(together, alone, m * n_cols * sizeof(float));
         }
         for (size_t first = 0; first < n_cols; first += KVL_PANEL_COLS) { /* one panel at a time */
             size_t width = kvl_min_size(KVL_PANEL_COLS, n_cols - first);
-            k->gemm(together + first, n_cols, x, n_in, panels + first * n_in, w + first, 5, n_in, width);
+            kvl_panels one = panels;
+            one.data = (float *)panels.data + first * n_in;
+            k->gemm(together + first, n_cols, x, n_in, &one, w + first, 5, n_in, width);
         }
         assert_memory_equal(together, alone, 5 * n_cols * sizeof(float));
     }
     kvl_free(x);
     kvl_free(w);
-    kvl_free(panels);
+    kvl_free(panels.data);
+}
+
+/* Products of bfloat16 pairs: values against double on the rounded numbers, and the same bits for a row alone
+ * and in company, for odd lengths and narrow last panels. */
+static void test_bf16_pairs(void **state) {
+    (void)state;
+    static const size_t lengths[] = {1, 2, 31, 64, 515, 1100};
+    enum { n_cols = 70, max_rows = 27, max_in = 1100 };
+    float *x = block(max_rows * max_in);
+    float *w = block(n_cols * max_in);
+    float *together = block(max_rows * n_cols);
+    float alone[n_cols], bias[n_cols];
+    fill(x, max_rows * max_in, 1, 2.0f);
+    fill(w, n_cols * max_in, 2, 1.0f);
+    fill(bias, n_cols, 3, 1.0f);
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        const size_t n_in = lengths[i];
+        const kvl_panels panels = {KVL_PANEL_BF16_PAIRS, 0,
+                                   kvl_calloc(kvl_panels_bytes(KVL_PANEL_BF16_PAIRS, n_in, n_cols), 1)};
+        kvl_pack_panels(panels.data, panels.type, w, n_in, n_cols);
+        for (const char *const *name = kvl_kernels_names(); *name != NULL; name++) {
+            const kvl_kernels *k = table_of(*name);
+            k->gemm(together, n_cols, x, n_in, &panels, bias, max_rows, n_in, n_cols);
+            for (size_t r = 0; r < max_rows; r++) {
+                k->gemm(alone, n_cols, x + r * n_in, n_in, &panels, bias, 1, n_in, n_cols);
+                assert_memory_equal(alone, together + r * n_cols, sizeof alone);
+                for (size_t c = 0; c < n_cols; c++) {
+                    double sum = (double)bias[c];
+                    double magnitude = fabs(sum);
+                    for (size_t j = 0; j < n_in; j++) {
+                        double term = (double)kvl_f32_of_bf16(kvl_bf16_of_f32(x[r * n_in + j])) *
+                                      (double)kvl_f32_of_bf16(kvl_bf16_of_f32(w[c * n_in + j]));
+                        sum += term;
+                        magnitude += fabs(term);
+                    }
+                    double bound = 2.0 * (double)(n_in + 1) * (double)FLT_EPSILON * magnitude + 1e-37;
+                    assert_true(fabs((double)alone[c] - sum) <= bound);
+                }
+            }
+        }
+        kvl_free(panels.data);
+    }
+    kvl_free(x);
+    kvl_free(w);
+    kvl_free(together);
+}
+
+static void test_bf16_rounding(void **state) {
+    (void)state;
+    static const struct {
+        float x;
+        uint16_t bits;
+    } cases[] = {{0.0f, 0},
+                 {-0.0f, 0x8000},
+                 {1.0f, 0x3f80},
+                 {1.00390625f, 0x3f80}, /* a tie: to even */
+                 {1.01171875f, 0x3f82}, /* a tie: to even */
+                 {1.0039065f, 0x3f81},
+                 {3.4e38f, 0x7f80},
+                 {-INFINITY, 0xff80},
+                 {1e-40f, 0x0001}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(kvl_bf16_of_f32(cases[i].x), cases[i].bits);
+    }
+    assert_true(isnan(kvl_f32_of_bf16(kvl_bf16_of_f32(NAN))));
 }
 
 static void test_pack_by_hand(void **state) {
     (void)state;
     static const float w[3 * 2] = {1, 2, 3, 4, 5, 6}; /* 3 columns of 2 */
     float panels[2 * 32];
-    assert_int_equal(kvl_panels_size(2, 3), 64);
-    kvl_pack_panels(panels, w, 2, 3);
+    assert_int_equal(kvl_panels_bytes(KVL_PANEL_F32, 2, 3), 64 * sizeof(float));
+    kvl_pack_panels(panels, KVL_PANEL_F32, w, 2, 3);
     assert_true(panels[0] == 1 && panels[1] == 3 && panels[2] == 5 && panels[3] == 0);
     assert_true(panels[32] == 2 && panels[33] == 4 && panels[34] == 6 && panels[63] == 0);
 }
@@ -151,16 +218,13 @@ static void check_attend(const kvl_kernels *k, size_t n, size_t dim, float sprea
     for (size_t j = 0; j < n; j++) { /* not in order, as after compression; the last is always seen */
         positions[j] = j + 1 == n ? (int32_t)n : (int32_t)(j ^ 1);
     }
-    const kvl_attention attention = {.q = q,
-                                     .keys = keys,
+    const kvl_attention attention = {.keys = keys,
                                      .values = values,
                                      .positions = oldest > 0 ? positions : NULL,
-                                     .n = n,
                                      .head_dim = dim,
                                      .scale = scale,
-                                     .softcap = softcap,
-                                     .oldest = oldest};
-    k->attend(out, &attention, scratch);
+                                     .softcap = softcap};
+    k->attend(&attention, &(kvl_attention_row){q, out, n, oldest}, 1, scratch);
     double most = -HUGE_VAL;
     double total = 0;
     for (size_t j = 0; j < n; j++) {
@@ -175,9 +239,6 @@ static void check_attend(const kvl_kernels *k, size_t n, size_t dim, float sprea
     for (size_t j = 0; j < n; j++) {
         weights[j] = exp(weights[j] - most);
         total += weights[j];
-    }
-    for (size_t j = 0; oldest <= 0 && j < n; j++) { /* the weights stay behind */
-        assert_true(fabs((double)scratch[j] - weights[j] / total) < 1e-5);
     }
     for (size_t d = 0; d < dim; d++) {
         double sum = 0;
@@ -227,18 +288,62 @@ static void test_attend_ignores_padding(void **state) {
         float *scratch = kvl_calloc(32, sizeof(float));
         fill(values, sizeof values / sizeof values[0], 4, 1.0f);
         fill(keys, 32 * 4, 5, 1.0f);
-        const kvl_attention attention = {
-            .q = q, .keys = keys, .values = values, .n = 19, .head_dim = 4, .scale = 0.5f};
-        table_of(*name)->attend(a, &attention, scratch);
+        const kvl_attention attention = {.keys = keys, .values = values, .head_dim = 4, .scale = 0.5f};
+        table_of(*name)->attend(&attention, &(kvl_attention_row){q, a, 19, 0}, 1, scratch);
         for (size_t d = 0; d < 4; d++) {
             for (size_t lane = 3; lane < 16; lane++) {
                 keys[(4 + d) * 16 + lane] = 1e30f;
             }
         }
-        table_of(*name)->attend(b, &attention, scratch);
+        table_of(*name)->attend(&attention, &(kvl_attention_row){q, b, 19, 0}, 1, scratch);
         assert_memory_equal(a, b, sizeof a);
         kvl_free(keys);
         kvl_free(scratch);
+    }
+}
+
+/* A row's bits are the same alone and beside others that see more, less, or other windows. */
+static void test_attend_rows_do_not_matter(void **state) {
+    (void)state;
+    enum { max_n = 90, max_dim = 80, n_rows = 13 };
+    static const size_t dims[] = {7, 16, 64, 80};
+    for (const char *const *name = kvl_kernels_names(); *name != NULL; name++) {
+        for (size_t i = 0; i < sizeof dims / sizeof dims[0]; i++) {
+            const size_t dim = dims[i];
+            float *keys = block(96 * max_dim);
+            float *values = block(max_n * max_dim);
+            float *scratch = kvl_calloc(KVL_ATTEND_ROWS * 96, sizeof(float));
+            float q[n_rows * max_dim], alone[n_rows * max_dim], together[n_rows * max_dim];
+            int32_t positions[max_n];
+            kvl_attention_row rows[n_rows];
+            fill(keys, 96 * dim, 1, 1.0f);
+            fill(values, max_n * dim, 2, 1.0f);
+            fill(q, n_rows * dim, 3, 1.0f);
+            for (int32_t j = 0; j < max_n; j++) {
+                positions[j] = j;
+            }
+            for (int windowed = 0; windowed < 2; windowed++) {
+                const kvl_attention a = {.keys = keys,
+                                         .values = values,
+                                         .positions = windowed ? positions : NULL,
+                                         .head_dim = dim,
+                                         .scale = 0.3f};
+                for (size_t r = 0; r < n_rows; r++) {
+                    const size_t n = 1 + (r * 37 + 5) % max_n;
+                    rows[r] = (kvl_attention_row){q + r * dim, alone + r * dim, n, (int32_t)n - 20};
+                    table_of(*name)->attend(&a, &rows[r], 1, scratch);
+                    rows[r].out = together + r * dim;
+                }
+                for (size_t n = 1; n <= n_rows; n++) {
+                    memset(together, 0, sizeof together);
+                    table_of(*name)->attend(&a, rows, n, scratch);
+                    assert_memory_equal(together, alone, n * dim * sizeof(float));
+                }
+            }
+            kvl_free(keys);
+            kvl_free(values);
+            kvl_free(scratch);
+        }
     }
 }
 
@@ -418,9 +523,12 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gemm_values),
         cmocka_unit_test(test_gemm_rows_do_not_matter),
+        cmocka_unit_test(test_bf16_pairs),
+        cmocka_unit_test(test_bf16_rounding),
         cmocka_unit_test(test_pack_by_hand),
         cmocka_unit_test(test_attend),
         cmocka_unit_test(test_rms_norm_and_activations),
+        cmocka_unit_test(test_attend_rows_do_not_matter),
         cmocka_unit_test(test_attend_ignores_padding),
         cmocka_unit_test(test_log_sum_exp),
         cmocka_unit_test(test_layer_norm),

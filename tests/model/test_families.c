@@ -4,6 +4,7 @@
 
 #include "model/config.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -170,12 +171,107 @@ static void test_values(void **state) {
     assert_true(c.shape.n_rotary == 8 && c.shape.window == 0);
 }
 
+/* Configs as published, without what only concerns training and generation. */
+static const struct {
+    const char *name;
+    uint32_t n_layers, head_dim, n_local;
+    double rope_base; /* 0: none */
+    const char *text;
+} published[] = {
+    {"Llama 2 7B", 32, 128, 0, 10000,
+     "{\"model_type\":\"llama\",\"hidden_act\":\"silu\",\"hidden_size\":4096,\"intermediate_size"
+     "\":11008,\"max_position_embeddings\":4096,\"num_attention_heads\":32,\"num_hidden_layers\""
+     ":32,\"num_key_value_heads\":32,\"pretraining_tp\":1,\"rms_norm_eps\":1e-05,\"rope_scaling"
+     "\":null,\"tie_word_embeddings\":false,\"vocab_size\":32000}"},
+    {"Llama 3.2 1B", 16, 64, 0, 500000,
+     "{\"model_type\":\"llama\",\"attention_bias\":false,\"head_dim\":64,\"hidden_act\":\"silu\""
+     ",\"hidden_size\":2048,\"intermediate_size\":8192,\"max_position_embeddings\":131072,\"mlp_"
+     "bias\":false,\"num_attention_heads\":32,\"num_hidden_layers\":16,\"num_key_value_heads\":8"
+     ",\"rms_norm_eps\":1e-05,\"rope_scaling\":{\"factor\":32.0,\"high_freq_factor\":4.0,\"low_f"
+     "req_factor\":1.0,\"original_max_position_embeddings\":8192,\"rope_type\":\"llama3\"},\"rop"
+     "e_theta\":500000.0,\"tie_word_embeddings\":true,\"vocab_size\":128256}"},
+    {"SmolLM2 135M", 30, 64, 0, 100000,
+     "{\"model_type\":\"llama\",\"attention_bias\":false,\"hidden_act\":\"silu\",\"hidden_size\""
+     ":576,\"intermediate_size\":1536,\"is_llama_config\":true,\"max_position_embeddings\":8192,"
+     "\"num_attention_heads\":9,\"num_hidden_layers\":30,\"num_key_value_heads\":3,\"pretraining"
+     "_tp\":1,\"rms_norm_eps\":1e-05,\"rope_interleaved\":false,\"rope_scaling\":null,\"rope_the"
+     "ta\":100000,\"tie_word_embeddings\":true,\"vocab_size\":49152}"},
+    {"Mistral 7B v0.1", 32, 128, 32, 10000,
+     "{\"model_type\":\"mistral\",\"hidden_act\":\"silu\",\"hidden_size\":4096,\"intermediate_si"
+     "ze\":14336,\"max_position_embeddings\":32768,\"num_attention_heads\":32,\"num_hidden_layer"
+     "s\":32,\"num_key_value_heads\":8,\"rms_norm_eps\":1e-05,\"rope_theta\":10000.0,\"sliding_w"
+     "indow\":4096,\"tie_word_embeddings\":false,\"vocab_size\":32000}"},
+    {"Qwen2.5 0.5B", 24, 64, 0, 1000000,
+     "{\"model_type\":\"qwen2\",\"hidden_act\":\"silu\",\"hidden_size\":896,\"intermediate_size"
+     "\":4864,\"max_position_embeddings\":32768,\"max_window_layers\":24,\"num_attention_heads\""
+     ":14,\"num_hidden_layers\":24,\"num_key_value_heads\":2,\"rms_norm_eps\":1e-06,\"rope_theta"
+     "\":1000000.0,\"sliding_window\":32768,\"tie_word_embeddings\":true,\"use_mrope\":false,\"u"
+     "se_sliding_window\":false,\"vocab_size\":151936}"},
+    {"Qwen3 0.6B", 28, 128, 0, 1000000,
+     "{\"model_type\":\"qwen3\",\"attention_bias\":false,\"head_dim\":128,\"hidden_act\":\"silu"
+     "\",\"hidden_size\":1024,\"intermediate_size\":3072,\"max_position_embeddings\":40960,\"max"
+     "_window_layers\":28,\"num_attention_heads\":16,\"num_hidden_layers\":28,\"num_key_value_he"
+     "ads\":8,\"rms_norm_eps\":1e-06,\"rope_scaling\":null,\"rope_theta\":1000000,\"sliding_wind"
+     "ow\":null,\"tie_word_embeddings\":true,\"use_sliding_window\":false,\"vocab_size\":151936}"},
+    {"Gemma 2 2B", 26, 256, 13, 10000,
+     "{\"model_type\":\"gemma2\",\"attention_bias\":false,\"attn_logit_softcapping\":50.0,\"cach"
+     "e_implementation\":\"hybrid\",\"final_logit_softcapping\":30.0,\"head_dim\":256,\"hidden_a"
+     "ct\":\"gelu_pytorch_tanh\",\"hidden_activation\":\"gelu_pytorch_tanh\",\"hidden_size\":230"
+     "4,\"intermediate_size\":9216,\"max_position_embeddings\":8192,\"num_attention_heads\":8,\""
+     "num_hidden_layers\":26,\"num_key_value_heads\":4,\"query_pre_attn_scalar\":256,\"rms_norm_"
+     "eps\":1e-06,\"rope_theta\":10000.0,\"sliding_window\":4096,\"vocab_size\":256000}"},
+    {"Gemma 3 1B", 26, 256, 22, 1000000,
+     "{\"model_type\":\"gemma3_text\",\"attention_bias\":false,\"attn_logit_softcapping\":null,"
+     "\"cache_implementation\":\"hybrid\",\"final_logit_softcapping\":null,\"head_dim\":256,\"hi"
+     "dden_activation\":\"gelu_pytorch_tanh\",\"hidden_size\":1152,\"intermediate_size\":6912,\""
+     "max_position_embeddings\":32768,\"num_attention_heads\":4,\"num_hidden_layers\":26,\"num_k"
+     "ey_value_heads\":1,\"query_pre_attn_scalar\":256,\"rms_norm_eps\":1e-06,\"rope_local_base_"
+     "freq\":10000,\"rope_scaling\":null,\"rope_theta\":1000000,\"sliding_window\":512,\"sliding"
+     "_window_pattern\":6,\"vocab_size\":262144}"},
+    {"Phi-3 mini 4k", 32, 96, 32, 10000,
+     "{\"model_type\":\"phi3\",\"attention_bias\":false,\"auto_map\":{\"AutoConfig\":\"configura"
+     "tion_phi3.Phi3Config\"},\"embd_pdrop\":0.0,\"hidden_act\":\"silu\",\"hidden_size\":3072,\""
+     "intermediate_size\":8192,\"max_position_embeddings\":4096,\"num_attention_heads\":32,\"num"
+     "_hidden_layers\":32,\"num_key_value_heads\":32,\"original_max_position_embeddings\":4096,"
+     "\"rms_norm_eps\":1e-05,\"rope_scaling\":null,\"rope_theta\":10000.0,\"sliding_window\":204"
+     "7,\"tie_word_embeddings\":false,\"vocab_size\":32064}"},
+    {"GPT-2", 12, 64, 0, 0,
+     "{\"model_type\":\"gpt2\",\"activation_function\":\"gelu_new\",\"attn_pdrop\":0.1,\"layer_n"
+     "orm_epsilon\":1e-05,\"n_ctx\":1024,\"n_embd\":768,\"n_head\":12,\"n_layer\":12,\"n_positio"
+     "ns\":1024,\"summary_type\":\"cls_index\",\"summary_use_proj\":true,\"task_specific_params"
+     "\":{\"text-generation\":{\"do_sample\":true,\"max_length\":50}},\"vocab_size\":50257}"},
+    {"Pythia 70M", 6, 64, 0, 10000,
+     "{\"model_type\":\"gpt_neox\",\"hidden_act\":\"gelu\",\"hidden_size\":512,\"intermediate_si"
+     "ze\":2048,\"layer_norm_eps\":1e-05,\"max_position_embeddings\":2048,\"num_attention_heads"
+     "\":8,\"num_hidden_layers\":6,\"rotary_emb_base\":10000,\"rotary_pct\":0.25,\"tie_word_embe"
+     "ddings\":false,\"use_cache\":true,\"use_parallel_residual\":true,\"vocab_size\":50304}"},
+};
+
+static void test_published_configs(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof published / sizeof published[0]; i++) {
+        kvl_config c;
+        kvl_err err = {0};
+        uint32_t n_local = 0;
+        if (kvli_config_parse(&c, published[i].text, strlen(published[i].text), "config.json", &err) !=
+            KVL_OK) {
+            fail_msg("%s: %s", published[i].name, err.msg);
+        }
+        for (uint32_t l = 0; l < c.shape.n_layers; l++) {
+            n_local += c.is_local[l];
+        }
+        assert_int_equal(c.shape.n_layers, published[i].n_layers);
+        assert_int_equal(c.shape.head_dim, published[i].head_dim);
+        assert_int_equal(n_local, published[i].n_local);
+        assert_true(fabs(c.shape.rope_base[KVL_ROPE_GLOBAL] - published[i].rope_base) < 0.5);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_impossible_numbers),
-        cmocka_unit_test(test_gpt2),
-        cmocka_unit_test(test_unknown_settings),
-        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_impossible_numbers), cmocka_unit_test(test_gpt2),
+        cmocka_unit_test(test_unknown_settings),   cmocka_unit_test(test_values),
+        cmocka_unit_test(test_published_configs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

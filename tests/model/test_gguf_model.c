@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { ABSENT = -1, TEMPLATE_BYTES = 60 << 20 };
@@ -150,7 +151,7 @@ static void test_base_loads(void **state) {
     assert_true(s->n_layers == 1 && s->n_heads == 4 && s->n_kv_heads == 2 && s->head_dim == 8 &&
                 s->n_rotary == 8);
     assert_true(s->width == 32 && s->ff_width == 48 && s->n_vocab == 16 && s->n_context == 64);
-    assert_null(m->embedding); /* no output matrix: tied */
+    assert_int_equal(m->embedding.n_out, 0); /* no output matrix: tied */
     kvl_model_close(m);
 }
 
@@ -271,6 +272,41 @@ static void test_large_template(void **state) {
     assert_int_equal(unlink(test_temp_path("m.gguf")), 0);
 }
 
+/* C-08: only regular files, at once. */
+static void test_not_a_file(void **state) {
+    (void)state;
+    kvl_model *m = NULL;
+    assert_int_equal(mkdir(test_temp_path("folder.gguf"), 0777), 0);
+    assert_int_equal(mkfifo(test_temp_path("fifo.gguf"), 0666), 0);
+    assert_int_equal(symlink("/dev/zero", test_temp_path("zero.gguf")), 0);
+    assert_int_equal(symlink("nowhere", test_temp_path("dangling.gguf")), 0);
+    static const char *const names[] = {"folder.gguf", "fifo.gguf", "zero.gguf", "dangling.gguf",
+                                        "absent.gguf"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        kvl_err err = {0};
+        assert_int_equal(kvl_model_open(&m, test_temp_path(names[i]), 1, &err), KVL_E_IO);
+        assert_non_null(strstr(err.msg, names[i]));
+    }
+}
+
+/* The model's hash is that of its contents, whatever the number of threads. */
+static void test_hash(void **state) {
+    (void)state;
+    kvl_str f = {0};
+    kvl_model *m = NULL;
+    put_model(&f, NULL, NULL);
+    uint64_t seen[3] = {0};
+    for (size_t i = 0; i < 3; i++) { /* as it is, by three threads, with one bit of the last weight changed */
+        f.data[f.len - 4] ^= i == 2;
+        test_save(test_temp_path("m.gguf"), f.data, f.len);
+        assert_ok(kvl_model_open(&m, test_temp_path("m.gguf"), i == 1 ? 3 : 1, NULL));
+        seen[i] = m->hash;
+        kvl_model_close(m);
+    }
+    assert_true(seen[0] == seen[1] && seen[0] != seen[2]);
+    kvl_str_free(&f);
+}
+
 static void test_no_memory(void **state) {
     (void)state;
     kvl_model *m = NULL;
@@ -293,6 +329,7 @@ int main(void) {
         cmocka_unit_test(test_base_loads), cmocka_unit_test(test_architecture),
         cmocka_unit_test(test_numbers),    cmocka_unit_test(test_unknown_settings),
         cmocka_unit_test(test_tensors),    cmocka_unit_test(test_large_template),
+        cmocka_unit_test(test_not_a_file), cmocka_unit_test(test_hash),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -342,9 +342,9 @@ static void test_identity_check_can_fail(void **state) {
     kvl_engine_destroy(faulty);
 }
 
-static bool stop_at_once(void *ud, size_t done, size_t total) {
+static bool stop_at_once(void *ud, const kvl_sweep_progress *p) {
     (void)ud;
-    assert_in_range(done, 1, total);
+    assert_in_range(p->rows_done, 1, p->rows_total);
     return false;
 }
 

@@ -15,6 +15,7 @@ typedef struct golden {
     const char *name;
     bool is_whole;      /* of the big texts; else their first short_chars characters */
     bool is_reversible; /* decoding gives the text back */
+    const char *eos;    /* text of the token that ends a text; NULL: none */
 } golden;
 
 static uint64_t hash_ids(const kvl_ids *ids) {
@@ -109,6 +110,8 @@ static void check_golden(const golden *g, const char *tokenizer_path) {
         fail_msg("%s", err.msg);
     }
     assert_int_equal(kvl_tokenizer_bos(t), json_integer_value(json_object_get(expected, "bos")));
+    int32_t eos = g->eos != NULL ? kvl_tokenizer_find(t, g->eos) : -1;
+    assert_true(kvl_tokenizer_eos(t) == eos && (g->eos == NULL || eos >= 0));
     assert_true(json_array_size(strings) > 400);
     check_strings(t, g, strings, json_object_get(expected, "strings"), true);
     check_strings(t, g, strings, json_object_get(expected, "plain"), false);
@@ -143,11 +146,19 @@ static void check_all(const golden *goldens, size_t n) {
 static void test_tokenizer_json(void **state) {
     (void)state;
     static const golden goldens[] = {
-        {"gpt-neox-20b", true, true},    {"novels-7m", true, true}, {"gpt2", false, true},
-        {"smollm", false, true},         {"llama3", false, true},   {"qwen2", false, false},
-        {"tekken", false, true},         {"llama2", false, true},   {"phi3", false, true},
-        {"mistral", false, false},       {"gemma", false, true},    {"unigram", false, false},
-        {"unigram-bytes", false, false},
+        {"gpt-neox-20b", true, true, "<|endoftext|>"},
+        {"novels-7m", true, true, "<|endoftext|>"},
+        {"gpt2", false, true, "<|endoftext|>"},
+        {"smollm", false, true, "<|endoftext|>"},
+        {"llama3", false, true, "<|endoftext|>"},
+        {"qwen2", false, false, "<|endoftext|>"},
+        {"tekken", false, true, "<|endoftext|>"},
+        {"llama2", false, true, "</s>"},
+        {"phi3", false, true, "<|endoftext|>"},
+        {"mistral", false, false, "</s>"},
+        {"gemma", false, true, "</s>"},
+        {"unigram", false, false, "</s>"},
+        {"unigram-bytes", false, false, "</s>"},
     };
     check_all(goldens, sizeof goldens / sizeof goldens[0]);
 }
@@ -155,9 +166,14 @@ static void test_tokenizer_json(void **state) {
 static void test_gguf_vocabularies(void **state) {
     (void)state;
     static const golden goldens[] = {
-        {"gguf-gpt2", false, true},  {"gguf-smollm", false, true}, {"gguf-llama3", false, true},
-        {"gguf-qwen2", false, true}, {"gguf-tekken", false, true}, {"gguf-llama2", false, true},
-        {"gguf-phi3", false, true},  {"gguf-gemma", false, true},
+        {"gguf-gpt2", false, true, NULL},
+        {"gguf-smollm", false, true, NULL},
+        {"gguf-llama3", false, true, "<|endoftext|>"},
+        {"gguf-qwen2", false, true, NULL},
+        {"gguf-tekken", false, true, "<|endoftext|>"},
+        {"gguf-llama2", false, true, "<s>"},
+        {"gguf-phi3", false, true, "<s>"},
+        {"gguf-gemma", false, true, "<s>"},
     };
     check_all(goldens, sizeof goldens / sizeof goldens[0]);
 }
@@ -169,8 +185,8 @@ static void test_real_vocabularies(void **state) {
         golden golden;
         const char *path;
     } models[] = {
-        {{"real-smollm2", true, true}, "models-extra/SmolLM2-135M-Instruct.Q4_1.gguf"},
-        {{"real-gemma3", true, true}, "models-extra/gemma-3-270m.Q4_K_M.gguf"},
+        {{"real-smollm2", true, true, "<|im_end|>"}, "models-extra/SmolLM2-135M-Instruct.Q4_1.gguf"},
+        {{"real-gemma3", true, true, "<eos>"}, "models-extra/gemma-3-270m.Q4_K_M.gguf"},
     };
     size_t n_there = 0;
     for (size_t i = 0; i < sizeof models / sizeof models[0]; i++) {

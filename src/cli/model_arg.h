@@ -1,0 +1,38 @@
+/* The options of every command that takes a model, and the path they come to. */
+#ifndef KVL_CLI_MODEL_ARG_H
+#define KVL_CLI_MODEL_ARG_H
+
+#include "base/str.h"
+#include "cli/args.h"
+
+enum { KVL_ARG_MODEL = 1000, KVL_ARG_HF_REPO, KVL_ARG_HF_FILE, KVL_ARG_OFFLINE };
+
+/* Lines for a command's option table. */
+#define KVL_HF_FILE_ARGS                                                                                     \
+    {KVL_ARG_HF_FILE, 0, "hf-file", "FILE", "this GGUF file of the repository, whatever its quant"},         \
+        {KVL_ARG_HF_FILE, 0, "hff", "FILE", NULL}, {                                                         \
+        KVL_ARG_OFFLINE, 0, "offline", NULL, "no network: only what the hub cache has"                       \
+    }
+#define KVL_MODEL_ARGS                                                                                       \
+    {KVL_ARG_MODEL, 'm', "model", "DIR|FILE.gguf", "checkpoint folder or GGUF file"},                        \
+        {KVL_ARG_HF_REPO, 0, "hf-repo", "ORG/NAME[:Q][@REV]", "model in the hub cache (docs/models.md)"},    \
+        {KVL_ARG_HF_REPO, 0, "hf", "ORG/NAME[:Q][@REV]", NULL}, KVL_HF_FILE_ARGS
+
+typedef struct kvl_model_arg {
+    const char *path; /* all borrowed; NULL when not given */
+    const char *hf_repo;
+    const char *hf_file;
+    bool is_offline;
+} kvl_model_arg;
+
+/* Takes an option of KVL_MODEL_ARGS; false when the id is none of them. */
+bool kvl_model_arg_take(kvl_model_arg *m, int id, const char *value);
+/* Takes an operand: a path, or ORG/NAME[:QUANT][@REVISION] when no such path exists. E_USAGE when a model is
+ * given already. */
+kvl_status kvl_model_arg_operand(kvl_model_arg *m, const char *operand, kvl_err *err) KVL_MUST_USE;
+bool kvl_model_arg_is_given(const kvl_model_arg *m);
+/* Appends the model's path; the model that comes with the program when none is given. Nothing is downloaded:
+ * E_MISSING says how to. E_USAGE for options that exclude each other. */
+kvl_status kvl_model_arg_resolve(kvl_str *out, const kvl_model_arg *m, kvl_err *err) KVL_MUST_USE;
+
+#endif

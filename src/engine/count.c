@@ -1,0 +1,45 @@
+/* Passes and compressions that only count: the lengths and the room of every head go as in the real ones. */
+#include "engine/engine_int.h"
+
+static kvl_status count_rows(kvl_stream *stream, const kvl_shape *s, size_t n_rows, kvl_err *err) {
+    KVL_TRY(kvl_cache_reserve(stream->cache, n_rows, err));
+    for (size_t i = 0; i < n_rows * s->n_layers * s->n_kv_heads; i++) {
+        size_t head = i / n_rows;
+        kvl_cache_append(stream->cache, (uint32_t)(head / s->n_kv_heads), (uint32_t)(head % s->n_kv_heads),
+                         NULL, NULL, 0);
+    }
+    stream->n_seen += n_rows;
+    return KVL_OK;
+}
+
+kvl_status kvl_count_forward(const kvl_shape *shape, const kvl_row *rows, size_t n_rows, kvl_err *err) {
+    for (size_t i = 0; i < n_rows;) {
+        size_t end = kvl_min_size(n_rows, (i / KVL_BATCH_ROWS + 1) * KVL_BATCH_ROWS); /* of the batch */
+        size_t n = 1;
+        while (i + n < end && rows[i + n].stream == rows[i].stream) {
+            n++;
+        }
+        KVL_TRY(count_rows(rows[i].stream, shape, n, err));
+        i += n;
+    }
+    return KVL_OK;
+}
+
+kvl_status kvl_count_compress(const kvl_shape *shape, const kvl_compress_job *jobs, size_t n_jobs,
+                              kvl_err *err) {
+    for (size_t j = 0; j < n_jobs; j++) {
+        kvl_cache *cache = jobs[j].stream->cache;
+        for (uint32_t layer = 0; layer < shape->n_layers; layer++) {
+            for (uint32_t head = 0; head < shape->n_kv_heads && !kvl_policy_skips(jobs[j].policy, layer);
+                 head++) {
+                size_t n = kvl_cache_len(cache, layer, head);
+                size_t target = kvl_policy_target(jobs[j].policy, n);
+                if (target < n) {
+                    KVL_TRY(kvl_cache_keep(cache, layer, head, NULL, target, err));
+                }
+            }
+        }
+        jobs[j].stream->n_events++;
+    }
+    return KVL_OK;
+}

@@ -1,0 +1,115 @@
+/* Weight panels: 32 output columns side by side, so that a product walks memory in order. */
+#include "kernel/kernel.h"
+
+#include <string.h>
+
+enum {
+    PAIR_BYTES = 2 * 2 * KVL_PANEL_COLS, /* d and m, or d and dmin */
+    SMALL_BYTES = 4 * KVL_PANEL_COLS,    /* two scales and two minima of a block */
+    CACHE_LINE = 16,                     /* floats */
+};
+
+static size_t q_bytes_of(kvl_panel_type type) {
+    bool is_nibbles = type == KVL_PANEL_Q4 || type == KVL_PANEL_Q4_SUPER;
+    return (size_t)KVL_PANEL_BLOCK * (is_nibbles ? KVL_PANEL_COLS / 2 : KVL_PANEL_COLS);
+}
+
+size_t kvl_panel_bytes(kvl_panel_type type, size_t n_in) {
+    switch (type) {
+    case KVL_PANEL_F32: return n_in * KVL_PANEL_COLS * 4;
+    case KVL_PANEL_F16:
+    case KVL_PANEL_BF16: return n_in * KVL_PANEL_COLS * 2;
+    case KVL_PANEL_BF16_PAIRS: return (n_in + 1) / 2 * KVL_PANEL_COLS * 4;
+    case KVL_PANEL_Q4:
+    case KVL_PANEL_Q8: return n_in / KVL_PANEL_BLOCK * (PAIR_BYTES + q_bytes_of(type));
+    default: break;
+    }
+    return n_in / KVL_PANEL_SUPER * (PAIR_BYTES + 8 * (SMALL_BYTES + q_bytes_of(type)));
+}
+
+size_t kvl_panels_bytes(kvl_panel_type type, size_t n_in, size_t n_cols) {
+    return (n_cols + KVL_PANEL_COLS - 1) / KVL_PANEL_COLS * kvl_panel_bytes(type, n_in);
+}
+
+static size_t pair_at(size_t k, size_t c) { return (k / 2 * KVL_PANEL_COLS + c) * 2 + k % 2; }
+
+static void put_value(void *panel, kvl_panel_type type, size_t k, size_t c, float value) {
+    const size_t at = k * KVL_PANEL_COLS + c;
+    switch (type) {
+    case KVL_PANEL_F32: ((float *)panel)[at] = value; break;
+    case KVL_PANEL_F16: ((uint16_t *)panel)[at] = kvl_f16_of_exact(value); break;
+    case KVL_PANEL_BF16: ((uint16_t *)panel)[at] = kvl_bf16_of_exact(value); break;
+    default: ((uint16_t *)panel)[pair_at(k, c)] = kvl_bf16_of_f32(value); break;
+    }
+}
+
+static void pack_panel(void *panel, kvl_panel_type type, const float *rows, size_t n_in, size_t n_cols) {
+    /* a cache line of each row at a time, so that what is written stays in the nearest cache */
+    for (size_t k = 0; k < n_in; k += CACHE_LINE) {
+        size_t n_now = kvl_min_size(CACHE_LINE, n_in - k);
+        for (size_t c = 0; c < n_cols; c++) {
+            for (size_t i = 0; i < n_now; i++) {
+                put_value(panel, type, k + i, c, rows[c * n_in + k + i]);
+            }
+        }
+        for (size_t i = 0; i < n_now; i++) {
+            for (size_t c = n_cols; c < KVL_PANEL_COLS; c++) {
+                put_value(panel, type, k + i, c, 0);
+            }
+        }
+    }
+    for (size_t c = 0; type == KVL_PANEL_BF16_PAIRS && n_in % 2 != 0 && c < KVL_PANEL_COLS; c++) {
+        put_value(panel, type, n_in, c, 0);
+    }
+}
+
+void kvl_pack_panels(void *panels, kvl_panel_type type, const float *rows, size_t n_in, size_t n_cols) {
+    const size_t bytes = kvl_panel_bytes(type, n_in);
+    for (size_t first = 0; first < n_cols; first += KVL_PANEL_COLS) {
+        pack_panel((char *)panels + first / KVL_PANEL_COLS * bytes, type, rows + first * n_in, n_in,
+                   kvl_min_size(KVL_PANEL_COLS, n_cols - first));
+    }
+}
+
+/* Weight of step k of a blocked column. */
+static float blocked_value(const uint8_t *panel, const kvl_panels *w, size_t k, size_t c) {
+    const bool is_super = w->type == KVL_PANEL_Q4_SUPER || w->type == KVL_PANEL_Q8_SUPER;
+    const bool is_nibbles = w->type == KVL_PANEL_Q4 || w->type == KVL_PANEL_Q4_SUPER;
+    const size_t block_bytes = q_bytes_of(w->type) + (is_super ? SMALL_BYTES : PAIR_BYTES);
+    const size_t steps = is_super ? KVL_PANEL_SUPER : KVL_PANEL_BLOCK;
+    const uint8_t *head = panel + k / steps * kvl_panel_bytes(w->type, steps);
+    const uint8_t *block = head + (is_super ? PAIR_BYTES + k % steps / KVL_PANEL_BLOCK * block_bytes : 0);
+    const uint8_t *q = block + (is_super ? SMALL_BYTES : PAIR_BYTES);
+    const size_t step = k % KVL_PANEL_BLOCK;
+    uint16_t pair[2];
+    memcpy(&pair[0], head + 2 * c, 2);
+    memcpy(&pair[1], head + 2 * (KVL_PANEL_COLS + c), 2);
+    float d = kvl_f32_of_f16(pair[0]);
+    float m = kvl_f32_of_f16(pair[1]);
+    if (is_super) {
+        const size_t half = step / (KVL_PANEL_BLOCK / 2);
+        d *= (float)(int8_t)block[half * KVL_PANEL_COLS + c];
+        m *= -(float)block[(2 + half) * KVL_PANEL_COLS + c];
+    }
+    int value = is_nibbles ? (q[step * 16 + c % 16] >> (c / 16 * 4) & 15) - w->zero
+                           : (int8_t)q[step * KVL_PANEL_COLS + c];
+    return d * (float)value + m; /* both terms exact: one rounding, as in the stored formats */
+}
+
+void kvl_panel_column(float *out, const kvl_panels *w, size_t n_in, size_t column) {
+    const uint8_t *panel =
+        (const uint8_t *)w->data + column / KVL_PANEL_COLS * kvl_panel_bytes(w->type, n_in);
+    const size_t c = column % KVL_PANEL_COLS;
+    for (size_t k = 0; k < n_in; k++) {
+        const size_t at = k * KVL_PANEL_COLS + c;
+        switch (w->type) {
+        case KVL_PANEL_F32: out[k] = ((const float *)(const void *)panel)[at]; break;
+        case KVL_PANEL_F16: out[k] = kvl_f32_of_f16(((const uint16_t *)(const void *)panel)[at]); break;
+        case KVL_PANEL_BF16: out[k] = kvl_f32_of_bf16(((const uint16_t *)(const void *)panel)[at]); break;
+        case KVL_PANEL_BF16_PAIRS:
+            out[k] = kvl_f32_of_bf16(((const uint16_t *)(const void *)panel)[pair_at(k, c)]);
+            break;
+        default: out[k] = blocked_value(panel, w, k, c); break;
+        }
+    }
+}

@@ -1,0 +1,374 @@
+/* Lockstep execution of a wave, and the one-pass baseline: computed, or only counted.
+ *
+ * A lane is a stream with the cells that still share it. Every sample starts as one lane with all its cells
+ * of the wave, the baseline among them. Cells whose policies fire leave on a fork, one for each group that
+ * acts alike. A lane whose text has ended is measured and given up at once.
+ */
+#include "protocol/sweep_int.h"
+
+#include "base/alloc.h"
+#include "base/os.h"
+
+#include <string.h>
+
+static kvl_cell *cell_at(const kvli_run *r, size_t policy, size_t sample) {
+    return &r->sweep->cells[kvli_cell_index(r->sweep, policy, sample)];
+}
+
+/* Back to the state before a run. */
+static void reset_cell(kvl_cell *c, size_t n_layers) {
+    *c = (kvl_cell){.policy = c->policy,
+                    .sample = c->sample,
+                    .n_tokens = c->n_tokens,
+                    .first_scored = c->first_scored,
+                    .nll = c->nll,
+                    .kept_per_layer = c->kept_per_layer};
+    memset(c->kept_per_layer, 0, n_layers * sizeof *c->kept_per_layer);
+}
+
+static void score_cell(kvl_cell *c, double nll) {
+    if (c->nll != NULL) {
+        c->nll[c->n_scored] = nll;
+    }
+    c->n_scored++;
+    c->nll_sum += nll;
+}
+
+static kvl_status create_stream(const kvli_run *r, kvl_stream **out, size_t sample, kvl_err *err) {
+    KVL_TRY(r->is_counting ? kvl_stream_create_counting(out, r->shape, err)
+                           : kvl_stream_create(out, r->engine, err));
+    (*out)->seed = kvli_sample_of(r, sample)->hash;
+    return KVL_OK;
+}
+
+static kvl_status forward(kvli_run *r, kvl_row *rows, size_t n_rows, kvl_err *err) {
+    r->seen.n_rows += n_rows;
+    if (r->is_counting) {
+        return kvl_count_forward(r->shape, rows, n_rows, err);
+    }
+    r->sweep->rows_computed += n_rows;
+    return kvl_engine_forward(r->engine, rows, n_rows, err);
+}
+
+static void note_kv_bytes(kvli_run *r, uint64_t bytes) {
+    r->seen.kv_bytes = bytes > r->seen.kv_bytes ? bytes : r->seen.kv_bytes;
+    if (!r->is_counting && bytes > r->sweep->kv_peak_bytes) {
+        r->sweep->kv_peak_bytes = bytes;
+    }
+}
+
+static kvl_status report(const kvli_run *r, const kvl_cell *finished, kvl_err *err) {
+    const kvl_sweep *s = r->sweep;
+    kvl_sweep_progress p = {.cells_done = r->cells_done,
+                            .cells_total = s->n_policies * s->n_samples,
+                            .rows_done = s->rows_computed,
+                            .rows_total = s->rows_planned,
+                            .finished = finished};
+    if (r->is_counting || r->config->progress == NULL || r->config->progress(r->config->progress_ud, &p)) {
+        return KVL_OK;
+    }
+    return kvl_fail(err, KVL_E_INTERRUPTED, "stopped after %zu of %zu rows", p.rows_done, p.rows_total);
+}
+
+/* Measures what the stream of a cell holds at the end. */
+static kvl_status finish_cell(kvli_run *r, const kvl_stream *stream, size_t policy, size_t sample,
+                              kvl_err *err) {
+    kvl_cell *c = cell_at(r, policy, sample);
+    const kvl_policy *p = &r->cell_policies[kvli_cell_index(r->sweep, policy, sample)];
+    size_t n_counted = 0;
+    c->kept_min = SIZE_MAX;
+    for (uint32_t layer = 0; layer < r->shape->n_layers; layer++) {
+        for (uint32_t head = 0; head < r->shape->n_kv_heads; head++) {
+            size_t n = kvl_cache_len(stream->cache, layer, head);
+            c->kept_per_layer[layer] += (double)n / r->shape->n_kv_heads;
+            if (!kvl_policy_skips(p, layer)) {
+                c->kept_min = kvl_min_size(c->kept_min, n);
+                c->kept_max = kvl_max_size(c->kept_max, n);
+                c->kept_mean += (double)n;
+                n_counted++;
+            }
+        }
+    }
+    c->kept_mean = n_counted != 0 ? c->kept_mean / (double)n_counted : 0;
+    c->kept_min = n_counted != 0 ? c->kept_min : 0;
+    c->kv_bytes_live = kvl_cache_live_bytes(stream->cache);
+    r->cells_done++;
+    return report(r, c, err);
+}
+
+/* ---- lanes ---- */
+
+static kvl_status open_lane(kvli_run *r, const kvl_wave *wave, size_t sample, kvl_err *err) {
+    kvli_lane *l = &r->lanes[r->n_lanes];
+    *l = (kvli_lane){.sample = sample};
+    l->policies = kvl_calloc(2 * (wave->end_policy - wave->first_policy), sizeof *l->policies);
+    if (l->policies == NULL) {
+        return kvl_fail_nomem(err, "sweep");
+    }
+    r->n_lanes++;
+    for (size_t p = wave->first_policy; p < wave->end_policy; p++) {
+        l->policies[l->n++] = p;
+        reset_cell(cell_at(r, p, sample), r->shape->n_layers);
+    }
+    return create_stream(r, &l->stream, sample, err);
+}
+
+static void close_lanes(kvli_run *r) {
+    for (size_t i = 0; i < r->n_lanes; i++) {
+        kvl_stream_destroy(r->lanes[i].stream);
+        kvl_free(r->lanes[i].policies);
+    }
+    r->n_lanes = 0;
+}
+
+static const kvl_policy *policy_of(const kvli_run *r, const kvli_lane *l, size_t index) {
+    return &r->cell_policies[kvli_cell_index(r->sweep, l->policies[index], l->sample)];
+}
+
+/* Moves the cells of a lane that do what its index-th cell does now behind the others; returns how many. */
+static size_t gather_alike(const kvli_run *r, kvli_lane *l, size_t index) {
+    const kvl_policy *like = policy_of(r, l, index);
+    size_t n_others = 0;
+    size_t n_alike = 0;
+    size_t *alike = l->policies + l->n; /* the list has room for twice its cells */
+    for (size_t i = 0; i < l->n; i++) {
+        const kvl_policy *policy = policy_of(r, l, i);
+        if (i == index || (kvl_policy_fires(policy, l->stream, r->shape) &&
+                           kvl_policies_act_alike(policy, like, l->stream, r->shape))) {
+            alike[n_alike++] = l->policies[i];
+        } else {
+            l->policies[n_others++] = l->policies[i];
+        }
+    }
+    memmove(l->policies + n_others, alike, n_alike * sizeof *alike);
+    return n_alike;
+}
+
+/* Detaches the last n cells of a lane onto a fork of its stream; *out is the new lane. */
+static kvl_status fork_lane(kvli_run *r, kvli_lane *l, size_t n, size_t *out, kvl_err *err) {
+    kvli_lane *fresh = &r->lanes[r->n_lanes];
+    *fresh = (kvli_lane){.sample = l->sample, .step = l->step, .n = n};
+    fresh->policies = kvl_calloc(2 * n, sizeof *fresh->policies);
+    if (fresh->policies == NULL) {
+        return kvl_fail_nomem(err, "sweep");
+    }
+    *out = r->n_lanes++;
+    l->n -= n;
+    memcpy(fresh->policies, l->policies + l->n, n * sizeof *l->policies);
+    return kvl_stream_fork(&fresh->stream, l->stream, err);
+}
+
+static void queue_job(kvli_run *r, size_t lane_index, size_t *n_jobs) {
+    const kvli_lane *l = &r->lanes[lane_index];
+    const kvl_policy *policy = policy_of(r, l, 0);
+    for (size_t i = 0; i < l->n; i++) {
+        kvl_cell *c = cell_at(r, l->policies[i], l->sample);
+        c->first_event = c->n_events == 0 ? l->step - 1 : c->first_event;
+        c->last_event = l->step - 1;
+        c->n_events++;
+    }
+    l->stream->is_cache_length_position = policy->is_cache_length_position;
+    r->jobs[*n_jobs] = (kvl_compress_job){.stream = l->stream, .policy = policy};
+    r->job_lane[(*n_jobs)++] = lane_index;
+}
+
+/* Looks at every policy of a lane that has just advanced, and forks and queues those that fire. */
+static kvl_status queue_compressions(kvli_run *r, size_t lane_index, size_t *n_jobs, kvl_err *err) {
+    kvli_lane *l = &r->lanes[lane_index];
+    for (size_t i = 0; i < l->n;) {
+        if (!kvl_policy_fires(policy_of(r, l, i), l->stream, r->shape)) {
+            i++;
+            continue;
+        }
+        size_t n = gather_alike(r, l, i);
+        size_t target = lane_index;
+        if (n == l->n) {
+            queue_job(r, target, n_jobs);
+            return KVL_OK;
+        }
+        KVL_TRY(fork_lane(r, l, n, &target, err));
+        queue_job(r, target, n_jobs);
+    }
+    return KVL_OK;
+}
+
+/* Adds each lane's share of a time to its cells. */
+static void share_time(kvli_run *r, uint64_t ns, const size_t *lanes, size_t n_lanes) {
+    for (size_t i = 0; i < n_lanes; i++) {
+        const kvli_lane *l = &r->lanes[lanes[i]];
+        for (size_t k = 0; k < l->n; k++) {
+            cell_at(r, l->policies[k], l->sample)->wall_ns += ns / n_lanes / l->n;
+        }
+    }
+}
+
+/* Compresses those of the lanes that have just advanced whose policies fire. */
+static kvl_status compress_moved(kvli_run *r, const size_t *moved, size_t n_moved, kvl_err *err) {
+    size_t n_jobs = 0;
+    uint64_t kv_bytes = 0;
+    uint64_t start = kvl_clock_ns();
+    for (size_t i = 0; i < n_moved; i++) {
+        KVL_TRY(queue_compressions(r, moved[i], &n_jobs, err));
+    }
+    for (size_t i = 0; i < r->n_lanes; i++) { /* all have grown, none has shrunk: the most of this pass */
+        kv_bytes += r->lanes[i].stream != NULL ? kvl_cache_reserved_bytes(r->lanes[i].stream->cache) : 0;
+    }
+    note_kv_bytes(r, kv_bytes);
+    KVL_TRY(r->is_counting ? kvl_count_compress(r->shape, r->jobs, n_jobs, err)
+                           : kvl_engine_compress(r->engine, r->jobs, n_jobs, err));
+    share_time(r, kvl_clock_ns() - start, r->job_lane, n_jobs);
+    return KVL_OK;
+}
+
+static kvl_status prefill_lane(kvli_run *r, size_t lane_index, kvl_err *err) {
+    kvli_lane *l = &r->lanes[lane_index];
+    size_t n = kvli_prefill_of(r, l->sample);
+    if (n == 0) {
+        return KVL_OK;
+    }
+    kvl_row *rows = kvl_calloc(n, sizeof *rows);
+    if (rows == NULL) {
+        return kvl_fail_nomem(err, "prefill");
+    }
+    for (size_t t = 0; t < n; t++) {
+        rows[t] =
+            (kvl_row){.stream = l->stream, .token = kvli_sample_of(r, l->sample)->ids.ids[t], .target = -1};
+    }
+    uint64_t start = kvl_clock_ns();
+    kvl_status status = forward(r, rows, n, err);
+    kvl_free(rows);
+    KVL_TRY(status);
+    l->step = n;
+    share_time(r, kvl_clock_ns() - start, &lane_index, 1);
+    return compress_moved(r, &lane_index, 1, err);
+}
+
+/* Measures and gives up the lanes whose texts have ended. */
+static kvl_status finish_lanes(kvli_run *r, kvl_err *err) {
+    for (size_t i = 0; i < r->n_lanes; i++) {
+        kvli_lane *l = &r->lanes[i];
+        if (l->n != 0 && l->step + 1 >= cell_at(r, l->policies[0], l->sample)->n_tokens) {
+            for (size_t k = 0; k < l->n; k++) {
+                KVL_TRY(finish_cell(r, l->stream, l->policies[k], l->sample, err));
+            }
+            kvl_stream_destroy(l->stream);
+            l->stream = NULL;
+            l->n = 0;
+        }
+    }
+    return KVL_OK;
+}
+
+/* One pass: every lane moves by one token. *n_rows is 0 when none is left. */
+static kvl_status step_all(kvli_run *r, size_t *n_rows, kvl_err *err) {
+    *n_rows = 0;
+    for (size_t i = 0; i < r->n_lanes; i++) {
+        const kvli_lane *l = &r->lanes[i];
+        if (l->n != 0) {
+            const int32_t *ids = kvli_sample_of(r, l->sample)->ids.ids;
+            bool is_scored = l->step >= cell_at(r, l->policies[0], l->sample)->first_scored;
+            r->rows[*n_rows] = (kvl_row){
+                .stream = l->stream, .token = ids[l->step], .target = is_scored ? ids[l->step + 1] : -1};
+            r->row_lane[(*n_rows)++] = i;
+        }
+    }
+    if (*n_rows == 0) {
+        return KVL_OK;
+    }
+    uint64_t start = kvl_clock_ns();
+    KVL_TRY(forward(r, r->rows, *n_rows, err));
+    share_time(r, kvl_clock_ns() - start, r->row_lane, *n_rows);
+    for (size_t i = 0; i < *n_rows; i++) {
+        kvli_lane *l = &r->lanes[r->row_lane[i]];
+        for (size_t k = 0; k < l->n && r->rows[i].target >= 0; k++) {
+            score_cell(cell_at(r, l->policies[k], l->sample), r->rows[i].nll);
+        }
+        l->step++;
+    }
+    r->seen.n_passes++;
+    r->seen.max_rows = kvl_max_size(r->seen.max_rows, *n_rows);
+    KVL_TRY(compress_moved(r, r->row_lane, *n_rows, err));
+    KVL_TRY(finish_lanes(r, err));
+    return report(r, NULL, err);
+}
+
+static kvl_status run_lanes(kvli_run *r, const kvl_wave *wave, kvl_err *err) {
+    for (size_t i = wave->first_sample; i < wave->end_sample; i++) {
+        KVL_TRY(open_lane(r, wave, i, err));
+    }
+    for (size_t i = 0; i < wave->end_sample - wave->first_sample; i++) {
+        KVL_TRY(prefill_lane(r, i, err));
+    }
+    for (size_t n_rows = 1; n_rows != 0;) {
+        KVL_TRY(step_all(r, &n_rows, err));
+    }
+    return KVL_OK;
+}
+
+kvl_status kvli_wave_run(kvli_run *r, const kvl_wave *wave, kvl_err *err) {
+    r->seen = (kvl_wave){0};
+    kvl_status status = run_lanes(r, wave, err);
+    close_lanes(r);
+    return status;
+}
+
+/* ---- the one-pass baseline ---- */
+
+/* Takes the lockstep baseline's NLLs from the first of the one-pass run. */
+static kvl_status share_one_pass(kvli_run *r, const kvl_cell *one_pass, const kvl_stream *stream,
+                                 kvl_err *err) {
+    kvl_cell *none = cell_at(r, 0, one_pass->sample);
+    reset_cell(none, r->shape->n_layers);
+    for (size_t t = 0; t + 1 < none->n_tokens; t++) {
+        score_cell(none, one_pass->nll != NULL ? one_pass->nll[t] : 0);
+    }
+    none->wall_ns = one_pass->wall_ns;
+    return finish_cell(r, stream, 0, one_pass->sample, err);
+}
+
+/* Feeds the rows [first, end) of a one-pass run and takes their NLLs. */
+static kvl_status feed_one_pass(kvli_run *r, kvl_cell *c, kvl_row *rows, size_t first, size_t end,
+                                kvl_err *err) {
+    uint64_t start = kvl_clock_ns();
+    if (first == end) {
+        return KVL_OK;
+    }
+    KVL_TRY(forward(r, rows + first, end - first, err));
+    c->wall_ns += kvl_clock_ns() - start;
+    for (size_t t = first; t < end; t++) {
+        score_cell(c, rows[t].nll);
+    }
+    note_kv_bytes(r, kvl_cache_reserved_bytes(rows[first].stream->cache));
+    return report(r, NULL, err);
+}
+
+kvl_status kvli_one_pass_run(kvli_run *r, size_t sample, kvl_err *err) {
+    kvl_cell *c = &r->sweep->one_pass[sample];
+    const kvl_ids *ids = &kvli_sample_of(r, sample)->ids;
+    kvl_stream *stream = NULL;
+    size_t n_steps = c->n_tokens - 1;
+    size_t n_shared = kvli_is_covered_by_one_pass(&r->config->protocol)
+                          ? kvl_sweep_cell(r->sweep, 0, sample)->n_tokens - 1
+                          : 0;
+    kvl_row *rows = kvl_calloc(n_steps, sizeof *rows);
+    kvl_status status =
+        rows != NULL ? create_stream(r, &stream, sample, err) : kvl_fail_nomem(err, "baseline");
+    if (status != KVL_OK) {
+        goto done;
+    }
+    r->seen = (kvl_wave){0};
+    reset_cell(c, r->shape->n_layers);
+    for (size_t t = 0; t < n_steps; t++) {
+        rows[t] = (kvl_row){.stream = stream, .token = ids->ids[t], .target = ids->ids[t + 1]};
+    }
+    if (n_shared != 0) {
+        KVL_GO(feed_one_pass(r, c, rows, 0, n_shared, err));
+        KVL_GO(share_one_pass(r, c, stream, err));
+    }
+    KVL_GO(feed_one_pass(r, c, rows, n_shared, n_steps, err));
+    c->kv_bytes_live = kvl_cache_live_bytes(stream->cache);
+done:
+    kvl_stream_destroy(stream);
+    kvl_free(rows);
+    return status;
+}
