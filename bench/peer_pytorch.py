@@ -5,10 +5,14 @@ A yardstick, not a part of kvlab: it proves that kvlab's perplexities are those 
 implementation, and bench/compare-peer takes its time as the time to beat. It needs the pip packages
 `torch` and `transformers`, and installs nothing.
 
-For each keep ratio and sample: one token per step through GPTNeoXForCausalLM (float32, eager attention,
+For each keep ratio and sample: one token per step through the model (float32, eager attention,
 DynamicCache, true positions). After each step every layer but the first that holds at least 32 keys keeps the
 ceil(ratio * n) keys of smallest L2 norm of each head, in time order. PPL is exp(mean NLL) over the first 256
 tokens. Ratio 1 is one plain pass over at most 512 tokens.
+
+With --model FILE.gguf the same loop runs on a Llama or Gemma 3 model, its weights dequantised to float32 as for
+the golden files (tools/golden/make_real_goldens.py, which needs its own pip packages), on the token ids of --ids;
+there is no golden file for that: bench/compare-peer compares the perplexities with kvlab's.
 
 SPDX-License-Identifier: Apache-2.0
 """
@@ -106,6 +110,29 @@ def max_deviation(ppl, golden):
     return max(abs(ppl[r][s] - golden[r][s]) / golden[r][s] for r in ppl for s in ppl[r])
 
 
+def load_gguf(path):
+    sys.path.insert(0, os.path.join(ROOT, "tools/golden"))
+    import make_real_goldens
+    return make_real_goldens.load_transformers(path)
+
+
+def load_bundled(transformers, torch, path, names):
+    """Model, token ids by sample, golden perplexities."""
+    from tokenizers import Tokenizer
+    model = transformers.GPTNeoXForCausalLM.from_pretrained(
+        path, torch_dtype=torch.float32, attn_implementation="eager").float().eval()
+    tokenizer = Tokenizer.from_file(os.path.join(path, "tokenizer.json"))
+    texts = load_samples()
+    with open(os.path.join(ROOT, "tests/golden/ucurve.novels-7m.json"), encoding="utf-8") as f:
+        golden = json.load(f)
+    ids = {name: tokenizer.encode(texts[name]).ids for name in names}
+    for name in ids:
+        if len(ids[name]) != golden["n_tokens"][name] or ids[name][:24] != golden["first_ids"][name]:
+            sys.exit("peer_pytorch: sample %s has %d tokens, which is not the golden text of %d" %
+                     (name, len(ids[name]), golden["n_tokens"][name]))
+    return model, ids, golden["ppl"]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--threads", type=int, default=2)
@@ -113,39 +140,38 @@ def main():
     parser.add_argument("--samples", default=",".join(SAMPLES), help="comma list of W1 W2 W3 P1 P2")
     parser.add_argument("--repeat", type=int, default=1, help="times the loop is run and timed")
     parser.add_argument("--model", default=os.path.join(ROOT, "models/novels-7m"))
+    parser.add_argument("--ids", help="JSON file of token ids by sample, for a model of a GGUF file")
     args = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"
     try:
         import torch
         import transformers
-        from tokenizers import Tokenizer
     except ImportError as err:
         sys.exit("peer_pytorch: needs the pip packages torch and transformers (%s)" % err)
     transformers.logging.set_verbosity_error()
     torch.set_num_threads(args.threads)
-    model = transformers.GPTNeoXForCausalLM.from_pretrained(
-        args.model, torch_dtype=torch.float32, attn_implementation="eager").float().eval()
-    tokenizer = Tokenizer.from_file(os.path.join(args.model, "tokenizer.json"))
-    texts = load_samples()
-    with open(os.path.join(ROOT, "tests/golden/ucurve.novels-7m.json"), encoding="utf-8") as f:
-        golden = json.load(f)
-    ids = {name: tokenizer.encode(texts[name]).ids for name in args.samples.split(",")}
-    for name in ids:
-        if len(ids[name]) != golden["n_tokens"][name] or ids[name][:24] != golden["first_ids"][name]:
-            sys.exit("peer_pytorch: sample %s has %d tokens, which is not the golden text of %d" %
-                     (name, len(ids[name]), golden["n_tokens"][name]))
+    golden = None
+    if args.ids is not None:
+        model = load_gguf(args.model)
+        with open(args.ids, encoding="utf-8") as f:
+            ids = json.load(f)
+    else:
+        model, ids, golden = load_bundled(transformers, torch, args.model, args.samples.split(","))
     ratios = args.ratios.split(",")
     seconds = []
     for _ in range(args.repeat):
         start = time.perf_counter()
         ppl = run(torch, model, transformers.DynamicCache, ids, ratios)
         seconds.append(time.perf_counter() - start)
-    deviation = max_deviation(ppl, golden["ppl"])
     for ratio in ratios:
         print("keep %-5s %s" % (ratio, "  ".join("%s %.4f" % item for item in ppl[ratio].items())))
     print("torch %s transformers %s threads %d" % (torch.__version__, transformers.__version__, args.threads))
-    print("max relative deviation from the golden file: %.3g" % deviation)
+    print("ppl: " + json.dumps(ppl))
     print("seconds: " + " ".join("%.3f" % s for s in seconds))
+    if golden is None:
+        return 0
+    deviation = max_deviation(ppl, golden)
+    print("max relative deviation from the golden file: %.3g" % deviation)
     return 0 if deviation <= 1e-3 else 1
 
 

@@ -81,6 +81,12 @@ void kvl_machine_read(kvl_machine *out, const char *root) {
     if (clock_getres(CLOCK_MONOTONIC, &step) == 0) {
         out->clock_resolution_ns = (uint64_t)step.tv_sec * 1000000000u + (uint64_t)step.tv_nsec;
     }
+    if (read_text(text, root, "/proc/cpuinfo", "")) {
+        const char *name = strstr(text, "model name");
+        const char *colon = name != NULL ? strchr(name, ':') : NULL;
+        name = colon != NULL ? colon + 1 + strspn(colon + 1, " ") : "";
+        snprintf(out->cpu, sizeof out->cpu, "%.*s", (int)strcspn(name, "\n"), name);
+    }
     if (read_text(text, root, "/proc/meminfo", "")) {
         out->memory_total_bytes = meminfo(text, "MemTotal:");
         out->memory_available_bytes = meminfo(text, "MemAvailable:");

@@ -7,6 +7,7 @@
 
 /* 0: unknown, or no limit. */
 typedef struct kvl_machine {
+    char cpu[64];                    /* model name of the processor; "" when unknown */
     unsigned n_online;               /* processors of the system */
     double cpu_quota;                /* processors' worth of time that the control group allows */
     uint64_t memory_total_bytes;     /* of the system */

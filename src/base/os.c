@@ -157,6 +157,13 @@ uint64_t kvl_clock_ns(void) {
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+void kvl_utc_text(char out[21]) {
+    struct tm utc = {.tm_mday = 1, .tm_year = 70};
+    time_t now = time(NULL);
+    gmtime_r(&now, &utc);
+    strftime(out, 21, "%Y-%m-%dT%H:%M:%SZ", &utc);
+}
+
 void kvl_sleep_ms(unsigned ms) {
     struct timespec pause = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
     nanosleep(&pause, NULL);

@@ -25,7 +25,9 @@ bool kvl_file_exists(const char *path);
 /* Creates a directory and its parents when absent. */
 kvl_status kvl_dir_create(const char *path, kvl_err *err) KVL_MUST_USE;
 
-uint64_t kvl_clock_ns(void);    /* monotonic */
+uint64_t kvl_clock_ns(void); /* monotonic */
+/* The calendar's time as a label, UTC: "2026-01-31T23:59:59Z" in out [21]. */
+void kvl_utc_text(char out[21]);
 void kvl_sleep_ms(unsigned ms); /* or shorter, when a signal comes */
 unsigned kvl_cpu_count(void);   /* processors this process may run on (affinity mask); >= 1 */
 

@@ -163,6 +163,30 @@ void kvl_args_help(const kvl_arg *table, size_t n, kvl_str *out) {
     }
 }
 
+kvl_status kvl_args_items(const char *list, kvl_item_text_fn *fn, void *ud, kvl_err *err) {
+    const char *item = list;
+    int depth = 0;
+    for (const char *c = list;; c++) {
+        depth += *c == '(';
+        depth -= *c == ')';
+        if (*c != '\0' && (*c != ',' || depth != 0)) {
+            continue;
+        }
+        char word[256];
+        size_t n = (size_t)(c - item);
+        if (n == 0 || n >= sizeof word) {
+            return kvl_fail(err, KVL_E_USAGE, "expected a list separated by commas, found '%.80s'", list);
+        }
+        memcpy(word, item, n);
+        word[n] = '\0';
+        KVL_TRY(fn(ud, word, err));
+        if (*c == '\0') {
+            return KVL_OK;
+        }
+        item = c + 1;
+    }
+}
+
 static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
 enum { n_units = sizeof units / sizeof units[0] };
 

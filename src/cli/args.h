@@ -21,6 +21,10 @@ kvl_status kvl_args_parse(const kvl_arg *table, size_t n, int argc, char **argv,
                           void *ud, kvl_err *err) KVL_MUST_USE;
 /* Appends one help line per option, with its other name. */
 void kvl_args_help(const kvl_arg *table, size_t n, kvl_str *out);
+/* Calls fn for every item of a comma list; commas inside parentheses do not count. Errors: E_USAGE for an
+ * empty or very long item; those of fn. */
+typedef kvl_status kvl_item_text_fn(void *ud, const char *item, kvl_err *err);
+kvl_status kvl_args_items(const char *list, kvl_item_text_fn *fn, void *ud, kvl_err *err) KVL_MUST_USE;
 /* The name in names [n] with the smallest edit distance to word, or NULL when none is near. */
 const char *kvl_nearest_name(const char *word, size_t n_word, const char *const *names, size_t n);
 

@@ -57,33 +57,8 @@ static const kvl_arg table[] = {
 };
 enum { n_table = sizeof table / sizeof table[0] };
 
-/* Calls fn for every item of a comma list; commas inside parentheses do not count. */
-static kvl_status each_item(const char *list, kvl_status (*fn)(kvl_sweep_options *, const char *, kvl_err *),
-                            kvl_sweep_options *o, kvl_err *err) {
-    const char *item = list;
-    int depth = 0;
-    for (const char *c = list;; c++) {
-        depth += *c == '(';
-        depth -= *c == ')';
-        if (*c != '\0' && (*c != ',' || depth != 0)) {
-            continue;
-        }
-        char word[256];
-        size_t n = (size_t)(c - item);
-        if (n == 0 || n >= sizeof word) {
-            return kvl_fail(err, KVL_E_USAGE, "expected a list separated by commas, found '%.80s'", list);
-        }
-        memcpy(word, item, n);
-        word[n] = '\0';
-        KVL_TRY(fn(o, word, err));
-        if (*c == '\0') {
-            return KVL_OK;
-        }
-        item = c + 1;
-    }
-}
-
-static kvl_status add_press(kvl_sweep_options *o, const char *word, kvl_err *err) {
+static kvl_status add_press(void *ud, const char *word, kvl_err *err) {
+    kvl_sweep_options *o = ud;
     if (o->n_presses == KVL_MAX_LIST) {
         return kvl_fail(err, KVL_E_USAGE, "--press: expected at most %d items", KVL_MAX_LIST);
     }
@@ -122,16 +97,16 @@ static kvl_status add_ratio(kvl_sweep_options *o, double ratio, const char *opti
     return KVL_OK;
 }
 
-static kvl_status add_keep(kvl_sweep_options *o, const char *word, kvl_err *err) {
+static kvl_status add_keep(void *ud, const char *word, kvl_err *err) {
     double ratio = 0;
     bool is_number = kvl_parse_number(&ratio, word, strlen(word));
-    return add_ratio(o, is_number ? ratio : -1, "--ratio", word, err);
+    return add_ratio(ud, is_number ? ratio : -1, "--ratio", word, err);
 }
 
-static kvl_status add_compression(kvl_sweep_options *o, const char *word, kvl_err *err) {
+static kvl_status add_compression(void *ud, const char *word, kvl_err *err) {
     double ratio = 0;
     bool is_number = kvl_parse_number(&ratio, word, strlen(word));
-    return add_ratio(o, is_number ? 1 - ratio : -1, "--compression-ratio", word, err);
+    return add_ratio(ud, is_number ? 1 - ratio : -1, "--compression-ratio", word, err);
 }
 
 static kvl_status set_number(size_t *out, const char *option, const char *value, uint64_t max, kvl_err *err) {
@@ -179,9 +154,9 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
         return KVL_OK;
     }
     switch (id) {
-    case opt_press: return each_item(value, add_press, o, err);
-    case opt_ratio: return each_item(value, add_keep, o, err);
-    case opt_compression: return each_item(value, add_compression, o, err);
+    case opt_press: return kvl_args_items(value, add_press, o, err);
+    case opt_ratio: return kvl_args_items(value, add_keep, o, err);
+    case opt_compression: return kvl_args_items(value, add_compression, o, err);
     case opt_file:
         if (o->n_files == KVL_MAX_LIST) {
             return kvl_fail(err, KVL_E_USAGE, "--file: expected at most %d files", KVL_MAX_LIST);

@@ -102,6 +102,7 @@ void kvl_engine_destroy(kvl_engine *e) {
 const char *kvl_engine_isa(const kvl_engine *e) { return e->kernels->name; }
 unsigned kvl_engine_threads(const kvl_engine *e) { return e->n_threads; }
 const kvl_model *kvl_engine_model(const kvl_engine *e) { return e->model; }
+size_t kvl_engine_pass_rows(void) { return KVL_BATCH_ROWS; }
 uint64_t kvl_engine_scratch_bytes(const kvl_engine *e) { return e->scratch_bytes; }
 
 kvl_status kvli_engine_scratch(kvl_engine *e, size_t n_floats, size_t n_bytes, kvl_err *err) {

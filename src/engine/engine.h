@@ -51,6 +51,9 @@ const kvl_model *kvl_engine_model(const kvl_engine *e);
 /* Bytes of scratch allocated so far: activations, rotation tables, scratch of the threads. */
 uint64_t kvl_engine_scratch_bytes(const kvl_engine *e);
 
+/* Rows that one pass computes together; larger batches are cut (bits do not change). */
+size_t kvl_engine_pass_rows(void);
+
 kvl_status kvl_stream_create(kvl_stream **out, const kvl_engine *e, kvl_err *err) KVL_MUST_USE;
 /* An exact copy that continues on its own. */
 kvl_status kvl_stream_fork(kvl_stream **out, const kvl_stream *s, kvl_err *err) KVL_MUST_USE;

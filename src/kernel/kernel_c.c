@@ -7,26 +7,46 @@
 #include <math.h>
 #include <string.h>
 
+enum { stretch = 256 }; /* steps of a panel that are widened at a time; whole blocks */
+
+/* Steps first .. first + n - 1 of a panel: w [n, 32]. */
+static void widen_c(float *w, const kvl_panels *panel, size_t first, size_t n) {
+    float column[stretch];
+    kvl_panels part = *panel;
+    part.data = (uint8_t *)panel->data + kvl_panel_bytes(panel->type, first);
+    for (size_t c = 0; c < KVL_PANEL_COLS; c++) {
+        kvl_panel_column(column, &part, n, c);
+        for (size_t k = 0; k < n; k++) {
+            w[k * KVL_PANEL_COLS + c] = column[k];
+        }
+    }
+}
+
 static void gemm_c(float *out, size_t out_stride, const float *x, size_t x_stride, const kvl_panels *w,
                    const float *bias, size_t n_rows, size_t n_in, size_t n_cols) {
-    enum { stretch = 256 }; /* weights of a column that are widened at a time; whole blocks */
-    float column[stretch];
-    for (size_t c = 0; c < n_cols; c++) {
-        for (size_t r = 0; r < n_rows; r++) {
-            out[r * out_stride + c] = bias != NULL ? bias[c] : 0;
-        }
-        for (size_t first = 0; first < n_in; first += stretch) {
-            size_t n = kvl_min_size(stretch, n_in - first);
-            kvl_panels part = *w;
-            part.data = (uint8_t *)w->data + c / KVL_PANEL_COLS * kvl_panel_bytes(w->type, n_in) +
-                        kvl_panel_bytes(w->type, first);
-            kvl_panel_column(column, &part, n, c % KVL_PANEL_COLS);
+    const bool is_rounded = w->type == KVL_PANEL_BF16_PAIRS;
+    float weights[stretch * KVL_PANEL_COLS];
+    for (size_t col = 0; col < n_cols; col += KVL_PANEL_COLS) {
+        const size_t width = kvl_min_size(KVL_PANEL_COLS, n_cols - col);
+        kvl_panels panel = *w;
+        panel.data = (uint8_t *)w->data + col / KVL_PANEL_COLS * kvl_panel_bytes(w->type, n_in);
+        for (size_t first = 0; first < n_in || first == 0; first += stretch) {
+            const size_t n = kvl_min_size(stretch, n_in - first);
+            widen_c(weights, &panel, first, n);
             for (size_t r = 0; r < n_rows; r++) {
+                float sum[KVL_PANEL_COLS] = {0};
+                float *to = out + r * out_stride + col;
+                if (first != 0 || bias != NULL) {
+                    memcpy(sum, first != 0 ? to : bias + col, width * sizeof(float));
+                }
                 for (size_t k = 0; k < n; k++) {
                     float value = x[r * x_stride + first + k];
-                    value = w->type == KVL_PANEL_BF16_PAIRS ? kvl_f32_of_bf16(kvl_bf16_of_f32(value)) : value;
-                    out[r * out_stride + c] += value * column[k];
+                    value = is_rounded ? kvl_f32_of_bf16(kvl_bf16_of_f32(value)) : value;
+                    for (size_t c = 0; c < KVL_PANEL_COLS; c++) {
+                        sum[c] += value * weights[k * KVL_PANEL_COLS + c];
+                    }
                 }
+                memcpy(to, sum, width * sizeof(float));
             }
         }
     }

@@ -16,19 +16,35 @@ static int by_value(const void *a_ptr, const void *b_ptr) {
     return (a > b) - (a < b);
 }
 
-static double median(double *x, size_t n) {
+double kvl_timing_median(double *x, size_t n) {
     qsort(x, n, sizeof *x, by_value);
     return n % 2 != 0 ? x[n / 2] : 0.5 * (x[n / 2 - 1] + x[n / 2]);
 }
 
-static kvl_status decode(kvl_engine *engine, kvl_stream *stream, int32_t token, size_t n_new,
-                         double *token_ns, kvl_err *err) {
-    for (size_t i = 0; i < n_new; i++) {
-        kvl_row row = {.stream = stream, .token = token, .target = -1, .wants_top = true};
+kvl_status kvl_timing_prefill(kvl_engine *engine, kvl_stream *stream, const int32_t *ids, size_t n,
+                              size_t n_batch, kvl_row *rows, int32_t *top, kvl_err *err) {
+    for (size_t done = 0; done < n;) {
+        size_t n_rows = kvl_min_size(n - done, n_batch);
+        for (size_t i = 0; i < n_rows; i++, done++) {
+            rows[i] =
+                (kvl_row){.stream = stream, .token = ids[done], .target = -1, .wants_top = done + 1 == n};
+        }
+        KVL_TRY(kvl_engine_forward(engine, rows, n_rows, err));
+        *top = rows[n_rows - 1].top;
+    }
+    return KVL_OK;
+}
+
+kvl_status kvl_timing_decode(kvl_engine *engine, kvl_stream *stream, int32_t *token, size_t n,
+                             double *token_ns, kvl_err *err) {
+    for (size_t i = 0; i < n; i++) {
+        kvl_row row = {.stream = stream, .token = *token, .target = -1, .wants_top = true};
         uint64_t start = kvl_clock_ns();
         KVL_TRY(kvl_engine_forward(engine, &row, 1, err));
-        token_ns[i] = (double)(kvl_clock_ns() - start);
-        token = row.top;
+        if (token_ns != NULL) {
+            token_ns[i] = (double)(kvl_clock_ns() - start);
+        }
+        *token = row.top;
     }
     return KVL_OK;
 }
@@ -39,12 +55,10 @@ static kvl_status generate(kvl_engine *engine, const kvl_timing_config *config, 
     kvl_stream *stream = NULL;
     KVL_TRY(kvl_stream_create(&stream, engine, err));
     kvl_status status = KVL_OK;
-    for (size_t i = 0; i < t->n_prompt; i++) {
-        rows[i] = (kvl_row){.stream = stream, .token = config->sample->ids.ids[i], .target = -1};
-    }
-    rows[t->n_prompt - 1].wants_top = true;
+    int32_t token = -1;
     uint64_t start = kvl_clock_ns();
-    KVL_GO(kvl_engine_forward(engine, rows, t->n_prompt, err));
+    KVL_GO(kvl_timing_prefill(engine, stream, config->sample->ids.ids, t->n_prompt, t->n_prompt, rows, &token,
+                              err));
     uint64_t first_token = kvl_clock_ns();
     if (kvl_policy_fires(policy, stream, &kvl_engine_model(engine)->shape)) {
         kvl_compress_job job = {.stream = stream, .policy = policy};
@@ -53,17 +67,17 @@ static kvl_status generate(kvl_engine *engine, const kvl_timing_config *config, 
     uint64_t compressed = kvl_clock_ns();
     t->kv_bytes_live = kvl_cache_live_bytes(stream->cache);
     KVL_GO(kvl_stream_reserve(engine, stream, t->n_new, err));
-    KVL_GO(decode(engine, stream, rows[t->n_prompt - 1].top, t->n_new, token_ns, err));
+    KVL_GO(kvl_timing_decode(engine, stream, &token, t->n_new, token_ns, err));
     seen->ttft_ns = (double)(first_token - start);
     seen->compress_ns = (double)(compressed - first_token);
-    seen->tpot_ns = median(token_ns, t->n_new);
+    seen->tpot_ns = kvl_timing_median(token_ns, t->n_new);
 done:
     kvl_stream_destroy(stream);
     return status;
 }
 
-static kvl_policy once_after_prefill(const kvl_policy *p) {
-    kvl_policy once = *p;
+kvl_policy kvl_timing_once(const kvl_policy *policy) {
+    kvl_policy once = *policy;
     once.cap_tok = 1;
     once.is_trigger_gt = false;
     once.cadence_tok = 0;
@@ -74,15 +88,15 @@ static void summarise(kvl_timing *t, const observation *seen, double *scratch, s
     for (size_t i = 0; i < n; i++) {
         scratch[i] = seen[i].ttft_ns;
     }
-    t->ttft_ns = median(scratch, n);
+    t->ttft_ns = kvl_timing_median(scratch, n);
     for (size_t i = 0; i < n; i++) {
         scratch[i] = seen[i].compress_ns;
     }
-    t->compress_ns = median(scratch, n);
+    t->compress_ns = kvl_timing_median(scratch, n);
     for (size_t i = 0; i < n; i++) {
         scratch[i] = seen[i].tpot_ns;
     }
-    t->tpot_ns = median(scratch, n);
+    t->tpot_ns = kvl_timing_median(scratch, n);
     t->tokens_per_s = t->tpot_ns > 0 ? 1e9 / t->tpot_ns : 0;
 }
 
@@ -102,7 +116,7 @@ kvl_status kvl_timing_run(kvl_timing *out, kvl_engine *engine, const kvl_timing_
     for (size_t rep = 0; rep <= n_reps; rep++) { /* repetition 0 warms up */
         for (size_t k = 0; k < config->n_policies; k++) {
             size_t p = (k + rep) % config->n_policies;
-            kvl_policy policy = once_after_prefill(&config->policies[p]);
+            kvl_policy policy = kvl_timing_once(&config->policies[p]);
             observation ignored;
             out[p].n_prompt = n_prompt;
             out[p].n_new = n_new;
@@ -136,7 +150,7 @@ kvl_status kvl_timing_pass(double *ns, kvl_engine *engine, size_t n_rows, kvl_er
         status = kvl_engine_forward(engine, rows, n_rows, err);
         times[pass] = (double)(kvl_clock_ns() - start);
     }
-    *ns = status == KVL_OK ? median(times + 1, N_PASSES - 1) : 0;
+    *ns = status == KVL_OK ? kvl_timing_median(times + 1, N_PASSES - 1) : 0;
     for (size_t i = 0; rows != NULL && i < n_rows; i++) {
         kvl_stream_destroy(rows[i].stream);
     }

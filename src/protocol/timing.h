@@ -33,6 +33,19 @@ typedef struct kvl_timing {
         peak_rss_bytes; /* peak of the process during this policy's runs; 0 when the system does not tell */
 } kvl_timing;
 
+/* The policy with its schedule replaced: looks once, and acts on whatever is there. */
+kvl_policy kvl_timing_once(const kvl_policy *policy);
+/* Median of n >= 1 values, which it sorts. */
+double kvl_timing_median(double *x, size_t n);
+/* Feeds n >= 1 tokens to a stream, at most n_batch at a time; *top is the most likely next one.
+ *   rows [min(n, n_batch)] is scratch */
+kvl_status kvl_timing_prefill(kvl_engine *engine, kvl_stream *stream, const int32_t *ids, size_t n,
+                              size_t n_batch, kvl_row *rows, int32_t *top, kvl_err *err) KVL_MUST_USE;
+/* Decodes n tokens greedily, *token first; leaves the next one in *token.
+ *   token_ns [n] time of each, or NULL */
+kvl_status kvl_timing_decode(kvl_engine *engine, kvl_stream *stream, int32_t *token, size_t n,
+                             double *token_ns, kvl_err *err) KVL_MUST_USE;
+
 /* out [n_policies]. */
 kvl_status kvl_timing_run(kvl_timing *out, kvl_engine *engine, const kvl_timing_config *config,
                           kvl_err *err) KVL_MUST_USE;

@@ -212,9 +212,12 @@ static void test_machine(void **state) {
     kvl_machine m;
     const char *root = test_temp_path("machine");
     kvl_machine_read(&m, root); /* nothing there */
+    assert_string_equal(m.cpu, "");
     assert_true(m.memory_total_bytes == 0 && m.memory_limit_bytes == 0 && !(m.cpu_quota > 0));
     assert_true(m.n_online >= 1 && m.clock_resolution_ns >= 1);
     save_below(root, "/proc/meminfo", "MemTotal:  16 kB\nMemFree: 1 kB\nMemAvailable:    8 kB\n");
+    save_below(root, "/proc/cpuinfo",
+               "processor\t: 0\nmodel\t\t: 2\nmodel name\t: Some CPU @ 2 GHz\ncores: 8\n");
     save_below(root, "/proc/self/cgroup", "1:cpu:/x\n0::/a/b\n");
     save_below(root, "/sys/fs/cgroup/a/b/cpu.max", "max 100000\n");
     save_below(root, "/sys/fs/cgroup/a/b/memory.max", "5000000\n");
@@ -222,6 +225,7 @@ static void test_machine(void **state) {
     save_below(root, "/sys/fs/cgroup/a/memory.max", "max\n");
     save_below(root, "/sys/fs/cgroup/cpu.max", "800000 100000\n");
     kvl_machine_read(&m, root);
+    assert_string_equal(m.cpu, "Some CPU @ 2 GHz");
     assert_int_equal(m.memory_total_bytes, 16384);
     assert_int_equal(m.memory_available_bytes, 8192);
     assert_int_equal(m.memory_limit_bytes, 5000000);

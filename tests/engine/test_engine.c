@@ -168,7 +168,7 @@ static void test_same_bits_on_every_path(void **state) {
         kvl_engine_destroy(e);
         for (unsigned threads = 1; threads <= 3; threads++) {
             e = engine_of(model, threads, *isa);
-            for (size_t i = strcmp(*isa, "c") == 0 ? 1 : 0; i < 4; i++) {
+            for (size_t i = strcmp(*isa, "c") == 0 ? 2 : 0; i < 4; i++) { /* the slow one: long chunks */
                 double nll[n_tokens] = {0};
                 nll_in_chunks(e, chunks[i], i == 1 ? 5 : 0, nll);
                 assert_memory_equal(nll, whole, sizeof nll);

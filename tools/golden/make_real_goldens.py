@@ -95,13 +95,18 @@ def state_of(reader, config):
     return state
 
 
-def transformers_nlls(path, all_ids):
+def load_transformers(path):
     reader = gguf.GGUFReader(path)
     n_vocab = next(int(t.shape[1]) for t in reader.tensors if t.name == "token_embd.weight")
     config = make_config(scalars(reader), n_vocab)
     config._attn_implementation = "eager"
     model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     model.load_state_dict(state_of(reader, config), strict=True)
+    return model
+
+
+def transformers_nlls(path, all_ids):
+    model = load_transformers(path)
     out = {}
     for name, ids in all_ids.items():
         with torch.no_grad():
@@ -217,4 +222,5 @@ def main():
             f.write("\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+/* Speed tests, and the work in them: operations of a prompt, bytes of a generation. */
+#include "protocol/bench.h"
+
+#include "base/alloc.h"
+#include "base/os.h"
+#include "base/rng.h"
+#include "protocol/timing.h"
+
+/* What one call of kvl_bench_run owns. */
+typedef struct run {
+    kvl_engine *engine;
+    const kvl_bench_config *config;
+    int32_t *ids;      /* [longer of depth and prompt, and 1] */
+    kvl_row *rows;     /* [n_batch, at most the same] */
+    double *compress;  /* [n_policies, n_repetitions] */
+    kvl_stream *depth; /* full cache at depth, which repetitions copy; NULL: still or again absent */
+} run;
+
+/* ---- the work in a test ---- */
+
+/* Entries of all heads that the next token sees when `n_more` follow what is cached, the token included. */
+static double visible_entries(const kvl_model *model, const kvl_cache *cache, size_t n_more) {
+    const kvl_shape *s = &model->shape;
+    double n = 0;
+    for (uint32_t layer = 0; layer < s->n_layers; layer++) {
+        for (uint32_t head = 0; head < s->n_kv_heads; head++) {
+            size_t n_seen = kvl_cache_len(cache, layer, head) + n_more + 1;
+            n += (double)(model->layers[layer].is_local ? kvl_min_size(n_seen, s->window) : n_seen);
+        }
+    }
+    return n;
+}
+
+/* Bytes of the weights that one token reads: of an embedding only a row, unless the output is tied to it. */
+static double weight_bytes_read(const kvl_model *model) {
+    const kvl_shape *s = &model->shape;
+    const kvl_weight_bytes *kinds = model->kinds;
+    uint64_t n = model->weight_bytes - kinds[KVL_WEIGHT_EMBEDDING].resident_bytes;
+    if (kinds[KVL_WEIGHT_OUTPUT].resident_bytes == 0) {
+        n += kinds[KVL_WEIGHT_EMBEDDING].resident_bytes;
+        n -= s->has_positions ? (uint64_t)s->n_context * s->width * sizeof(float) : 0;
+    }
+    return (double)n;
+}
+
+/* Operations of the layers' matrices per token; a multiply-add counts two. */
+static double layer_flop(const kvl_shape *s) {
+    double attention_width = (double)s->n_heads * s->head_dim;
+    double n =
+        2 * attention_width + 2.0 * s->n_kv_heads * s->head_dim + (s->is_gated ? 3.0 : 2.0) * s->ff_width;
+    return 2.0 * s->n_layers * s->width * n;
+}
+
+/* The work of a test that starts from this cache. */
+static void count_work(kvl_bench_result *out, const run *r, const kvl_cache *cache) {
+    const kvl_model *model = kvl_engine_model(r->engine);
+    const kvl_shape *s = &model->shape;
+    const kvl_bench_config *c = r->config;
+    double entry_flop = 4.0 * s->head_dim * s->n_heads / s->n_kv_heads;
+    double entry_bytes = 2.0 * s->head_dim * sizeof(float);
+    out->n_flop = c->n_prompt == 0 ? 0 : 2.0 * s->width * s->n_vocab;
+    out->n_bytes = 0;
+    for (size_t i = 0; i < c->n_prompt; i++) {
+        out->n_flop += layer_flop(s) + entry_flop * visible_entries(model, cache, i);
+    }
+    for (size_t i = 0; i < c->n_gen; i++) {
+        out->n_bytes +=
+            weight_bytes_read(model) + entry_bytes * visible_entries(model, cache, c->n_prompt + i);
+    }
+}
+
+/* ---- running it ---- */
+
+/* Compresses a cache at depth, then runs the test; the stream is used up. */
+static kvl_status measure(kvl_bench_result *out, const run *r, const kvl_policy *policy, kvl_stream *stream,
+                          double *test_ns, double *compress_ns, kvl_err *err) {
+    const kvl_bench_config *c = r->config;
+    kvl_policy once = kvl_timing_once(policy);
+    int32_t token = r->ids[0];
+    uint64_t start = kvl_clock_ns();
+    if (!policy->press->is_identity) {
+        if (!kvl_policy_fires(&once, stream, &kvl_engine_model(r->engine)->shape)) {
+            return kvl_fail(err, KVL_E_USAGE, "press %s: expected to evict at depth %zu, would evict nothing",
+                            policy->press->name, c->n_depth);
+        }
+        KVL_TRY(
+            kvl_engine_compress(r->engine, &(kvl_compress_job){.stream = stream, .policy = &once}, 1, err));
+    }
+    *compress_ns = policy->press->is_identity ? 0 : (double)(kvl_clock_ns() - start);
+    /* a server makes room for a request before it starts */
+    KVL_TRY(kvl_stream_reserve(r->engine, stream, c->n_prompt + c->n_gen, err));
+    count_work(out, r, stream->cache);
+    start = kvl_clock_ns();
+    if (c->n_prompt != 0) {
+        KVL_TRY(kvl_timing_prefill(r->engine, stream, r->ids, c->n_prompt, c->n_batch, r->rows, &token, err));
+    }
+    KVL_TRY(kvl_timing_decode(r->engine, stream, &token, c->n_gen, NULL, err));
+    *test_ns = (double)(kvl_clock_ns() - start);
+    out->kv_bytes_live = kvl_cache_live_bytes(stream->cache);
+    out->kv_bytes_reserved = kvl_cache_reserved_bytes(stream->cache);
+    out->scratch_bytes = kvl_engine_scratch_bytes(r->engine);
+    return KVL_OK;
+}
+
+static kvl_status make_depth(kvl_stream **out, const run *r, kvl_err *err) {
+    int32_t ignored;
+    KVL_TRY(kvl_stream_create(out, r->engine, err));
+    return kvl_timing_prefill(r->engine, *out, r->ids, r->config->n_depth, r->config->n_batch, r->rows,
+                              &ignored, err);
+}
+
+/* One run of one policy, in a stream of its own; starts from the common cache at depth where there is one. */
+static kvl_status run_once(kvl_bench_result *out, const run *r, const kvl_policy *policy, double *test_ns,
+                           double *compress_ns, kvl_err *err) {
+    kvl_stream *stream = NULL;
+    kvl_peak_rss_reset();
+    kvl_status status =
+        r->depth != NULL ? kvl_stream_fork(&stream, r->depth, err) : make_depth(&stream, r, err);
+    if (status == KVL_OK) {
+        status = measure(out, r, policy, stream, test_ns, compress_ns, err);
+    }
+    uint64_t peak = kvl_peak_rss_bytes();
+    out->peak_rss_bytes = out->peak_rss_bytes == 0 ? peak : out->peak_rss_bytes;
+    kvl_stream_destroy(stream);
+    return status;
+}
+
+static kvl_status run_all(kvl_bench_result *out, run *r, kvl_err *err) {
+    const kvl_bench_config *c = r->config;
+    double ignored[2];
+    for (size_t p = 0; p < c->n_policies && c->has_warmup; p++) {
+        KVL_TRY(run_once(&out[p], r, &c->policies[p], &ignored[0], &ignored[1], err));
+    }
+    if (c->n_depth != 0) {
+        KVL_TRY(make_depth(&r->depth, r, err));
+    }
+    for (size_t rep = 0; rep < c->n_repetitions; rep++) {
+        for (size_t k = 0; k < c->n_policies; k++) {
+            size_t p = (k + rep) % c->n_policies;
+            KVL_TRY(run_once(&out[p], r, &c->policies[p], &out[p].samples_ns[rep],
+                             &r->compress[p * c->n_repetitions + rep], err));
+        }
+    }
+    for (size_t p = 0; p < c->n_policies; p++) {
+        out[p].compress_ns = kvl_timing_median(r->compress + p * c->n_repetitions, c->n_repetitions);
+    }
+    return KVL_OK;
+}
+
+kvl_status kvl_bench_run(kvl_bench_result *out, kvl_engine *engine, const kvl_bench_config *config,
+                         kvl_err *err) {
+    const kvl_model *model = kvl_engine_model(engine);
+    uint32_t n_ids = model->n_vocab_in < model->shape.n_vocab ? model->n_vocab_in : model->shape.n_vocab;
+    size_t n = kvl_max_size(1, kvl_max_size(config->n_prompt, config->n_depth));
+    kvl_status status = KVL_OK;
+    run r = {.engine = engine, .config = config};
+    r.ids = kvl_calloc(n, sizeof *r.ids);
+    r.rows = kvl_calloc(kvl_min_size(n, config->n_batch), sizeof *r.rows);
+    r.compress = kvl_calloc(config->n_policies * config->n_repetitions, sizeof *r.compress);
+    if (r.ids == NULL || r.rows == NULL || r.compress == NULL) {
+        KVL_GO(kvl_fail_nomem(err, "bench"));
+    }
+    for (size_t i = 0; i < n; i++) {
+        r.ids[i] = (int32_t)(kvl_rng_draw(0, 0, i) % n_ids);
+    }
+    for (size_t p = 0; p < config->n_policies; p++) {
+        out[p].peak_rss_bytes = 0;
+    }
+    status = run_all(out, &r, err);
+done:
+    kvl_stream_destroy(r.depth);
+    kvl_free(r.ids);
+    kvl_free(r.rows);
+    kvl_free(r.compress);
+    return status;
+}
