@@ -12,7 +12,7 @@ ALWAYS_INLINE ivec ivec_of_u8(const uint8_t *p) { return IVEC_OF_U8(p); }
 ALWAYS_INLINE ivec ivec_of_i8(const uint8_t *p) { return IVEC_OF_I8(p); }
 ALWAYS_INLINE vec vec_of_ints(ivec v) { return VEC_OF_INTS(v); }
 
-/* Scales and offsets of the columns of a tile: value = d (q - zero) + m. */
+/* Scales and offsets of the columns of a tile: value = d q + m. */
 typedef struct tile_scales {
     vec d[2];
     vec m[2];
@@ -46,9 +46,10 @@ ALWAYS_INLINE tile_block block_at(kvl_panel_type type, const uint8_t *panel, siz
     return (tile_block){super, at, at + small_bytes};
 }
 
-/* Scales of columns c .. c + 2 VW - 1 for the steps of half 0 or 1 of a block. */
+/* Scales of columns c .. c + 2 VW - 1 for the steps of half 0 or 1 of a block. The zero of nibbles goes into
+ * the offset, which stays exact: types with a zero have no offset of their own. */
 ALWAYS_INLINE void load_scales(tile_scales *s, kvl_panel_type type, const tile_block *block, size_t half,
-                               size_t c) {
+                               size_t c, vec zero) {
     const uint16_t *pair = (const uint16_t *)(is_super(type) ? block->super : block->scales);
     const uint8_t *small = block->scales;
     UNROLL for (size_t i = 0; i < 2; i++) {
@@ -59,12 +60,15 @@ ALWAYS_INLINE void load_scales(tile_scales *s, kvl_panel_type type, const tile_b
             s->d[i] *= vec_of_ints(ivec_of_i8(small + half * KVL_PANEL_COLS + at));
             s->m[i] *= -vec_of_ints(ivec_of_u8(small + (2 + half) * KVL_PANEL_COLS + at));
         }
+        if (is_nibbles(type)) {
+            s->m[i] -= zero * s->d[i];
+        }
     }
 }
 
 /* Weights of step k (of the panel, or of the block when there are blocks), columns c + i VW. */
 ALWAYS_INLINE vec widen(kvl_panel_type type, const uint8_t *rows, size_t k, size_t c, size_t i,
-                        const tile_scales *s, vec zero) {
+                        const tile_scales *s) {
     const size_t at = c + i * VW;
     switch (type) {
     case KVL_PANEL_F32: return load((const float *)rows + k * KVL_PANEL_COLS + at);
@@ -75,8 +79,13 @@ ALWAYS_INLINE vec widen(kvl_panel_type type, const uint8_t *rows, size_t k, size
         return vec_fma(vec_of_ints(ivec_of_i8(rows + k * KVL_PANEL_COLS + at)), s->d[i], s->m[i]);
     default: break;
     }
-    ivec q = ivec_of_u8(rows + k * (KVL_PANEL_COLS / 2) + at % 16) >> (int32_t)(at / 16 * 4) & 15;
-    return vec_fma(vec_of_ints(q) - zero, s->d[i], s->m[i]);
+    ivec q = ivec_of_u8(rows + k * (KVL_PANEL_COLS / 2) + at % 16);
+#if VW == 16
+    q = i == 0 ? q & 15 : q >> 4; /* a byte: nothing above the high nibble */
+#else
+    q = q >> (int32_t)(at / 16 * 4) & 15;
+#endif
+    return vec_fma(vec_of_ints(q), s->d[i], s->m[i]);
 }
 
 /* ---- tiles ---- */
@@ -109,13 +118,13 @@ ALWAYS_INLINE void gemm_tile(const product_args *p, size_t c, kvl_panel_type typ
         if (is_blocked(type)) {
             const size_t half = first / n_steps % 2;
             tile_block block = block_at(type, p->panel, first / KVL_PANEL_BLOCK);
-            load_scales(&scales, type, &block, half, c);
+            load_scales(&scales, type, &block, half, c, zero);
             rows_of_panel = block.q + half * n_steps * row_bytes(type);
         }
         const float *x = p->x + first;
         for (size_t k = 0; k < n_steps; k++) {
-            vec w0 = widen(type, rows_of_panel, k, c, 0, &scales, zero);
-            vec w1 = widen(type, rows_of_panel, k, c, 1, &scales, zero);
+            vec w0 = widen(type, rows_of_panel, k, c, 0, &scales);
+            vec w1 = widen(type, rows_of_panel, k, c, 1, &scales);
             UNROLL for (size_t r = 0; r < rows; r++) {
                 vec value = splat(x[r * p->x_stride + k]);
                 sum[r][0] = vec_fma(value, w0, sum[r][0]);
@@ -161,14 +170,18 @@ ALWAYS_INLINE void row_pair(const product_args *p, size_t panel_bytes, kvl_panel
                 if (is_blocked(type)) {
                     const size_t half = first / n_steps % 2;
                     tile_block block = block_at(type, rows[i], first / KVL_PANEL_BLOCK);
-                    load_scales(&scales[i], type, &block, half, c);
+                    load_scales(&scales[i], type, &block, half, c, zero);
                     rows[i] = block.q + half * n_steps * row_bytes(type);
+                    /* integers arrive in bursts that the processor does not foresee */
+                    for (size_t line = 0; line < n_steps * row_bytes(type); line += 64) {
+                        __builtin_prefetch(rows[i] + 4096 + line, 0, 3);
+                    }
                 }
             }
             for (size_t k = 0; k < n_steps; k++) {
                 vec value = splat(p->x[first + k]);
                 UNROLL for (size_t i = 0; i < 4; i++) {
-                    vec w = widen(type, rows[i / 2], k, c, i % 2, &scales[i / 2], zero);
+                    vec w = widen(type, rows[i / 2], k, c, i % 2, &scales[i / 2]);
                     sum[i / 2][i % 2] = vec_fma(value, w, sum[i / 2][i % 2]);
                 }
             }
@@ -191,12 +204,12 @@ ALWAYS_INLINE void widen_panel(float *to, const product_args *p, size_t first, s
             if (is_blocked(type)) {
                 const size_t half = (first + k0) / n_steps % 2;
                 tile_block block = block_at(type, p->panel, (first + k0) / KVL_PANEL_BLOCK);
-                load_scales(&scales, type, &block, half, c);
+                load_scales(&scales, type, &block, half, c, zero);
                 rows = block.q + half * n_steps * row_bytes(type);
             }
             for (size_t k = 0; k < n_steps; k++) {
-                store(to + (k0 + k) * KVL_PANEL_COLS + c, widen(type, rows, k, c, 0, &scales, zero));
-                store(to + (k0 + k) * KVL_PANEL_COLS + c + VW, widen(type, rows, k, c, 1, &scales, zero));
+                store(to + (k0 + k) * KVL_PANEL_COLS + c, widen(type, rows, k, c, 0, &scales));
+                store(to + (k0 + k) * KVL_PANEL_COLS + c + VW, widen(type, rows, k, c, 1, &scales));
             }
         }
     }
