@@ -192,7 +192,7 @@ static int bench_table(const char *name, kvl_pool *pool) {
     kvl_limits limits;
     kvl_err err = {0};
     if (kvl_kernels_get(&k, name, &err) != KVL_OK ||
-        kvl_limits_measure(&limits, name, pool, &err) != KVL_OK) {
+        kvl_limits_measure(&limits, name, false, pool, &err) != KVL_OK) {
         fprintf(stderr, "bench_kernels: %s\n", err.msg);
         return EXIT_FAILURE;
     }

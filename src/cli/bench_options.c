@@ -22,6 +22,7 @@ enum option_id {
     OPT_ERROR_FORMAT,
     OPT_NO_WARMUP,
     OPT_ISA,
+    OPT_ARITH,
     OPT_HELP,
     /* options of llama-bench that do not apply, by the reason */
     OPT_NO_GPU,
@@ -52,6 +53,7 @@ static const kvl_arg table[] = {
     {OPT_ERROR_FORMAT, 0, "oe", "FORMAT", NULL},
     {OPT_NO_WARMUP, 0, "no-warmup", NULL, "no run before those that count"},
     {OPT_ISA, 0, "isa", "NAME", "force an instruction set: c, base, avx2, avx512, avx512bf16 (default auto)"},
+    {OPT_ARITH, 0, "arith", "NAME", "arithmetic of products: f32 (exact, default) or bf16 (rounded)"},
     {OPT_HELP, 'h', "help", NULL, "this text"},
     {OPT_NO_GPU, 0, "ngl", "N", NULL},
     {OPT_NO_GPU, 0, "n-gpu-layers", "N", NULL},
@@ -258,6 +260,7 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     case OPT_ERROR_FORMAT: return set_format(&o->error_format, "--output-err", value, err);
     case OPT_NO_WARMUP: o->has_warmup = false; return KVL_OK;
     case OPT_ISA: o->isa = value; return KVL_OK;
+    case OPT_ARITH: return kvl_arith_find(&o->arith, value, err);
     case OPT_HELP: o->is_help = true; return KVL_OK;
     case -1: return kvl_fail(err, KVL_E_USAGE, "expected options only, found '%.80s'", value);
     default: return kvl_fail(err, KVL_E_USAGE, "%s", reasons[id - OPT_NO_GPU]);

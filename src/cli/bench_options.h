@@ -4,6 +4,7 @@
 
 #include "base/str.h"
 #include "cli/model_arg.h"
+#include "model/model.h"
 #include "press/policy.h"
 
 enum { KVL_BENCH_MAX_LIST = 64 };
@@ -37,6 +38,7 @@ typedef struct kvl_bench_options {
     bool has_warmup;
     kvl_bench_format format, error_format;
     const char *isa; /* NULL: the best there is */
+    kvl_arith arith;
     bool is_help;
     kvl_policy policies[KVL_BENCH_MAX_LIST]; /* the full cache first, then what was asked for */
     size_t n_policies;

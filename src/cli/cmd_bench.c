@@ -76,12 +76,14 @@ static kvl_status measure_limits(session *s, kvl_err *err) {
         return KVL_OK;
     }
     KVL_TRY(kvl_pool_create(&pool, kvl_engine_threads(s->engine), err));
-    kvl_status status = kvl_limits_measure(&s->limits, kvl_engine_isa(s->engine), pool, err);
+    kvl_status status = kvl_limits_measure(&s->limits, kvl_engine_isa(s->engine),
+                                           s->model->arith == KVL_ARITH_BF16, pool, err);
     kvl_pool_destroy(pool);
     s->limits_ns = kvl_clock_ns();
     if (status == KVL_OK && s->options.error_format == KVL_BENCH_NONE) {
-        fprintf(stderr, "limits: %s, %u threads: %.1f GFLOP/s, %.1f GB/s read\n", kvl_engine_isa(s->engine),
-                kvl_engine_threads(s->engine), s->limits.flop_per_ns, s->limits.bytes_per_ns);
+        fprintf(stderr, "limits: %s, %s, %u threads: %.1f GFLOP/s, %.1f GB/s read\n",
+                kvl_engine_isa(s->engine), kvl_arith_name(s->model->arith), kvl_engine_threads(s->engine),
+                s->limits.flop_per_ns, s->limits.bytes_per_ns);
     }
     return status;
 }
@@ -145,7 +147,7 @@ static kvl_status run_tests(session *s, size_t n_batch, kvl_err *err) {
 
 static kvl_status run_model(session *s, const char *path, kvl_err *err) {
     const kvl_bench_options *o = &s->options;
-    kvl_status status = kvl_model_open(&s->model, path, 0, err);
+    kvl_status status = kvl_model_open_as(&s->model, path, o->arith, 0, err);
     for (size_t i = 0; i < o->batches.n * o->threads.n && status == KVL_OK; i++) {
         kvl_engine_options options = {.n_threads = (unsigned)o->threads.items[i % o->threads.n],
                                       .isa = o->isa};
