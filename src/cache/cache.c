@@ -9,8 +9,8 @@
 enum { panel = KVL_KEY_PANEL };
 
 typedef struct head_store {
-    float *keys;        /* [cap / 16, D, 16] */
-    float *values;      /* [cap, D] */
+    void *keys;         /* [cap / 16, D, 16] */
+    void *values;       /* [cap, D] */
     int32_t *positions; /* [cap] */
     uint32_t n;
     uint32_t cap; /* multiple of 16 */
@@ -20,9 +20,24 @@ struct kvl_cache {
     uint32_t n_layers;
     uint32_t n_kv_heads;
     uint32_t head_dim;
+    kvl_kv_type key_type, value_type;
     bool is_counting;  /* lengths and room only: no store has memory */
     head_store *heads; /* [L, K] */
 };
+
+static const char *const type_names[KVL_N_KV_TYPES] = {"f32", "f16", "bf16"};
+
+const char *kvl_kv_type_name(kvl_kv_type t) { return type_names[t]; }
+
+kvl_status kvl_kv_type_find(kvl_kv_type *out, const char *name, kvl_err *err) {
+    for (int t = 0; t < KVL_N_KV_TYPES; t++) {
+        if (strcmp(name, type_names[t]) == 0) {
+            *out = (kvl_kv_type)t;
+            return KVL_OK;
+        }
+    }
+    return kvl_fail(err, KVL_E_USAGE, "cache type: expected f32, f16 or bf16, found '%.40s'", name);
+}
 
 static head_store *at(const kvl_cache *c, uint32_t layer, uint32_t head) {
     return &c->heads[(size_t)layer * c->n_kv_heads + head];
@@ -44,18 +59,18 @@ static bool clone_store(head_store *out, const head_store *h, uint32_t cap, cons
     if (c->is_counting) {
         return true;
     }
-    size_t n_panels = cap / panel;
-    size_t panel_floats = (size_t)head_dim * panel;
-    out->keys = kvl_calloc(n_panels, panel_floats * sizeof(float));
-    out->values = kvl_calloc(cap, head_dim * sizeof(float));
+    const size_t key_bytes = head_dim * kvl_kv_bytes(c->key_type);
+    const size_t value_bytes = head_dim * kvl_kv_bytes(c->value_type);
+    out->keys = kvl_calloc(cap, key_bytes);
+    out->values = kvl_calloc(cap, value_bytes);
     out->positions = kvl_calloc(cap, sizeof(int32_t));
     if (out->keys == NULL || out->values == NULL || out->positions == NULL) {
         free_store(out);
         return false;
     }
     if (h->n != 0) {
-        memcpy(out->keys, h->keys, kvl_round_up(h->n, panel) * head_dim * sizeof(float));
-        memcpy(out->values, h->values, (size_t)h->n * head_dim * sizeof(float));
+        memcpy(out->keys, h->keys, kvl_round_up(h->n, panel) * key_bytes);
+        memcpy(out->values, h->values, h->n * value_bytes);
         memcpy(out->positions, h->positions, h->n * sizeof(int32_t));
     }
     return true;
@@ -80,6 +95,8 @@ kvl_status kvl_cache_create(kvl_cache **out, const kvl_shape *shape, kvl_err *er
     c->n_layers = shape->n_layers;
     c->n_kv_heads = shape->n_kv_heads;
     c->head_dim = shape->head_dim;
+    c->key_type = shape->key_type;
+    c->value_type = shape->value_type;
     c->heads = kvl_calloc(n_heads(c), sizeof *c->heads);
     if (c->heads == NULL) {
         kvl_free(c);
@@ -107,7 +124,11 @@ void kvl_cache_destroy(kvl_cache *c) {
 }
 
 kvl_status kvl_cache_fork(kvl_cache **out, const kvl_cache *c, kvl_err *err) {
-    kvl_shape shape = {.n_layers = c->n_layers, .n_kv_heads = c->n_kv_heads, .head_dim = c->head_dim};
+    kvl_shape shape = {.n_layers = c->n_layers,
+                       .n_kv_heads = c->n_kv_heads,
+                       .head_dim = c->head_dim,
+                       .key_type = c->key_type,
+                       .value_type = c->value_type};
     KVL_TRY(kvl_cache_create(out, &shape, err));
     (*out)->is_counting = c->is_counting;
     for (size_t i = 0; i < n_heads(c); i++) {
@@ -132,8 +153,13 @@ size_t kvl_cache_kept_cap(size_t cap, size_t n) {
     return want <= cap / 2 ? want : cap;
 }
 
-uint64_t kvl_cache_head_bytes(uint32_t head_dim, size_t cap) {
-    return (uint64_t)cap * (2 * (uint64_t)head_dim * sizeof(float) + sizeof(int32_t));
+/* Of the key and the value of one entry. */
+static uint64_t entry_bytes(uint32_t head_dim, kvl_kv_type key_type, kvl_kv_type value_type) {
+    return head_dim * (uint64_t)(kvl_kv_bytes(key_type) + kvl_kv_bytes(value_type));
+}
+
+uint64_t kvl_cache_head_bytes(const kvl_shape *s, size_t cap) {
+    return cap * (entry_bytes(s->head_dim, s->key_type, s->value_type) + sizeof(int32_t));
 }
 
 kvl_status kvl_cache_reserve(kvl_cache *c, size_t n_more, kvl_err *err) {
@@ -150,9 +176,20 @@ kvl_status kvl_cache_reserve(kvl_cache *c, size_t n_more, kvl_err *err) {
     return KVL_OK;
 }
 
-/* Entry `slot`'s first key dimension; the next dimension is `panel` floats further. */
-static float *key_at(const head_store *h, size_t slot, uint32_t head_dim) {
-    return h->keys + (slot / panel * head_dim) * panel + slot % panel;
+/* Item of entry `slot`'s first key dimension; the next dimension is `panel` items further. */
+static size_t key_item(size_t slot, uint32_t head_dim) {
+    return (slot / panel * head_dim) * panel + slot % panel;
+}
+
+static void put_key(const kvl_cache *c, void *keys, size_t first, const float *key) {
+    for (uint32_t d = 0; d < c->head_dim; d++) {
+        const size_t at_item = first + (size_t)d * panel;
+        switch (c->key_type) {
+        case KVL_KV_F16: ((uint16_t *)keys)[at_item] = kvl_f16_of_f32(key[d]); break;
+        case KVL_KV_BF16: ((uint16_t *)keys)[at_item] = kvl_bf16_of_f32(key[d]); break;
+        default: ((float *)keys)[at_item] = key[d]; break;
+        }
+    }
 }
 
 void kvl_cache_append(kvl_cache *c, uint32_t layer, uint32_t head, const float *key, const float *value,
@@ -162,11 +199,9 @@ void kvl_cache_append(kvl_cache *c, uint32_t layer, uint32_t head, const float *
         h->n++;
         return;
     }
-    float *to = key_at(h, h->n, c->head_dim);
-    for (uint32_t d = 0; d < c->head_dim; d++) {
-        to[(size_t)d * panel] = key[d];
-    }
-    memcpy(h->values + (size_t)h->n * c->head_dim, value, c->head_dim * sizeof(float));
+    put_key(c, h->keys, key_item(h->n, c->head_dim), key);
+    char *to = (char *)h->values + (size_t)h->n * c->head_dim * kvl_kv_bytes(c->value_type);
+    kvl_kv_narrow(to, c->value_type, value, c->head_dim);
     h->positions[h->n] = position;
     h->n++;
 }
@@ -180,22 +215,34 @@ kvl_head_entries kvl_cache_entries(const kvl_cache *c, uint32_t layer, uint32_t 
 
 void kvl_cache_copy_keys(const kvl_cache *c, uint32_t layer, uint32_t head, float *dst) {
     const head_store *h = at(c, layer, head);
+    const size_t item_bytes = kvl_kv_bytes(c->key_type);
     for (size_t j = 0; j < h->n; j++) {
-        const float *from = key_at(h, j, c->head_dim);
+        const char *from = (const char *)h->keys + key_item(j, c->head_dim) * item_bytes;
         for (uint32_t d = 0; d < c->head_dim; d++) {
-            dst[j * c->head_dim + d] = from[(size_t)d * panel];
+            kvl_kv_widen(dst + j * c->head_dim + d, c->key_type, from + (size_t)d * panel * item_bytes, 1);
         }
     }
 }
 
-static void move_entry(const head_store *to, size_t to_slot, const head_store *from, size_t from_slot,
-                       uint32_t head_dim) {
-    float *to_key = key_at(to, to_slot, head_dim);
-    const float *from_key = key_at(from, from_slot, head_dim);
-    for (uint32_t d = 0; d < head_dim; d++) {
-        to_key[(size_t)d * panel] = from_key[(size_t)d * panel];
+void kvl_cache_copy_values(const kvl_cache *c, uint32_t layer, uint32_t head, float *dst) {
+    const head_store *h = at(c, layer, head);
+    kvl_kv_widen(dst, c->value_type, h->values, (size_t)h->n * c->head_dim);
+}
+
+static void move_entry(const kvl_cache *c, const head_store *to, size_t to_slot, const head_store *from,
+                       size_t from_slot) {
+    const size_t value_bytes = c->head_dim * kvl_kv_bytes(c->value_type);
+    const size_t to_key = key_item(to_slot, c->head_dim);
+    const size_t from_key = key_item(from_slot, c->head_dim);
+    for (size_t i = 0; i < (size_t)c->head_dim * panel; i += panel) {
+        if (c->key_type == KVL_KV_F32) {
+            ((uint32_t *)to->keys)[to_key + i] = ((const uint32_t *)from->keys)[from_key + i];
+        } else {
+            ((uint16_t *)to->keys)[to_key + i] = ((const uint16_t *)from->keys)[from_key + i];
+        }
     }
-    memmove(to->values + to_slot * head_dim, from->values + from_slot * head_dim, head_dim * sizeof(float));
+    memmove((char *)to->values + to_slot * value_bytes, (const char *)from->values + from_slot * value_bytes,
+            value_bytes);
     to->positions[to_slot] = from->positions[from_slot];
 }
 
@@ -219,7 +266,7 @@ kvl_status kvl_cache_keep(kvl_cache *c, uint32_t layer, uint32_t head, const uin
     if (is_ascending && cap == h->cap) {
         for (size_t i = 0; i < n_slots; i++) {
             if (slots[i] != i) {
-                move_entry(h, i, h, slots[i], c->head_dim);
+                move_entry(c, h, i, h, slots[i]);
             }
         }
         h->n = (uint32_t)n_slots;
@@ -231,7 +278,7 @@ kvl_status kvl_cache_keep(kvl_cache *c, uint32_t layer, uint32_t head, const uin
         return kvl_fail_nomem(err, "key/value cache");
     }
     for (size_t i = 0; i < n_slots; i++) {
-        move_entry(&fresh, i, h, slots[i], c->head_dim);
+        move_entry(c, &fresh, i, h, slots[i]);
     }
     fresh.n = (uint32_t)n_slots;
     free_store(h);
@@ -244,7 +291,7 @@ uint64_t kvl_cache_live_bytes(const kvl_cache *c) {
     for (size_t i = 0; i < n_heads(c); i++) {
         n += c->heads[i].n;
     }
-    return n * c->head_dim * 2 * sizeof(float);
+    return n * entry_bytes(c->head_dim, c->key_type, c->value_type);
 }
 
 uint64_t kvl_cache_reserved_bytes(const kvl_cache *c) {
@@ -252,5 +299,5 @@ uint64_t kvl_cache_reserved_bytes(const kvl_cache *c) {
     for (size_t i = 0; i < n_heads(c); i++) {
         n += c->heads[i].cap;
     }
-    return kvl_cache_head_bytes(c->head_dim, n);
+    return n * (entry_bytes(c->head_dim, c->key_type, c->value_type) + sizeof(int32_t));
 }

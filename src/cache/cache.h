@@ -6,7 +6,7 @@
  *
  *   keys       panels of 16 entries, dimensions-major inside: entry j, dimension d at
  *              keys[(j / 16 * D + d) * 16 + j % 16]; so attention scores 16 keys without horizontal sums
- *   values     [n, D] row-major
+ *   values     [n, D] row-major; both in the types that the shape names
  *   positions  [n]
  *
  * One thread may change a (layer, head) while others change different ones; nothing else is synchronised.
@@ -19,10 +19,15 @@
 
 typedef struct kvl_cache kvl_cache;
 
+/* "f32", "f16", "bf16", as llama.cpp names them. */
+const char *kvl_kv_type_name(kvl_kv_type t);
+/* E_USAGE listing the names. */
+kvl_status kvl_kv_type_find(kvl_kv_type *out, const char *name, kvl_err *err) KVL_MUST_USE;
+
 /* What may be read of one head. Borrowed until the next change of that head. */
 typedef struct kvl_head_entries {
-    const float *keys;        /* key panels, after rotation */
-    const float *values;      /* [n, D] */
+    const void *keys;         /* key panels, after rotation, of the cache's key type */
+    const void *values;       /* [n, D], of its value type */
     const int32_t *positions; /* [n] */
     size_t n;
 } kvl_head_entries;
@@ -45,8 +50,9 @@ void kvl_cache_append(kvl_cache *c, uint32_t layer, uint32_t head, const float *
 
 size_t kvl_cache_len(const kvl_cache *c, uint32_t layer, uint32_t head);
 kvl_head_entries kvl_cache_entries(const kvl_cache *c, uint32_t layer, uint32_t head);
-/* Row-major copy of all keys of a head: dst [n, D]. */
+/* Row-major copies of all keys or values of a head, widened: dst [n, D]. */
 void kvl_cache_copy_keys(const kvl_cache *c, uint32_t layer, uint32_t head, float *dst);
+void kvl_cache_copy_values(const kvl_cache *c, uint32_t layer, uint32_t head, float *dst);
 
 /* Reduces one head to n_slots distinct slots, stored in the order given. Survivors keep their positions and
  * bits. Memory is given back when at least half of the block would stay empty.
@@ -65,6 +71,6 @@ uint64_t kvl_cache_reserved_bytes(const kvl_cache *c);
 size_t kvl_cache_grown_cap(size_t cap, size_t n);
 size_t kvl_cache_kept_cap(size_t cap, size_t n);
 /* Bytes of a block: keys, values, positions. */
-uint64_t kvl_cache_head_bytes(uint32_t head_dim, size_t cap);
+uint64_t kvl_cache_head_bytes(const kvl_shape *shape, size_t cap);
 
 #endif

@@ -26,7 +26,6 @@ enum option_id {
     OPT_HELP,
     /* options of llama-bench that do not apply, by the reason */
     OPT_NO_GPU,
-    OPT_CACHE_TYPE,
     OPT_FLASH,
     OPT_NO_MMAP,
     OPT_NO_AFFINITY,
@@ -53,6 +52,7 @@ static const kvl_arg table[] = {
     {OPT_ERROR_FORMAT, 0, "oe", "FORMAT", NULL},
     {OPT_NO_WARMUP, 0, "no-warmup", NULL, "no run before those that count"},
     {OPT_ISA, 0, "isa", "NAME", "force an instruction set: c, base, avx2, avx512, avx512bf16 (default auto)"},
+    KVL_CACHE_TYPE_ARGS,
     {OPT_ARITH, 0, "arith", "NAME", "arithmetic of products: f32 (exact, default) or bf16 (rounded)"},
     {OPT_HELP, 'h', "help", NULL, "this text"},
     {OPT_NO_GPU, 0, "ngl", "N", NULL},
@@ -69,10 +69,6 @@ static const kvl_arg table[] = {
     {OPT_NO_GPU, 0, "ts", "LIST", NULL},
     {OPT_NO_GPU, 0, "tensor-split", "LIST", NULL},
     {OPT_NO_GPU, 0, "rpc", "LIST", NULL},
-    {OPT_CACHE_TYPE, 0, "ctk", "TYPE", NULL},
-    {OPT_CACHE_TYPE, 0, "cache-type-k", "TYPE", NULL},
-    {OPT_CACHE_TYPE, 0, "ctv", "TYPE", NULL},
-    {OPT_CACHE_TYPE, 0, "cache-type-v", "TYPE", NULL},
     {OPT_FLASH, 0, "fa", "N", NULL},
     {OPT_FLASH, 0, "flash-attn", "N", NULL},
     {OPT_NO_MMAP, 0, "mmp", "N", NULL},
@@ -91,7 +87,6 @@ static const char *const reasons[] = {
     [OPT_NO_GPU - OPT_NO_GPU] =
         "-ngl, -sm, -mg, -nkvo, -dev, -ts and -rpc do not apply: kvlab computes on the "
         "processor only",
-    [OPT_CACHE_TYPE - OPT_NO_GPU] = "-ctk and -ctv do not apply: keys and values are stored in f32",
     [OPT_FLASH - OPT_NO_GPU] =
         "-fa does not apply: there is one attention, which never stores a score matrix",
     [OPT_NO_MMAP - OPT_NO_GPU] = "-mmp does not apply: weights are packed into memory when a model is opened",
@@ -261,6 +256,8 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     case OPT_NO_WARMUP: o->has_warmup = false; return KVL_OK;
     case OPT_ISA: o->isa = value; return KVL_OK;
     case OPT_ARITH: return kvl_arith_find(&o->arith, value, err);
+    case KVL_ARG_TYPE_K: return kvl_kv_type_find(&o->key_type, value, err);
+    case KVL_ARG_TYPE_V: return kvl_kv_type_find(&o->value_type, value, err);
     case OPT_HELP: o->is_help = true; return KVL_OK;
     case -1: return kvl_fail(err, KVL_E_USAGE, "expected options only, found '%.80s'", value);
     default: return kvl_fail(err, KVL_E_USAGE, "%s", reasons[id - OPT_NO_GPU]);

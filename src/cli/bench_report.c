@@ -104,11 +104,12 @@ static json_t *record_theirs(const kvl_bench_row *row, const figures *f) {
         (json_int_t)stored_bytes(m), "model_n_params", (json_int_t)m->n_params, "n_batch",
         (json_int_t)c->n_batch, "n_ubatch", (json_int_t)kvl_min_size(c->n_batch, kvl_engine_pass_rows()),
         "n_threads", (json_int_t)kvl_engine_threads(row->engine), "cpu_mask", "0x0", "cpu_strict", 0, "poll",
-        0, "type_k", "f32", "type_v", "f32", "n_gpu_layers", 0, "split_mode", "none", "main_gpu", 0,
-        "no_kv_offload", 0, "flash_attn", 0, "tensor_split", "0.00", "use_mmap", 0, "embeddings", 0,
-        "n_prompt", (json_int_t)c->n_prompt, "n_gen", (json_int_t)c->n_gen, "n_depth", (json_int_t)c->n_depth,
-        "test_time", row->test_time, "avg_ns", (json_int_t)llround(f->avg_ns), "stddev_ns",
-        (json_int_t)llround(f->stddev_ns), "avg_ts", f->avg_ts, "stddev_ts", f->stddev_ts);
+        0, "type_k", kvl_kv_type_name(m->shape.key_type), "type_v", kvl_kv_type_name(m->shape.value_type),
+        "n_gpu_layers", 0, "split_mode", "none", "main_gpu", 0, "no_kv_offload", 0, "flash_attn", 0,
+        "tensor_split", "0.00", "use_mmap", 0, "embeddings", 0, "n_prompt", (json_int_t)c->n_prompt, "n_gen",
+        (json_int_t)c->n_gen, "n_depth", (json_int_t)c->n_depth, "test_time", row->test_time, "avg_ns",
+        (json_int_t)llround(f->avg_ns), "stddev_ns", (json_int_t)llround(f->stddev_ns), "avg_ts", f->avg_ts,
+        "stddev_ts", f->stddev_ts);
 }
 
 static json_t *record_ours(const kvl_bench_row *row, const figures *f, const char *press,

@@ -17,6 +17,7 @@ enum { OPT_CONTEXT, OPT_PRESS, OPT_RATIO, OPT_THREADS, OPT_MEMORY, OPT_FORMAT, O
 
 static const kvl_arg table[] = {
     KVL_MODEL_ARGS,
+    KVL_CACHE_TYPE_ARGS,
     {OPT_CONTEXT, 'c', "ctx", "N", "tokens of the prompt (default: the model's context)"},
     {OPT_PRESS, 'P', "press", "POLICY", "press or whole policy (default knorm)"},
     {OPT_RATIO, 'r', "ratio", "RATIO[,...]", "keep ratios, above 0 and at most 1 (default 0.5,0.2)"},
@@ -31,6 +32,7 @@ typedef enum format { TABLE, MD, CSV, JSON } format;
 
 typedef struct options {
     kvl_model_arg model;
+    kvl_kv_type key_type, value_type;
     const char *press;
     size_t n_tokens; /* 0: the model's context */
     double ratios[MAX_RATIOS];
@@ -110,6 +112,8 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     }
     size_t n = 0;
     switch (id) {
+    case KVL_ARG_TYPE_K: return kvl_kv_type_find(&o->key_type, value, err);
+    case KVL_ARG_TYPE_V: return kvl_kv_type_find(&o->value_type, value, err);
     case OPT_CONTEXT: return set_count(&o->n_tokens, "--ctx", value, MAX_TOKENS, err);
     case OPT_PRESS: o->press = value; return KVL_OK;
     case OPT_RATIO: return set_ratios(o, value, err);
@@ -169,7 +173,7 @@ static kvl_status compute(report *r, kvl_err *err) {
     KVL_TRY(kvl_policy_parse(&full, "none", err));
     KVL_TRY(kvl_policy_parse(&policy, o->press, err));
     r->n_tokens = o->n_tokens != 0 ? o->n_tokens : r->model->shape.n_context;
-    r->kv_token_bytes = kvl_shape_kv_items(&r->model->shape) * sizeof(float);
+    r->kv_token_bytes = kvl_shape_kv_bytes(&r->model->shape);
     r->program_bytes = kvl_peak_rss_bytes();
     kvl_policy_press_text(&policy, &r->policy);
     add_row(r, &full);
@@ -256,9 +260,10 @@ static void write_text(kvl_str *out, const report *r) {
     kvl_str_printf(
         out,
         "%s%s: %zu tokens prefilled, then %s once; %u threads\n"
-        "weights %s (packed as stored), keys and values %llu bytes per token (f32), program %s\n\n",
+        "weights %s (packed as stored), keys and values %llu bytes per token (%s/%s), program %s\n\n",
         r->o->format == MD ? "## " : "", r->model->name, r->n_tokens, kvl_str_text(&r->policy),
-        r->o->n_threads, weights, (ull)r->kv_token_bytes, program);
+        r->o->n_threads, weights, (ull)r->kv_token_bytes, kvl_kv_type_name(r->model->shape.key_type),
+        kvl_kv_type_name(r->model->shape.value_type), program);
     write_line(out, r, NULL);
     for (size_t c = 0; c < n_columns(r) && r->o->format == MD; c++) {
         kvl_str_puts(out, c == 0 ? "|---:|" : "---:|");
@@ -320,6 +325,8 @@ static kvl_status plan(kvl_str *out, const options *o, kvl_err *err) {
     kvl_status status = KVL_OK;
     KVL_GO(kvl_model_arg_resolve(&path, &o->model, err));
     KVL_GO(kvl_model_open_headers(&model, kvl_str_text(&path), err));
+    model->shape.key_type = o->key_type;
+    model->shape.value_type = o->value_type;
     r.model = model;
     KVL_GO(compute(&r, err));
     KVL_GO(write_report(out, &r, err));

@@ -5,7 +5,14 @@
 #include "base/str.h"
 #include "cli/args.h"
 
-enum { KVL_ARG_MODEL = 1000, KVL_ARG_HF_REPO, KVL_ARG_HF_FILE, KVL_ARG_OFFLINE };
+enum {
+    KVL_ARG_MODEL = 1000,
+    KVL_ARG_HF_REPO,
+    KVL_ARG_HF_FILE,
+    KVL_ARG_OFFLINE,
+    KVL_ARG_TYPE_K,
+    KVL_ARG_TYPE_V
+};
 
 /* Lines for a command's option table. */
 #define KVL_HF_FILE_ARGS                                                                                     \
@@ -17,6 +24,13 @@ enum { KVL_ARG_MODEL = 1000, KVL_ARG_HF_REPO, KVL_ARG_HF_FILE, KVL_ARG_OFFLINE }
     {KVL_ARG_MODEL, 'm', "model", "DIR|FILE.gguf", "checkpoint folder or GGUF file"},                        \
         {KVL_ARG_HF_REPO, 0, "hf-repo", "ORG/NAME[:Q][@REV]", "model in the hub cache (docs/models.md)"},    \
         {KVL_ARG_HF_REPO, 0, "hf", "ORG/NAME[:Q][@REV]", NULL}, KVL_HF_FILE_ARGS
+
+#define KVL_CACHE_TYPE_ARGS                                                                                  \
+    {KVL_ARG_TYPE_K, 0, "cache-type-k", "TYPE", "keys are stored as f32 (default), f16 or bf16"},            \
+        {KVL_ARG_TYPE_K, 0, "ctk", "TYPE", NULL},                                                            \
+        {KVL_ARG_TYPE_V, 0, "cache-type-v", "TYPE", "the same for values"}, {                                \
+        KVL_ARG_TYPE_V, 0, "ctv", "TYPE", NULL                                                               \
+    }
 
 typedef struct kvl_model_arg {
     const char *path; /* all borrowed; NULL when not given */

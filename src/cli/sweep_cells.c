@@ -63,6 +63,9 @@ static json_t *cell_object(const kvl_sweep_run_info *info, const cell_view *v) {
     json_object_set_new(o, "n_events", json_integer((json_int_t)c->n_events));
     json_object_set_new(o, "matched_baseline_nll_sum", kvl_json_number(matched->nll_sum));
     json_object_set_new(o, "isa", json_string(kvl_engine_isa(info->engine)));
+    const kvl_shape *shape = &kvl_engine_model(info->engine)->shape;
+    json_object_set_new(o, "type_k", json_string(kvl_kv_type_name(shape->key_type)));
+    json_object_set_new(o, "type_v", json_string(kvl_kv_type_name(shape->value_type)));
     json_object_set_new(o, "arith", json_string(kvl_arith_name(kvl_engine_model(info->engine)->arith)));
     json_object_set_new(o, "threads", json_integer((json_int_t)kvl_engine_threads(info->engine)));
     return o;

@@ -48,6 +48,7 @@ static const kvl_arg table[] = {
     {opt_no_chart, 0, "no-chart", NULL, "no picture"},
     {opt_nll, 0, "nll", "FILE", "write the per-token NLLs, one JSON object per cell"},
     {opt_isa, 0, "isa", "NAME", "force an instruction set: c, base, avx2, avx512, avx512bf16 (default auto)"},
+    KVL_CACHE_TYPE_ARGS,
     {opt_arith, 0, "arith", "NAME",
      "arithmetic of products: f32 (exact, default) or bf16 (rounded, about twice as fast)"},
     {opt_quiet, 'q', "quiet", NULL, "no progress on stderr"},
@@ -170,6 +171,8 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     case opt_format: return set_format(o, value, err);
     case opt_isa: o->isa = value; return KVL_OK;
     case opt_arith: return kvl_arith_find(&o->arith, value, err);
+    case KVL_ARG_TYPE_K: return kvl_kv_type_find(&o->key_type, value, err);
+    case KVL_ARG_TYPE_V: return kvl_kv_type_find(&o->value_type, value, err);
     case opt_preset: return set_preset(o, value, err);
     case opt_max_tokens: return set_number(&o->max_tokens, "--max-tokens", value, 1u << 24, err);
     case opt_out: o->out_dir = value; return KVL_OK;

@@ -249,13 +249,15 @@ static void describe(kvl_sweep_report *out, const kvl_sweep_run_info *info) {
     } else {
         kvl_str_puts(&out->protocol, "; keep 1: the same loop on the same tokens, nothing evicted");
     }
-    kvl_str_printf(
-        &out->how,
-        "kvlab %s, %s, %u thread%s, %s (stored %s), model hash %016llx; identity check passed; %zu tokens "
-        "computed, %zu if every cell ran alone",
-        KVL_VERSION, kvl_engine_isa(info->engine), kvl_engine_threads(info->engine),
-        kvl_engine_threads(info->engine) == 1 ? "" : "s", kvl_arith_name(model->arith), model->stored_dtype,
-        (unsigned long long)model->hash, info->sweep.rows_computed, info->sweep.rows_naive);
+    kvl_str_printf(&out->how,
+                   "kvlab %s, %s, %u thread%s, %s (stored %s), cache %s/%s, model hash %016llx; identity "
+                   "check passed; %zu tokens "
+                   "computed, %zu if every cell ran alone",
+                   KVL_VERSION, kvl_engine_isa(info->engine), kvl_engine_threads(info->engine),
+                   kvl_engine_threads(info->engine) == 1 ? "" : "s", kvl_arith_name(model->arith),
+                   model->stored_dtype, kvl_kv_type_name(model->shape.key_type),
+                   kvl_kv_type_name(model->shape.value_type), (unsigned long long)model->hash,
+                   info->sweep.rows_computed, info->sweep.rows_naive);
     if (info->sweep.n_waves > 1) {
         kvl_str_printf(&out->how, ", in %zu waves", info->sweep.n_waves);
     }

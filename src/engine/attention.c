@@ -74,7 +74,9 @@ static void attend_rows(const layer_job *job, const kvl_span *span, uint32_t hea
     const bool is_local = e->model->layers[job->layer].is_local;
     const kvl_head_entries entries = kvl_cache_entries(span->stream->cache, job->layer, head);
     const size_t n_before = entries.n - span->n_rows;
-    const kvl_attention attention = {.keys = entries.keys,
+    const kvl_attention attention = {.key_type = s->key_type,
+                                     .value_type = s->value_type,
+                                     .keys = entries.keys,
                                      .values = entries.values,
                                      .positions = is_local ? entries.positions : NULL,
                                      .head_dim = dim,

@@ -43,9 +43,7 @@ static void grow_scratch(run *r, size_t *have, size_t need, size_t n, size_t ite
     }
 }
 
-static uint64_t head_bytes(const run *r, size_t cap) {
-    return kvl_cache_head_bytes(r->model->shape.head_dim, cap);
-}
+static uint64_t head_bytes(const run *r, size_t cap) { return kvl_cache_head_bytes(&r->model->shape, cap); }
 
 static size_t n_rotary_tables(const kvl_model *model) {
     size_t n = 0;
@@ -116,13 +114,14 @@ static void compress(run *r) {
 void kvl_plan_make(kvl_plan *out, const kvl_model *model, const kvl_policy *policy, unsigned n_threads,
                    size_t n_tokens) {
     run r = {.model = model, .policy = policy, .n_threads = n_threads};
-    uint64_t entry_bytes = 2 * (uint64_t)model->shape.head_dim * sizeof(float);
+    const kvl_shape *shape = &model->shape;
+    uint64_t entry_bytes = kvl_shape_kv_bytes(shape) / ((uint64_t)shape->n_layers * shape->n_kv_heads);
     create(&r);
     for (size_t done = 0; done < n_tokens; done += KVL_BATCH_ROWS) {
         pass(&r, kvl_min_size(KVL_BATCH_ROWS, n_tokens - done));
     }
     *out = (kvl_plan){.weight_bytes = model->weight_bytes};
-    out->kv_prefill_bytes = n_tokens * kvl_shape_kv_items(&model->shape) * sizeof(float);
+    out->kv_prefill_bytes = n_tokens * kvl_shape_kv_bytes(shape);
     compress(&r);
     out->n_kept = r.n[ACTING];
     out->kv_live_bytes = (r.n_heads[ACTING] * r.n[ACTING] + r.n_heads[SKIPPED] * r.n[SKIPPED]) * entry_bytes;

@@ -53,6 +53,44 @@ uint16_t kvl_f16_of_exact(float x) {
     return (uint16_t)(sign | (uint32_t)magnitude);
 }
 
+uint16_t kvl_f16_of_f32(float x) {
+    uint32_t bits = bits_of(x);
+    uint32_t sign = bits >> 16 & 0x8000u;
+    uint32_t magnitude = bits & 0x7fffffffu;
+    if (magnitude > 0x7f800000u) {
+        return (uint16_t)(sign | 0x7e00u);
+    }
+    if (magnitude >= 0x477ff000u) { /* 65520 and more round to infinity */
+        return (uint16_t)(sign | 0x7c00u);
+    }
+    if (magnitude < 0x38800000u) { /* below 2^-14: adding 0.5 leaves the multiples of 2^-24 in the low bits */
+        return (uint16_t)(sign | (bits_of(float_of_bits(magnitude) + 0.5f) - 0x3f000000u));
+    }
+    return (uint16_t)(sign | (magnitude - 0x38000000u + 0xfffu + (magnitude >> 13 & 1u)) >> 13);
+}
+
+void kvl_kv_narrow(void *dst, kvl_kv_type t, const float *src, size_t n) {
+    uint16_t *to = dst;
+    if (t == KVL_KV_F32) {
+        memcpy(dst, src, n * sizeof *src);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        to[i] = t == KVL_KV_F16 ? kvl_f16_of_f32(src[i]) : kvl_bf16_of_f32(src[i]);
+    }
+}
+
+void kvl_kv_widen(float *dst, kvl_kv_type t, const void *src, size_t n) {
+    const uint16_t *from = src;
+    if (t == KVL_KV_F32) {
+        memcpy(dst, src, n * sizeof *dst);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        dst[i] = t == KVL_KV_F16 ? kvl_f32_of_f16(from[i]) : kvl_f32_of_bf16(from[i]);
+    }
+}
+
 static uint16_t load_u16le(const uint8_t *src) { return (uint16_t)(src[0] | (src[1] << 8)); }
 
 void kvl_widen_f16(float *dst, const uint8_t *src, size_t n) {

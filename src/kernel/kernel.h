@@ -46,15 +46,24 @@ typedef struct kvl_panels {
     void *data;
 } kvl_panels;
 
+/* How cached keys and values are stored; rounded to nearest, ties to even, when they are not f32. */
+typedef enum kvl_kv_type { KVL_KV_F32, KVL_KV_F16, KVL_KV_BF16, KVL_N_KV_TYPES } kvl_kv_type;
+
+static inline size_t kvl_kv_bytes(kvl_kv_type t) { return t == KVL_KV_F32 ? 4 : 2; }
+/* n floats to that type, and back. */
+void kvl_kv_narrow(void *dst, kvl_kv_type t, const float *src, size_t n);
+void kvl_kv_widen(float *dst, kvl_kv_type t, const void *src, size_t n);
+
 /* Attention of rows over one head's cache: out = softmax(score) V, where the score of entry j is
  * x = scale * q.k_j, or softcap * tanh(x / softcap) when softcap is above 0.
- *   keys       key panels [ceil(n / 16), head_dim, 16] f32, 64-byte aligned: key j, dimension d at
+ *   keys       key panels [ceil(n / 16), head_dim, 16], 64-byte aligned: key j, dimension d at
  *              keys[(j / 16 * head_dim + d) * 16 + j % 16]; lanes beyond hold any finite number
- *   values     [n, head_dim] f32
+ *   values     [n, head_dim]
  *   positions  [n], or NULL: a row sees every one of its entries */
 typedef struct kvl_attention {
-    const float *keys;
-    const float *values;
+    kvl_kv_type key_type, value_type;
+    const void *keys;
+    const void *values;
     const int32_t *positions;
     size_t head_dim;
     float scale;
@@ -154,6 +163,8 @@ float kvl_f32_of_bf16(uint16_t bits);
 /* The half or brain float with that value, which must be one. */
 uint16_t kvl_f16_of_exact(float x);
 uint16_t kvl_bf16_of_exact(float x);
+/* The nearest half, ties to even; infinity beyond 65504. */
+uint16_t kvl_f16_of_f32(float x);
 /* The nearest bfloat16, ties to even; NaN stays NaN. */
 uint16_t kvl_bf16_of_f32(float x);
 /* n little-endian 16-bit floats at src (unaligned) to dst. */

@@ -132,15 +132,21 @@ static float sum_lanes(float lanes[KVL_KEY_PANEL]) {
     return lanes[0];
 }
 
+static float kv_at(const void *stored, kvl_kv_type t, size_t i) {
+    float x;
+    kvl_kv_widen(&x, t, (const char *)stored + i * kvl_kv_bytes(t), 1);
+    return x;
+}
+
 /* Score of entry j; -infinity when it is not seen. */
 static float score_c(const kvl_attention *a, const kvl_attention_row *row, size_t j) {
-    const float *key = a->keys + (j / KVL_KEY_PANEL * a->head_dim) * KVL_KEY_PANEL + j % KVL_KEY_PANEL;
+    const size_t first = (j / KVL_KEY_PANEL * a->head_dim) * KVL_KEY_PANEL + j % KVL_KEY_PANEL;
     float sum = 0;
     if (a->positions != NULL && a->positions[j] < row->oldest) {
         return -INFINITY;
     }
     for (size_t d = 0; d < a->head_dim; d++) {
-        sum += row->q[d] * key[d * KVL_KEY_PANEL];
+        sum += row->q[d] * kv_at(a->keys, a->key_type, first + d * KVL_KEY_PANEL);
     }
     sum *= a->scale;
     return a->softcap > 0 ? softcap_one(sum, a->softcap) : sum;
@@ -163,7 +169,7 @@ static void attend_row(const kvl_attention *a, const kvl_attention_row *row, flo
     for (size_t j = 0; j < n; j++) { /* 3. weighted sum of values */
         scratch[j] *= inverse;
         for (size_t d = 0; d < a->head_dim; d++) {
-            row->out[d] += scratch[j] * a->values[j * a->head_dim + d];
+            row->out[d] += scratch[j] * kv_at(a->values, a->value_type, j * a->head_dim + d);
         }
     }
 }

@@ -4,18 +4,29 @@
  * which order, is as if it were alone: entries that others see and it does not have weight 0.
  */
 
+/* A vector of stored keys or values from item i on. */
+ALWAYS_INLINE vec load_kv(const void *stored, kvl_kv_type type, size_t i) {
+    switch (type) {
+    case KVL_KV_F16: return vec_of_f16((const uint16_t *)stored + i);
+    case KVL_KV_BF16: return (vec)(IVEC_OF_U16((const uint16_t *)stored + i) << 16);
+    default: return load((const float *)stored + i);
+    }
+}
+
 /* Scores of `rows` rows and `vecs` vectors of keys, unscaled; both are constants after inlining.
- *   keys   the panel of the first vector; the next panel is panel_floats further
  *   scores row r, key j at scores[r * stride + j] */
-ALWAYS_INLINE void score_tile(float *scores, size_t stride, const kvl_attention_row *rows, const float *keys,
-                              size_t head_dim, size_t n_rows, size_t vecs) {
+ALWAYS_INLINE void score_tile(float *scores, size_t stride, const kvl_attention_row *rows,
+                              const kvl_attention *a, kvl_kv_type type, size_t panel, size_t n_rows,
+                              size_t vecs) {
     enum { per_panel = KVL_KEY_PANEL / VW };
     vec sum[TILE_ROWS * 2];
     UNROLL for (size_t i = 0; i < n_rows * vecs; i++) { sum[i] = splat(0.0f); }
+    const size_t head_dim = a->head_dim;
     for (size_t d = 0; d < head_dim; d++) {
         vec key[4 * per_panel];
         UNROLL for (size_t i = 0; i < vecs; i++) {
-            key[i] = load(keys + (i / per_panel * head_dim + d) * KVL_KEY_PANEL + i % per_panel * VW);
+            key[i] = load_kv(a->keys, type,
+                             ((panel + i / per_panel) * head_dim + d) * KVL_KEY_PANEL + i % per_panel * VW);
         }
         UNROLL for (size_t r = 0; r < n_rows; r++) {
             vec value = splat(rows[r].q[d]);
@@ -31,13 +42,15 @@ ALWAYS_INLINE void score_tile(float *scores, size_t stride, const kvl_attention_
 
 /* `vecs` vectors of the outputs of n_rows rows, summed over entries first .. n-1 in order. */
 ALWAYS_INLINE void mix_tile(const kvl_attention_row *rows, const float *weights, size_t stride,
-                            const float *values, size_t first, size_t n, size_t head_dim, size_t d,
+                            const kvl_attention *a, kvl_kv_type type, size_t first, size_t n, size_t d,
                             size_t n_rows, size_t vecs) {
     vec sum[TILE_ROWS * 2];
     UNROLL for (size_t i = 0; i < n_rows * vecs; i++) { sum[i] = splat(0.0f); }
     for (size_t j = first; j < n; j++) {
         vec value[4];
-        UNROLL for (size_t i = 0; i < vecs; i++) { value[i] = load(values + j * head_dim + d + i * VW); }
+        UNROLL for (size_t i = 0; i < vecs; i++) {
+            value[i] = load_kv(a->values, type, j * a->head_dim + d + i * VW);
+        }
         UNROLL for (size_t r = 0; r < n_rows; r++) {
             vec w = splat(weights[r * stride + j]);
             UNROLL for (size_t i = 0; i < vecs; i++) {
@@ -75,33 +88,31 @@ enum { attend_rows = TILE_ROWS / 2 };
 #endif
 
 /* Scores of all panels from `first` on, 4 vectors at a time while there are. */
-static void score_all(float *scores, size_t stride, const kvl_attention *a, const kvl_attention_row *rows,
-                      size_t n_rows, size_t first, size_t n_panels) {
+ALWAYS_INLINE void score_all(float *scores, size_t stride, const kvl_attention *a,
+                             const kvl_attention_row *rows, size_t n_rows, size_t first, size_t n_panels,
+                             kvl_kv_type type) {
     enum { per_panel = KVL_KEY_PANEL / VW, panels_at_once = 4 / per_panel != 0 ? 4 / per_panel : 1 };
-    const size_t panel_floats = a->head_dim * KVL_KEY_PANEL;
     size_t p = first;
-#define SCORE_MANY(n)                                                                                        \
-    score_tile(scores + p * KVL_KEY_PANEL, stride, rows, a->keys + p * panel_floats, a->head_dim, n, 4)
+#define SCORE_MANY(n) score_tile(scores + p * KVL_KEY_PANEL, stride, rows, a, type, p, n, 4)
     for (; p + panels_at_once <= n_panels; p += panels_at_once) {
         ATTEND_CASES(SCORE_MANY)
     }
-#define SCORE_ONE(n)                                                                                         \
-    score_tile(scores + p * KVL_KEY_PANEL, stride, rows, a->keys + p * panel_floats, a->head_dim, n,         \
-               per_panel)
+#define SCORE_ONE(n) score_tile(scores + p * KVL_KEY_PANEL, stride, rows, a, type, p, n, per_panel)
     for (; p < n_panels; p++) {
         ATTEND_CASES(SCORE_ONE)
     }
 }
 
-static void mix_all(const float *weights, size_t stride, const kvl_attention *a,
-                    const kvl_attention_row *rows, size_t n_rows, size_t first, size_t n) {
+ALWAYS_INLINE void mix_all(const float *weights, size_t stride, const kvl_attention *a,
+                           const kvl_attention_row *rows, size_t n_rows, size_t first, size_t n,
+                           kvl_kv_type type) {
     const size_t head_dim = a->head_dim;
     size_t d = 0;
-#define MIX_FOUR(n_) mix_tile(rows, weights, stride, a->values, first, n, head_dim, d, n_, 4)
+#define MIX_FOUR(n_) mix_tile(rows, weights, stride, a, type, first, n, d, n_, 4)
     for (; d + 4 * VW <= head_dim; d += 4 * VW) {
         ATTEND_CASES(MIX_FOUR)
     }
-#define MIX_ONE(n_) mix_tile(rows, weights, stride, a->values, first, n, head_dim, d, n_, 1)
+#define MIX_ONE(n_) mix_tile(rows, weights, stride, a, type, first, n, d, n_, 1)
     for (; d + VW <= head_dim; d += VW) {
         ATTEND_CASES(MIX_ONE)
     }
@@ -109,12 +120,40 @@ static void mix_all(const float *weights, size_t stride, const kvl_attention *a,
         for (size_t r = 0; r < n_rows; r++) {
             float sum = 0;
             for (size_t j = first; j < n; j++) {
-                sum = __builtin_fmaf(weights[r * stride + j], a->values[j * head_dim + d], sum);
+                const char *value = (const char *)a->values + (j * head_dim + d) * kvl_kv_bytes(type);
+                float x = 0;
+                kvl_kv_widen(&x, type, value, 1);
+                sum = __builtin_fmaf(weights[r * stride + j], x, sum);
             }
             rows[r].out[d] = sum;
         }
     }
 }
+
+/* One function for each type, since the type is a constant inside. */
+#define ATTENTION_OF(name, type)                                                                             \
+    static void score_##name(float *scores, size_t stride, const kvl_attention *a,                           \
+                             const kvl_attention_row *rows, size_t n_rows, size_t first, size_t n_panels) {  \
+        score_all(scores, stride, a, rows, n_rows, first, n_panels, type);                                   \
+    }                                                                                                        \
+    static void mix_##name(const float *weights, size_t stride, const kvl_attention *a,                      \
+                           const kvl_attention_row *rows, size_t n_rows, size_t first, size_t n) {           \
+        mix_all(weights, stride, a, rows, n_rows, first, n, type);                                           \
+    }
+ATTENTION_OF(f32, KVL_KV_F32)
+ATTENTION_OF(f16, KVL_KV_F16)
+ATTENTION_OF(bf16, KVL_KV_BF16)
+
+static const struct {
+    void (*score)(float *scores, size_t stride, const kvl_attention *a, const kvl_attention_row *rows,
+                  size_t n_rows, size_t first, size_t n_panels);
+    void (*mix)(const float *weights, size_t stride, const kvl_attention *a, const kvl_attention_row *rows,
+                size_t n_rows, size_t first, size_t n);
+} kv_ways[KVL_N_KV_TYPES] = {
+    [KVL_KV_F32] = {score_f32, mix_f32},
+    [KVL_KV_F16] = {score_f16, mix_f16},
+    [KVL_KV_BF16] = {score_bf16, mix_bf16},
+};
 
 /* scores <- softmax over [first, padded); entries that the row does not see get weight 0. */
 static void softmax_row(float *scores, const kvl_attention *a, const kvl_attention_row *row, size_t first,
@@ -177,11 +216,12 @@ static void attend_v(const kvl_attention *a, const kvl_attention_row *rows, size
         }
         const size_t padded = kvl_round_up(n, KVL_KEY_PANEL);
         const size_t first = first_seen(a, tile, n_now, n);
-        score_all(scratch, padded, a, tile, n_now, first / KVL_KEY_PANEL, padded / KVL_KEY_PANEL);
+        kv_ways[a->key_type].score(scratch, padded, a, tile, n_now, first / KVL_KEY_PANEL,
+                                   padded / KVL_KEY_PANEL);
         for (size_t r = 0; r < n_now; r++) {
             softmax_row(scratch + r * padded, a, &tile[r], first, padded);
         }
-        mix_all(scratch, padded, a, tile, n_now, first, n);
+        kv_ways[a->value_type].mix(scratch, padded, a, tile, n_now, first, n);
         done += n_now;
     }
 }

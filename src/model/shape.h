@@ -2,7 +2,7 @@
 #ifndef KVL_MODEL_SHAPE_H
 #define KVL_MODEL_SHAPE_H
 
-#include "base/compiler.h"
+#include "kernel/kernel.h"
 
 typedef enum kvl_activation { KVL_ACT_GELU_ERF, KVL_ACT_GELU_TANH, KVL_ACT_SILU } kvl_activation;
 typedef enum kvl_norm_kind { KVL_NORM_LAYER, KVL_NORM_RMS } kvl_norm_kind;
@@ -32,11 +32,17 @@ typedef struct kvl_shape {
     bool has_positions;  /* learned position embeddings, n_context of them */
     kvl_norm_kind norm;
     kvl_activation activation;
+    kvl_kv_type key_type, value_type; /* how caches store them; set before the first cache is made */
 } kvl_shape;
 
 /* Numbers in the keys and values of one token, all layers. */
 static inline uint64_t kvl_shape_kv_items(const kvl_shape *s) {
     return 2 * (uint64_t)s->n_layers * s->n_kv_heads * s->head_dim;
+}
+
+/* Bytes that caches of these types hold for one token, all layers. */
+static inline uint64_t kvl_shape_kv_bytes(const kvl_shape *s) {
+    return kvl_shape_kv_items(s) / 2 * (kvl_kv_bytes(s->key_type) + kvl_kv_bytes(s->value_type));
 }
 
 #endif

@@ -46,7 +46,8 @@ const kvl_press *const *kvl_presses(size_t *n);
 /* By name [n_name]; E_USAGE with the nearest names when unknown. */
 kvl_status kvl_press_find(const kvl_press **out, const char *name, size_t n_name, kvl_err *err) KVL_MUST_USE;
 
-/* Row-major keys of the head, after rotation: dst [n, D]. */
+/* Row-major keys of the head, after rotation, and values, widened to f32: dst [n, D]. */
 void kvl_view_keys(const kvl_head_view *view, float *dst);
+void kvl_view_values(const kvl_head_view *view, float *dst);
 
 #endif

@@ -27,23 +27,25 @@ static const kvl_option options[] = {
      .help = "exponent of the norm (does not change the ranking)"},
 };
 
-/* 3. The rule: pure, no memory of its own, no output. scratch is NULL unless scratch_floats asks for some. */
+/* 3. Room for what the rule looks at. */
+static size_t scratch_floats(const kvl_shape *shape, size_t n) { return n * shape->head_dim; }
+
+/* 4. The rule: pure, no memory of its own, no output. */
 static void score(const void *conf_ptr, const kvl_head_view *view, float *scores, float *scratch) {
-    (void)scratch;
     const conf *c = conf_ptr;
     size_t head_dim = view->shape->head_dim;
-    kvl_head_entries entries = kvl_cache_entries(view->cache, view->layer, view->head);
+    kvl_view_values(view, scratch);
     for (size_t j = 0; j < view->n; j++) {
         double sum = 0;
         for (size_t d = 0; d < head_dim; d++) {
-            double v = (double)entries.values[j * head_dim + d];
+            double v = (double)scratch[j * head_dim + d];
             sum += v * v;
         }
         scores[j] = (float)pow(sum, 0.5 * c->power);
     }
 }
 
-/* 4. What the registry sees. */
+/* 5. What the registry sees. */
 extern const kvl_press kvl_press_template;
 const kvl_press kvl_press_template = {
     .name = "template",
@@ -53,5 +55,6 @@ const kvl_press kvl_press_template = {
     .options = options,
     .n_options = 1,
     .conf_bytes = sizeof(conf),
+    .scratch_floats = scratch_floats,
     .score = score,
 };

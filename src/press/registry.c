@@ -38,3 +38,7 @@ kvl_status kvl_press_find(const kvl_press **out, const char *name, size_t n_name
 void kvl_view_keys(const kvl_head_view *view, float *dst) {
     kvl_cache_copy_keys(view->cache, view->layer, view->head, dst);
 }
+
+void kvl_view_values(const kvl_head_view *view, float *dst) {
+    kvl_cache_copy_values(view->cache, view->layer, view->head, dst);
+}

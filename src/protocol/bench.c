@@ -57,7 +57,7 @@ static void count_work(kvl_bench_result *out, const run *r, const kvl_cache *cac
     const kvl_shape *s = &model->shape;
     const kvl_bench_config *c = r->config;
     double entry_flop = 4.0 * s->head_dim * s->n_heads / s->n_kv_heads;
-    double entry_bytes = 2.0 * s->head_dim * sizeof(float);
+    double entry_bytes = (double)(kvl_shape_kv_bytes(s) / ((uint64_t)s->n_layers * s->n_kv_heads));
     out->n_flop = c->n_prompt == 0 ? 0 : 2.0 * s->width * s->n_vocab;
     out->n_bytes = 0;
     for (size_t i = 0; i < c->n_prompt; i++) {

@@ -45,11 +45,57 @@ static void check_prints(const kvl_cache *c, uint32_t l, uint32_t h) {
     for (size_t j = 0; j < e.n; j++) {
         for (uint32_t d = 0; d < 5; d++) {
             assert_true(keys[j * 5 + d] == print_of(l, h, e.positions[j], d, 0));
-            assert_true(e.keys[(j / 16 * 5 + d) * 16 + j % 16] == print_of(l, h, e.positions[j], d, 0));
-            assert_true(e.values[j * 5 + d] == print_of(l, h, e.positions[j], d, 1));
+            const float *panels = e.keys;
+            const float *values = e.values;
+            assert_true(panels[(j / 16 * 5 + d) * 16 + j % 16] == print_of(l, h, e.positions[j], d, 0));
+            assert_true(values[j * 5 + d] == print_of(l, h, e.positions[j], d, 1));
         }
     }
     kvl_free(keys);
+}
+
+/* 16-bit caches: what was appended comes back rounded, also after forks and reductions in any order; their
+ * bytes are those of the types. */
+static void test_narrow_types(void **state) {
+    (void)state;
+    static const kvl_kv_type types[] = {KVL_KV_F32, KVL_KV_F16, KVL_KV_BF16};
+    static const uint32_t slots[] = {17, 3, 30, 0, 39};
+    for (size_t t = 0; t < 9; t++) {
+        kvl_shape narrow = {.n_layers = 1,
+                            .n_kv_heads = 1,
+                            .head_dim = 7,
+                            .key_type = types[t / 3],
+                            .value_type = types[t % 3]};
+        kvl_cache *c = NULL;
+        kvl_cache *fork = NULL;
+        float keys[40 * 7], values[40 * 7], seen[40 * 7], want[7];
+        assert_int_equal(kvl_cache_create(&c, &narrow, NULL), KVL_OK);
+        assert_int_equal(kvl_cache_reserve(c, 40, NULL), KVL_OK);
+        for (int32_t j = 0; j < 40; j++) {
+            for (size_t d = 0; d < 7; d++) {
+                keys[j * 7 + (int32_t)d] = 0.1f * (float)j - 0.37f * (float)d;
+                values[j * 7 + (int32_t)d] = 1.0f / (float)(1 + j + (int32_t)d);
+            }
+            kvl_cache_append(c, 0, 0, keys + j * 7, values + j * 7, j);
+        }
+        assert_int_equal(kvl_cache_live_bytes(c),
+                         40 * 7 * (kvl_kv_bytes(types[t / 3]) + kvl_kv_bytes(types[t % 3])));
+        assert_int_equal(kvl_cache_reserved_bytes(c), kvl_cache_head_bytes(&narrow, 48));
+        assert_int_equal(kvl_cache_fork(&fork, c, NULL), KVL_OK);
+        assert_int_equal(kvl_cache_keep(fork, 0, 0, slots, 5, NULL), KVL_OK);
+        for (size_t part = 0; part < 2; part++) {
+            kvl_kv_type type = part == 0 ? types[t / 3] : types[t % 3];
+            (part == 0 ? kvl_cache_copy_keys : kvl_cache_copy_values)(fork, 0, 0, seen);
+            for (size_t i = 0; i < 5; i++) {
+                uint16_t stored[2 * 7];
+                kvl_kv_narrow(stored, type, (part == 0 ? keys : values) + slots[i] * 7, 7);
+                kvl_kv_widen(want, type, stored, 7);
+                assert_memory_equal(seen + i * 7, want, sizeof want);
+            }
+        }
+        kvl_cache_destroy(c);
+        kvl_cache_destroy(fork);
+    }
 }
 
 static void test_append_crosses_panels(void **state) {
@@ -171,7 +217,7 @@ static void test_room_is_foretold(void **state) {
             }
             cap = kvl_cache_grown_cap(cap, n);
             assert_true(cap >= n && cap % 16 == 0);
-            assert_int_equal(kvl_cache_reserved_bytes(c), 6 * kvl_cache_head_bytes(shape.head_dim, cap));
+            assert_int_equal(kvl_cache_reserved_bytes(c), 6 * kvl_cache_head_bytes(&shape, cap));
         }
         uint32_t slots[64];
         uint64_t full = kvl_cache_reserved_bytes(c);
@@ -180,10 +226,10 @@ static void test_room_is_foretold(void **state) {
         }
         assert_int_equal(kvl_cache_keep(c, 0, 0, slots, 64, NULL), KVL_OK);
         assert_int_equal(kvl_cache_kept_cap(cap, 64), 80); /* whole panels, and room for the next token */
-        assert_int_equal(full - kvl_cache_reserved_bytes(c), kvl_cache_head_bytes(shape.head_dim, cap - 80));
+        assert_int_equal(full - kvl_cache_reserved_bytes(c), kvl_cache_head_bytes(&shape, cap - 80));
         kvl_cache_destroy(c);
     }
-    assert_int_equal(kvl_cache_head_bytes(5, 16), 16 * (2 * 5 * 4 + 4));
+    assert_int_equal(kvl_cache_head_bytes(&(kvl_shape){.head_dim = 5}, 16), 16 * (2 * 5 * 4 + 4));
     assert_int_equal(kvl_cache_kept_cap(160, 79), 80);
     assert_int_equal(kvl_cache_kept_cap(160, 80), 160); /* more than half would be used */
 }
@@ -259,10 +305,15 @@ static void test_no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_append_crosses_panels), cmocka_unit_test(test_keep_against_list),
-        cmocka_unit_test(test_memory_is_given_back),  cmocka_unit_test(test_fork_is_exact_and_independent),
-        cmocka_unit_test(test_bad_slots_are_refused), cmocka_unit_test(test_room_is_foretold),
-        cmocka_unit_test(test_counting_goes_alike),   cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_narrow_types),
+        cmocka_unit_test(test_append_crosses_panels),
+        cmocka_unit_test(test_keep_against_list),
+        cmocka_unit_test(test_memory_is_given_back),
+        cmocka_unit_test(test_fork_is_exact_and_independent),
+        cmocka_unit_test(test_bad_slots_are_refused),
+        cmocka_unit_test(test_room_is_foretold),
+        cmocka_unit_test(test_counting_goes_alike),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

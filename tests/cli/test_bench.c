@@ -249,7 +249,7 @@ static void test_errors(void **state) {
         {"-ngl 99", "processor only", 2},
         {"--n-gpu-layers 99", "processor only", 2},
         {"-fa 1", "one attention", 2},
-        {"-ctk q8_0", "stored in f32", 2},
+        {"-ctk q8_0", "expected f32, f16 or bf16, found 'q8_0'", 2},
         {"-mmp 0", "packed into memory", 2},
         {"-m models/novels-7m -hff x.gguf", "-hff: expected", 2},
         {"-embd 1", "embedding", 2},

@@ -139,7 +139,7 @@ static void test_longest(void **state) {
         kvl_plan plan;
         for (size_t n = 1; n < 3000; n += n % 5 + 1) {
             kvl_plan_make(&plan, m, &policy, 3, n);
-            assert_true(plan.peak_bytes + 3 * kvl_cache_head_bytes(64, n) >= before);
+            assert_true(plan.peak_bytes + 3 * kvl_cache_head_bytes(&m->shape, n) >= before);
             before = plan.peak_bytes;
         }
         for (uint64_t memory = 32 << 20; memory <= 256 << 20; memory += 17 << 20) {

@@ -171,6 +171,75 @@ static void test_bf16_pairs(void **state) {
     kvl_free(together);
 }
 
+/* Attention over 16-bit keys and values has the bits of attention over the same numbers in f32. */
+static void test_attend_narrow_types(void **state) {
+    (void)state;
+    enum { n = 75, max_dim = 80, n_rows = 8 };
+    static const size_t dims[] = {7, 16, 64, 80};
+    for (size_t i = 0; i < sizeof dims / sizeof dims[0]; i++) {
+        const size_t dim = dims[i];
+        float keys[80 * max_dim], values[n * max_dim], q[n_rows * max_dim];
+        float want[n_rows * max_dim], got[n_rows * max_dim];
+        uint16_t *narrow_keys = kvl_calloc(80 * max_dim, sizeof(uint16_t));
+        uint16_t *narrow_values = kvl_calloc(n * max_dim, sizeof(uint16_t));
+        float *wide_keys = kvl_calloc(80 * max_dim, sizeof(float));
+        float *wide_values = kvl_calloc(n * max_dim, sizeof(float));
+        float *scratch = kvl_calloc(KVL_ATTEND_ROWS * 80, sizeof(float));
+        fill(keys, 80 * dim, 1, 1.0f);
+        fill(values, n * dim, 2, 1.0f);
+        fill(q, n_rows * dim, 3, 1.0f);
+        for (kvl_kv_type type = KVL_KV_F16; type <= KVL_KV_BF16; type++) {
+            kvl_kv_narrow(narrow_keys, type, keys, 80 * dim);
+            kvl_kv_narrow(narrow_values, type, values, n * dim);
+            kvl_kv_widen(wide_keys, type, narrow_keys, 80 * dim);
+            kvl_kv_widen(wide_values, type, narrow_values, n * dim);
+            const kvl_attention wide = {
+                .keys = wide_keys, .values = wide_values, .head_dim = dim, .scale = 0.3f};
+            const kvl_attention narrow = {.key_type = type,
+                                          .value_type = type,
+                                          .keys = narrow_keys,
+                                          .values = narrow_values,
+                                          .head_dim = dim,
+                                          .scale = 0.3f};
+            for (const char *const *name = kvl_kernels_names(); *name != NULL; name++) {
+                kvl_attention_row rows[n_rows];
+                for (size_t r = 0; r < n_rows; r++) {
+                    rows[r] = (kvl_attention_row){q + r * dim, want + r * dim, n - r, 0};
+                }
+                table_of(*name)->attend(&wide, rows, n_rows, scratch);
+                for (size_t r = 0; r < n_rows; r++) {
+                    rows[r].out = got + r * dim;
+                }
+                table_of(*name)->attend(&narrow, rows, n_rows, scratch);
+                assert_memory_equal(got, want, n_rows * dim * sizeof(float));
+            }
+        }
+        kvl_free(narrow_keys);
+        kvl_free(narrow_values);
+        kvl_free(wide_keys);
+        kvl_free(wide_values);
+        kvl_free(scratch);
+    }
+}
+
+static void test_f16_rounding(void **state) {
+    (void)state;
+    static const struct {
+        float x;
+        uint16_t bits;
+    } cases[] = {{0.0f, 0},          {-0.0f, 0x8000},       {1.0f, 0x3c00},       {65504.0f, 0x7bff},
+                 {65519.0f, 0x7bff}, {65520.0f, 0x7c00},    {-INFINITY, 0xfc00},  {0x1p-14f, 0x0400},
+                 {0x1p-24f, 1},      {0x1p-25f, 0}, /* a tie: to even */
+                 {0x1.8p-24f, 2},    {0x1.ffcp-15f, 0x400}, {0x1.002p0f, 0x3c00}, {0x1.006p0f, 0x3c02}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(kvl_f16_of_f32(cases[i].x), cases[i].bits);
+    }
+    assert_true(isnan(kvl_f32_of_f16(kvl_f16_of_f32(NAN))));
+    for (uint32_t bits = 0; bits < 0x7c00; bits++) { /* every half is its own nearest */
+        assert_int_equal(kvl_f16_of_f32(kvl_f32_of_f16((uint16_t)bits)), bits);
+    }
+}
+
 static void test_bf16_rounding(void **state) {
     (void)state;
     static const struct {
@@ -524,6 +593,8 @@ int main(void) {
         cmocka_unit_test(test_gemm_values),
         cmocka_unit_test(test_gemm_rows_do_not_matter),
         cmocka_unit_test(test_bf16_pairs),
+        cmocka_unit_test(test_attend_narrow_types),
+        cmocka_unit_test(test_f16_rounding),
         cmocka_unit_test(test_bf16_rounding),
         cmocka_unit_test(test_pack_by_hand),
         cmocka_unit_test(test_attend),

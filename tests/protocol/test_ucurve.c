@@ -173,7 +173,8 @@ static void check_sawtooth(double ratio, size_t k, size_t period) {
                 assert_int_equal(e.n, expected); /* what the query of step t saw */
                 double sum = 0;
                 for (uint32_t d = 0; d < 64; d++) {
-                    double x = (double)e.keys[((e.n - 1) / 16 * 64 + d) * 16 + (e.n - 1) % 16];
+                    const float *keys = e.keys;
+                    double x = (double)keys[((e.n - 1) / 16 * 64 + d) * 16 + (e.n - 1) % 16];
                     sum += x * x;
                 }
                 norms[l][h][t] = (float)sqrt(sum);
