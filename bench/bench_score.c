@@ -1,6 +1,6 @@
 /* Time to score a whole text in one pass: its perplexity, and what the model's opening is not part of.
  *
- * usage: bench_score MODEL TEXT [THREADS [RUNS]]
+ * usage: bench_score MODEL TEXT [THREADS [RUNS [ARITHMETIC [CACHE_TYPE]]]]
  *
  * Prints one JSON object: tokens, perplexity and the seconds of each run after a warm-up. The text starts
  * with the model's own first token where it has one; every other token is scored.
@@ -24,11 +24,17 @@ typedef struct session {
     kvl_row *rows;
 } session;
 
-static kvl_status open_all(session *s, const char *path, const char *text_path, unsigned n_threads,
-                           kvl_err *err) {
+static kvl_status open_all(session *s, int argc, char **argv, unsigned n_threads, kvl_err *err) {
     size_t n_bytes = 0;
+    const char *path = argv[1];
+    const char *text_path = argv[2];
+    kvl_arith arith = KVL_ARITH_F32;
+    kvl_kv_type type = KVL_KV_F32;
     kvl_engine_options options = {.n_threads = n_threads};
-    KVL_TRY(kvl_model_open(&s->model, path, 0, err));
+    KVL_TRY(argc > 5 ? kvl_arith_find(&arith, argv[5], err) : KVL_OK);
+    KVL_TRY(argc > 6 ? kvl_kv_type_find(&type, argv[6], err) : KVL_OK);
+    KVL_TRY(kvl_model_open_as(&s->model, path, arith, 0, err));
+    s->model->shape.key_type = s->model->shape.value_type = type;
     KVL_TRY(kvl_tokenizer_open(&s->tokenizer, path, err));
     KVL_TRY(kvl_engine_create(&s->engine, s->model, &options, err));
     KVL_TRY(kvl_file_load(&s->text, &n_bytes, text_path, 1 << 28, err));
@@ -79,7 +85,7 @@ static kvl_status run(session *s, int argc, char **argv, kvl_err *err) {
     double seconds = 0;
     kvl_str out = {0};
     json_t *times = json_array();
-    kvl_status status = open_all(s, argv[1], argv[2], n_threads, err);
+    kvl_status status = open_all(s, argc, argv, n_threads, err);
     for (long i = 0; i <= n_runs && status == KVL_OK; i++) { /* run 0 warms up */
         status = score(s, &mean_nll, &seconds, err);
         if (i > 0) {
@@ -100,8 +106,8 @@ static kvl_status run(session *s, int argc, char **argv, kvl_err *err) {
 }
 
 int main(int argc, char **argv) {
-    if (argc < 3 || argc > 5) {
-        fprintf(stderr, "usage: bench_score MODEL TEXT [THREADS [RUNS]]\n");
+    if (argc < 3 || argc > 7) {
+        fprintf(stderr, "usage: bench_score MODEL TEXT [THREADS [RUNS [ARITHMETIC [CACHE_TYPE]]]]\n");
         return 2;
     }
     session s = {0};
