@@ -172,9 +172,13 @@ ALWAYS_INLINE void row_pair(const product_args *p, size_t panel_bytes, kvl_panel
                     tile_block block = block_at(type, rows[i], first / KVL_PANEL_BLOCK);
                     load_scales(&scales[i], type, &block, half, c, zero);
                     rows[i] = block.q + half * n_steps * row_bytes(type);
-                    /* integers arrive in bursts that the processor does not foresee */
-                    for (size_t line = 0; line < n_steps * row_bytes(type); line += 64) {
-                        __builtin_prefetch(rows[i] + 4096 + line, 0, 3);
+                    /* blocks come faster than the processor foresees, and every piece of work starts anew */
+                    enum { ahead = 6 };
+                    const size_t half_bytes =
+                        ((size_t)(block.q - block.scales) + KVL_PANEL_BLOCK * row_bytes(type)) / 2;
+                    const uint8_t *next = block.scales + (2 * ahead + half) * half_bytes;
+                    for (size_t line = 0; line < half_bytes; line += 64) {
+                        __builtin_prefetch(next + line, 0, 3);
                     }
                 }
             }
