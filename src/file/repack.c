@@ -35,17 +35,15 @@ static void put_pair(uint8_t *to, const kvli_block *b, size_t c) {
     memcpy(to + 2 * (KVL_PANEL_COLS + c), &b->m, 2);
 }
 
-enum { PAIR_BYTES = 4 * KVL_PANEL_COLS, SMALL_BYTES = 4 * KVL_PANEL_COLS };
-
 static void put_super(uint8_t *to, const kvli_block *b, size_t c, size_t q_bytes, bool is_nibbles) {
     put_pair(to, b, c);
     for (size_t i = 0; i < KVL_PANEL_SUPER / KVL_PANEL_BLOCK; i++) {
-        uint8_t *block = to + PAIR_BYTES + i * (SMALL_BYTES + q_bytes);
+        uint8_t *block = to + KVL_PANEL_PAIR_BYTES + i * (KVL_PANEL_SMALL_BYTES + q_bytes);
         for (size_t half = 0; half < 2; half++) {
             block[half * KVL_PANEL_COLS + c] = (uint8_t)b->scale[2 * i + half];
             block[(2 + half) * KVL_PANEL_COLS + c] = b->least[2 * i + half];
         }
-        put_integers(block + SMALL_BYTES, b->q + i * KVL_PANEL_BLOCK, c, is_nibbles);
+        put_integers(block + KVL_PANEL_SMALL_BYTES, b->q + i * KVL_PANEL_BLOCK, c, is_nibbles);
     }
 }
 
@@ -55,8 +53,8 @@ void kvl_repack_panel(void *panel, kvl_dtype t, const uint8_t *rows, size_t n_in
     const size_t bytes = kvl_dtype_block_bytes(t);
     const size_t n_blocks = n_in / items;
     const size_t step_bytes = kvl_panel_bytes(format->panel_type, items);
-    const bool is_nibbles = format->panel_type == KVL_PANEL_Q4 || format->panel_type == KVL_PANEL_Q4_SUPER;
-    const size_t q_bytes = (size_t)KVL_PANEL_BLOCK * (is_nibbles ? 16 : KVL_PANEL_COLS);
+    const bool is_nibbles = kvl_panel_is_nibbles(format->panel_type);
+    const size_t q_bytes = kvl_panel_q_bytes(format->panel_type);
     kvli_block block = {0};
     memset(panel, 0, n_blocks * step_bytes);
     for (size_t i = 0; i < n_blocks; i++) {
@@ -65,7 +63,7 @@ void kvl_repack_panel(void *panel, kvl_dtype t, const uint8_t *rows, size_t n_in
             format->unpack(&block, rows + (c * n_blocks + i) * bytes);
             if (items == KVL_PANEL_BLOCK) {
                 put_pair(to, &block, c);
-                put_integers(to + PAIR_BYTES, block.q, c, is_nibbles);
+                put_integers(to + KVL_PANEL_PAIR_BYTES, block.q, c, is_nibbles);
             } else {
                 put_super(to, &block, c, q_bytes, is_nibbles);
             }

@@ -18,13 +18,17 @@ enum {
     KVL_KEY_PANEL = 16,  /* cached keys side by side in one key panel */
 };
 
-/* How the weights of a panel lie. All types widen to f32 exactly as their stored formats define; `block` is
- * 32 steps of k, and value = d (q - zero) + m with d and m for each column. F32, F16, BF16   [n_in, 32] Q4
- * n_in / 32 blocks: d f16 [32], m f16 [32], q nibbles [32, 16] Q8               n_in / 32 blocks: d f16 [32],
- * m f16 [32], q int8 [32, 32] Q4_SUPER         n_in / 256 times: d f16 [32], dmin f16 [32], then 8 blocks:
- * scale int8 [2, 32], least uint8 [2, 32] (each for 16 steps), q nibbles [32, 16]; d is d * scale, m is -dmin
- * * least Q8_SUPER         the same with q int8 [32, 32] Nibbles: column c of step k is in byte k * 16 + c %
- * 16, low for c < 16. Only nibbles have a zero. */
+/* How the weights of a panel lie. All types widen to f32 exactly as their stored formats define; a block is
+ * 32 steps of k, and value = d (q - zero) + m with d and m for each column. Only nibbles have a zero; column
+ * c of step k is in byte k * 16 + c % 16, low for c < 16.
+ *
+ * - F32, F16, BF16: [n_in, 32]
+ * - Q4: n_in / 32 blocks of d f16 [32], m f16 [32], q nibbles [32, 16]
+ * - Q8: the same with q int8 [32, 32]
+ * - Q4_SUPER: n_in / 256 times d f16 [32], dmin f16 [32], then 8 blocks of scale int8 [2, 32], least uint8
+ *   [2, 32] (each for 16 steps), q nibbles [32, 16]; d is d * scale, m is -dmin * least
+ * - Q8_SUPER: the same with q int8 [32, 32]
+ * - BF16_PAIRS: [ceil(n_in / 2), 32, 2], the steps of a pair side by side */
 typedef enum kvl_panel_type {
     KVL_PANEL_F32,
     KVL_PANEL_F16,
@@ -37,7 +41,12 @@ typedef enum kvl_panel_type {
     KVL_N_PANEL_TYPES
 } kvl_panel_type;
 
-enum { KVL_PANEL_BLOCK = 32, KVL_PANEL_SUPER = 256 };
+enum {
+    KVL_PANEL_BLOCK = 32,
+    KVL_PANEL_SUPER = 256,
+    KVL_PANEL_PAIR_BYTES = 2 * 2 * KVL_PANEL_COLS, /* d and m, or d and dmin */
+    KVL_PANEL_SMALL_BYTES = 4 * KVL_PANEL_COLS,    /* two scales and two minima of a block of a super-block */
+};
 
 /* Some panels side by side; `data` is 64-byte aligned. */
 typedef struct kvl_panels {
@@ -146,6 +155,19 @@ const char *kvl_cpu_extensions(void);
 /* Whether panels hold quantised blocks. */
 static inline bool kvl_panel_is_blocked(kvl_panel_type type) {
     return type >= KVL_PANEL_Q4 && type <= KVL_PANEL_Q8_SUPER;
+}
+static inline bool kvl_panel_is_super(kvl_panel_type type) {
+    return type == KVL_PANEL_Q4_SUPER || type == KVL_PANEL_Q8_SUPER;
+}
+static inline bool kvl_panel_is_nibbles(kvl_panel_type type) {
+    return type == KVL_PANEL_Q4 || type == KVL_PANEL_Q4_SUPER;
+}
+/* Bytes of the integers of one step, and of a block. */
+static inline size_t kvl_panel_step_bytes(kvl_panel_type type) {
+    return kvl_panel_is_nibbles(type) ? KVL_PANEL_COLS / 2 : KVL_PANEL_COLS;
+}
+static inline size_t kvl_panel_q_bytes(kvl_panel_type type) {
+    return KVL_PANEL_BLOCK * kvl_panel_step_bytes(type);
 }
 /* Bytes of one panel of n_in steps (a multiple of the type's block). */
 size_t kvl_panel_bytes(kvl_panel_type type, size_t n_in);

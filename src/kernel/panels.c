@@ -3,16 +3,7 @@
 
 #include <string.h>
 
-enum {
-    PAIR_BYTES = 2 * 2 * KVL_PANEL_COLS, /* d and m, or d and dmin */
-    SMALL_BYTES = 4 * KVL_PANEL_COLS,    /* two scales and two minima of a block */
-    CACHE_LINE = 16,                     /* floats */
-};
-
-static size_t q_bytes_of(kvl_panel_type type) {
-    bool is_nibbles = type == KVL_PANEL_Q4 || type == KVL_PANEL_Q4_SUPER;
-    return (size_t)KVL_PANEL_BLOCK * (is_nibbles ? KVL_PANEL_COLS / 2 : KVL_PANEL_COLS);
-}
+enum { CACHE_LINE = 16 }; /* floats */
 
 size_t kvl_panel_bytes(kvl_panel_type type, size_t n_in) {
     switch (type) {
@@ -21,10 +12,11 @@ size_t kvl_panel_bytes(kvl_panel_type type, size_t n_in) {
     case KVL_PANEL_BF16: return n_in * KVL_PANEL_COLS * 2;
     case KVL_PANEL_BF16_PAIRS: return (n_in + 1) / 2 * KVL_PANEL_COLS * 4;
     case KVL_PANEL_Q4:
-    case KVL_PANEL_Q8: return n_in / KVL_PANEL_BLOCK * (PAIR_BYTES + q_bytes_of(type));
+    case KVL_PANEL_Q8: return n_in / KVL_PANEL_BLOCK * (KVL_PANEL_PAIR_BYTES + kvl_panel_q_bytes(type));
     default: break;
     }
-    return n_in / KVL_PANEL_SUPER * (PAIR_BYTES + 8 * (SMALL_BYTES + q_bytes_of(type)));
+    return n_in / KVL_PANEL_SUPER *
+           (KVL_PANEL_PAIR_BYTES + 8 * (KVL_PANEL_SMALL_BYTES + kvl_panel_q_bytes(type)));
 }
 
 size_t kvl_panels_bytes(kvl_panel_type type, size_t n_in, size_t n_cols) {
@@ -73,13 +65,14 @@ void kvl_pack_panels(void *panels, kvl_panel_type type, const float *rows, size_
 
 /* Weight of step k of a blocked column. */
 static float blocked_value(const uint8_t *panel, const kvl_panels *w, size_t k, size_t c) {
-    const bool is_super = w->type == KVL_PANEL_Q4_SUPER || w->type == KVL_PANEL_Q8_SUPER;
-    const bool is_nibbles = w->type == KVL_PANEL_Q4 || w->type == KVL_PANEL_Q4_SUPER;
-    const size_t block_bytes = q_bytes_of(w->type) + (is_super ? SMALL_BYTES : PAIR_BYTES);
+    const bool is_super = kvl_panel_is_super(w->type);
+    const size_t block_bytes =
+        kvl_panel_q_bytes(w->type) + (is_super ? KVL_PANEL_SMALL_BYTES : KVL_PANEL_PAIR_BYTES);
     const size_t steps = is_super ? KVL_PANEL_SUPER : KVL_PANEL_BLOCK;
     const uint8_t *head = panel + k / steps * kvl_panel_bytes(w->type, steps);
-    const uint8_t *block = head + (is_super ? PAIR_BYTES + k % steps / KVL_PANEL_BLOCK * block_bytes : 0);
-    const uint8_t *q = block + (is_super ? SMALL_BYTES : PAIR_BYTES);
+    const uint8_t *block =
+        head + (is_super ? KVL_PANEL_PAIR_BYTES + k % steps / KVL_PANEL_BLOCK * block_bytes : 0);
+    const uint8_t *q = block + (is_super ? KVL_PANEL_SMALL_BYTES : KVL_PANEL_PAIR_BYTES);
     const size_t step = k % KVL_PANEL_BLOCK;
     uint16_t pair[2];
     memcpy(&pair[0], head + 2 * c, 2);
@@ -91,8 +84,8 @@ static float blocked_value(const uint8_t *panel, const kvl_panels *w, size_t k, 
         d *= (float)(int8_t)block[half * KVL_PANEL_COLS + c];
         m *= -(float)block[(2 + half) * KVL_PANEL_COLS + c];
     }
-    int value = is_nibbles ? (q[step * 16 + c % 16] >> (c / 16 * 4) & 15) - w->zero
-                           : (int8_t)q[step * KVL_PANEL_COLS + c];
+    int value = kvl_panel_is_nibbles(w->type) ? (q[step * 16 + c % 16] >> (c / 16 * 4) & 15) - w->zero
+                                              : (int8_t)q[step * KVL_PANEL_COLS + c];
     return d * (float)value + m; /* both terms exact: one rounding, as in the stored formats */
 }
 

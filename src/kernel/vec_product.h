@@ -18,15 +18,6 @@ typedef struct tile_scales {
     vec m[2];
 } tile_scales;
 
-ALWAYS_INLINE bool is_blocked(kvl_panel_type type) { return kvl_panel_is_blocked(type); }
-ALWAYS_INLINE bool is_super(kvl_panel_type type) { return type >= KVL_PANEL_Q4_SUPER; }
-ALWAYS_INLINE bool is_nibbles(kvl_panel_type type) {
-    return type == KVL_PANEL_Q4 || type == KVL_PANEL_Q4_SUPER;
-}
-ALWAYS_INLINE size_t row_bytes(kvl_panel_type type) {
-    return is_nibbles(type) ? KVL_PANEL_COLS / 2 : KVL_PANEL_COLS;
-}
-
 /* The block of 32 steps with index b: where its scales are, where its integers. */
 typedef struct tile_block {
     const uint8_t *super; /* d and dmin of 256 steps; NULL for the simple types */
@@ -35,9 +26,9 @@ typedef struct tile_block {
 } tile_block;
 
 ALWAYS_INLINE tile_block block_at(kvl_panel_type type, const uint8_t *panel, size_t b) {
-    enum { pair_bytes = 2 * KVL_PANEL_COLS * 2, small_bytes = 4 * KVL_PANEL_COLS };
-    const size_t q_bytes = KVL_PANEL_BLOCK * row_bytes(type);
-    if (!is_super(type)) {
+    enum { pair_bytes = KVL_PANEL_PAIR_BYTES, small_bytes = KVL_PANEL_SMALL_BYTES };
+    const size_t q_bytes = kvl_panel_q_bytes(type);
+    if (!kvl_panel_is_super(type)) {
         const uint8_t *at = panel + b * (pair_bytes + q_bytes);
         return (tile_block){NULL, at, at + pair_bytes};
     }
@@ -50,17 +41,17 @@ ALWAYS_INLINE tile_block block_at(kvl_panel_type type, const uint8_t *panel, siz
  * the offset, which stays exact: types with a zero have no offset of their own. */
 ALWAYS_INLINE void load_scales(tile_scales *s, kvl_panel_type type, const tile_block *block, size_t half,
                                size_t c, vec zero) {
-    const uint16_t *pair = (const uint16_t *)(is_super(type) ? block->super : block->scales);
+    const uint16_t *pair = (const uint16_t *)(kvl_panel_is_super(type) ? block->super : block->scales);
     const uint8_t *small = block->scales;
     UNROLL for (size_t i = 0; i < 2; i++) {
         const size_t at = c + i * VW;
         s->d[i] = vec_of_f16(pair + at);
         s->m[i] = vec_of_f16(pair + KVL_PANEL_COLS + at);
-        if (is_super(type)) {
+        if (kvl_panel_is_super(type)) {
             s->d[i] *= vec_of_ints(ivec_of_i8(small + half * KVL_PANEL_COLS + at));
             s->m[i] *= -vec_of_ints(ivec_of_u8(small + (2 + half) * KVL_PANEL_COLS + at));
         }
-        if (is_nibbles(type)) {
+        if (kvl_panel_is_nibbles(type)) {
             s->m[i] -= zero * s->d[i];
         }
     }
@@ -112,14 +103,14 @@ ALWAYS_INLINE void gemm_tile(const product_args *p, size_t c, kvl_panel_type typ
         sum[r][0] = load(from);
         sum[r][1] = load(from + VW);
     }
-    const size_t n_steps = is_blocked(type) ? KVL_PANEL_BLOCK / 2 : p->n_in;
+    const size_t n_steps = kvl_panel_is_blocked(type) ? KVL_PANEL_BLOCK / 2 : p->n_in;
     for (size_t first = 0; first < p->n_in; first += n_steps) {
         const uint8_t *rows_of_panel = p->panel;
-        if (is_blocked(type)) {
+        if (kvl_panel_is_blocked(type)) {
             const size_t half = first / n_steps % 2;
             tile_block block = block_at(type, p->panel, first / KVL_PANEL_BLOCK);
             load_scales(&scales, type, &block, half, c, zero);
-            rows_of_panel = block.q + half * n_steps * row_bytes(type);
+            rows_of_panel = block.q + half * n_steps * kvl_panel_step_bytes(type);
         }
         const float *x = p->x + first;
         for (size_t k = 0; k < n_steps; k++) {
@@ -163,19 +154,19 @@ ALWAYS_INLINE void row_pair(const product_args *p, size_t panel_bytes, kvl_panel
         UNROLL for (size_t i = 0; i < 4; i++) {
             sum[i / 2][i % 2] = load(p->start + i / 2 * KVL_PANEL_COLS + c + i % 2 * VW);
         }
-        const size_t n_steps = is_blocked(type) ? KVL_PANEL_BLOCK / 2 : p->n_in;
+        const size_t n_steps = kvl_panel_is_blocked(type) ? KVL_PANEL_BLOCK / 2 : p->n_in;
         for (size_t first = 0; first < p->n_in; first += n_steps) {
             const uint8_t *rows[2] = {p->panel, p->panel + panel_bytes};
             UNROLL for (size_t i = 0; i < 2; i++) {
-                if (is_blocked(type)) {
+                if (kvl_panel_is_blocked(type)) {
                     const size_t half = first / n_steps % 2;
                     tile_block block = block_at(type, rows[i], first / KVL_PANEL_BLOCK);
                     load_scales(&scales[i], type, &block, half, c, zero);
-                    rows[i] = block.q + half * n_steps * row_bytes(type);
+                    rows[i] = block.q + half * n_steps * kvl_panel_step_bytes(type);
                     /* blocks come faster than the processor foresees, and every piece of work starts anew */
                     enum { ahead = 6 };
                     const size_t half_bytes =
-                        ((size_t)(block.q - block.scales) + KVL_PANEL_BLOCK * row_bytes(type)) / 2;
+                        ((size_t)(block.q - block.scales) + kvl_panel_q_bytes(type)) / 2;
                     const uint8_t *next = block.scales + (2 * ahead + half) * half_bytes;
                     for (size_t line = 0; line < half_bytes; line += 64) {
                         __builtin_prefetch(next + line, 0, 3);
@@ -201,15 +192,15 @@ ALWAYS_INLINE void widen_panel(float *to, const product_args *p, size_t first, s
                                kvl_panel_type type) {
     const vec zero = splat(p->zero);
     for (size_t c = 0; c < KVL_PANEL_COLS; c += 2 * VW) {
-        const size_t n_steps = is_blocked(type) ? KVL_PANEL_BLOCK / 2 : n;
+        const size_t n_steps = kvl_panel_is_blocked(type) ? KVL_PANEL_BLOCK / 2 : n;
         for (size_t k0 = 0; k0 < n; k0 += n_steps) {
             tile_scales scales;
             const uint8_t *rows = p->panel + first * KVL_PANEL_COLS * (type == KVL_PANEL_F32 ? 4 : 2);
-            if (is_blocked(type)) {
+            if (kvl_panel_is_blocked(type)) {
                 const size_t half = (first + k0) / n_steps % 2;
                 tile_block block = block_at(type, p->panel, (first + k0) / KVL_PANEL_BLOCK);
                 load_scales(&scales, type, &block, half, c, zero);
-                rows = block.q + half * n_steps * row_bytes(type);
+                rows = block.q + half * n_steps * kvl_panel_step_bytes(type);
             }
             for (size_t k = 0; k < n_steps; k++) {
                 store(to + (k0 + k) * KVL_PANEL_COLS + c, widen(type, rows, k, c, 0, &scales));
@@ -302,7 +293,7 @@ static void tile_stretches(const product_args *whole, kvl_panel_type type, size_
 
 static void panel_rows(const product_args *p, kvl_panel_type type, size_t n_rows) {
     /* wide registers hold the scales of a tile too; narrow ones do not */
-    const size_t n_direct = VW >= 16 || !is_blocked(type) ? TILE_ROWS : 3;
+    const size_t n_direct = VW >= 16 || !kvl_panel_is_blocked(type) ? TILE_ROWS : 3;
     if (n_rows <= n_direct) {
         tile_rows(p, &ways[type], n_rows);
     } else {
