@@ -107,6 +107,75 @@ static void bench_gemm(const kvl_kernels *k, const kvl_limits *limits) {
     }
 }
 
+/* ---- packed products ---- */
+
+/* Blocks of any bytes are weights, but their scales must be numbers. */
+static kvl_panels random_blocks(kvl_panel_type type, size_t n_in, size_t n_cols) {
+    const size_t bytes = kvl_panels_bytes(type, n_in, n_cols);
+    const size_t block = kvl_panel_bytes(type, KVL_PANEL_BLOCK);
+    uint8_t *data = (uint8_t *)random_block(bytes / sizeof(float), 2);
+    for (size_t at = 0; at < bytes; at += block) {
+        for (size_t i = 0; i < KVL_PANEL_PAIR_BYTES; i += 2) {
+            data[at + i] = 0;
+            data[at + i + 1] = 0x3c; /* 1 */
+        }
+    }
+    return (kvl_panels){type, 0, data};
+}
+
+typedef struct packed {
+    product p;
+    kvl_q8 *rounded;
+} packed;
+
+static void run_packed(const kvl_kernels *k, void *ud) { run_product(k, &((packed *)ud)->p); }
+
+static void run_int8(const kvl_kernels *k, void *ud) {
+    const packed *q = ud;
+    const product *p = &q->p;
+    k->gemm_q8(p->out, p->n_cols, q->rounded, p->n_in / KVL_PANEL_BLOCK, &p->panels, p->bias, p->n_rows,
+               p->n_in, p->n_cols);
+}
+
+static void bench_packed(const kvl_kernels *k, const kvl_limits *limits, const kvl_limits *int8_limits) {
+    static const struct {
+        const char *name;
+        kvl_panel_type type;
+    } types[] = {{"Q4", KVL_PANEL_Q4}, {"Q8", KVL_PANEL_Q8}};
+    printf("packed product, exact in f32 and with rows rounded to 8 bits: G/s, %% of that limit\n%-23s", "");
+    for (size_t i = 0; i < n_row_counts; i++) {
+        printf("         m = %-4zu        ", row_counts[i]);
+    }
+    printf("\n");
+    for (size_t t = 0; t < 2; t++) {
+        for (size_t s = 2; s < 5; s++) {
+            packed q = {.p = {.n_in = shapes[s].n_in, .n_cols = shapes[s].n_cols}};
+            q.p.x = random_block(max_rows * q.p.n_in, 1);
+            q.p.panels = random_blocks(types[t].type, q.p.n_in, q.p.n_cols);
+            q.p.bias = random_block(q.p.n_cols, 3);
+            q.p.out = random_block(max_rows * q.p.n_cols, 4);
+            q.rounded = kvl_calloc(max_rows * q.p.n_in / KVL_PANEL_BLOCK, sizeof(kvl_q8));
+            k->quantize(q.rounded, q.p.x, max_rows * q.p.n_in);
+            printf("%s %5zu x %5zu       ", types[t].name, q.p.n_in, q.p.n_cols);
+            for (size_t i = 0; i < n_row_counts; i++) {
+                q.p.n_rows = row_counts[i];
+                const double n_op = 2.0 * (double)q.p.n_rows * (double)q.p.n_in * (double)q.p.n_cols;
+                const double exact = n_op / time_call(k, run_packed, &q);
+                const double rounded = n_op / time_call(k, run_int8, &q);
+                printf("  %6.1f %3.0f %7.1f %3.0f", exact, percent(exact, limits->flop_per_ns), rounded,
+                       percent(rounded, int8_limits->flop_per_ns));
+                fflush(stdout);
+            }
+            printf("\n");
+            kvl_free(q.p.x);
+            kvl_free(q.p.panels.data);
+            kvl_free(q.p.bias);
+            kvl_free(q.p.out);
+            kvl_free(q.rounded);
+        }
+    }
+}
+
 /* ---- attention ---- */
 
 /* Rows of one head: as many entries for each, or one more each time (causal). */
@@ -189,16 +258,18 @@ static void bench_log_sum_exp(const kvl_kernels *k) {
 
 static int bench_table(const char *name, kvl_pool *pool) {
     const kvl_kernels *k = NULL;
-    kvl_limits limits;
+    kvl_limits limits, int8_limits;
     kvl_err err = {0};
     if (kvl_kernels_get(&k, name, &err) != KVL_OK ||
-        kvl_limits_measure(&limits, name, false, pool, &err) != KVL_OK) {
+        kvl_limits_measure(&limits, name, KVL_ARITH_F32, pool, &err) != KVL_OK ||
+        kvl_limits_measure(&int8_limits, name, KVL_ARITH_INT8, pool, &err) != KVL_OK) {
         fprintf(stderr, "bench_kernels: %s\n", err.msg);
         return EXIT_FAILURE;
     }
     printf("== %s: limits %.1f GFLOP/s on registers alone, %.1f GB/s read\n", name, limits.flop_per_ns,
            limits.bytes_per_ns);
     bench_gemm(k, &limits);
+    bench_packed(k, &limits, &int8_limits);
     bench_attention(k, &limits);
     bench_log_sum_exp(k);
     printf("\n");

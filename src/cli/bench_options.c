@@ -53,7 +53,7 @@ static const kvl_arg table[] = {
     {OPT_NO_WARMUP, 0, "no-warmup", NULL, "no run before those that count"},
     {OPT_ISA, 0, "isa", "NAME", "force an instruction set: c, base, avx2, avx512, avx512bf16 (default auto)"},
     KVL_CACHE_TYPE_ARGS,
-    {OPT_ARITH, 0, "arith", "NAME", "arithmetic of products: f32 (exact, default) or bf16 (rounded)"},
+    {OPT_ARITH, 0, "arith", "NAME", "arithmetic of products: f32 (exact, default), bf16 or int8 (rounded)"},
     {OPT_HELP, 'h', "help", NULL, "this text"},
     {OPT_NO_GPU, 0, "ngl", "N", NULL},
     {OPT_NO_GPU, 0, "n-gpu-layers", "N", NULL},

@@ -76,8 +76,7 @@ static kvl_status measure_limits(session *s, kvl_err *err) {
         return KVL_OK;
     }
     KVL_TRY(kvl_pool_create(&pool, kvl_engine_threads(s->engine), err));
-    kvl_status status = kvl_limits_measure(&s->limits, kvl_engine_isa(s->engine),
-                                           s->model->arith == KVL_ARITH_BF16, pool, err);
+    kvl_status status = kvl_limits_measure(&s->limits, kvl_engine_isa(s->engine), s->model->arith, pool, err);
     kvl_pool_destroy(pool);
     s->limits_ns = kvl_clock_ns();
     if (status == KVL_OK && s->options.error_format == KVL_BENCH_NONE) {

@@ -16,7 +16,15 @@ static kvl_status alloc_floats(kvl_engine *e, float **out, size_t n_rows, size_t
     return *out != NULL ? KVL_OK : kvl_fail_nomem(err, "activations");
 }
 
-void kvli_activation_blocks(kvli_block out[KVLI_N_ACTIVATIONS], const kvl_shape *s, unsigned n_threads) {
+/* Floats of a row of rounded inputs. */
+static size_t rounded_width(const kvl_model *m) {
+    const kvl_shape *s = &m->shape;
+    const size_t widest = kvl_max_size(kvl_max_size(s->width, s->ff_width), (size_t)s->n_heads * s->head_dim);
+    return m->arith == KVL_ARITH_INT8 ? widest / KVL_PANEL_BLOCK * sizeof(kvl_q8) / sizeof(float) : 0;
+}
+
+void kvli_activation_blocks(kvli_block out[KVLI_N_ACTIVATIONS], const kvl_model *m, unsigned n_threads) {
+    const kvl_shape *s = &m->shape;
     size_t qkv_width = ((size_t)s->n_heads + 2 * (size_t)s->n_kv_heads) * s->head_dim;
     const kvli_block blocks[KVLI_N_ACTIVATIONS] = {
         {KVL_BATCH_ROWS, s->width},                            /* x */
@@ -29,19 +37,22 @@ void kvli_activation_blocks(kvli_block out[KVLI_N_ACTIVATIONS], const kvl_shape 
         {KVL_BATCH_ROWS, s->ff_width},                         /* inner */
         {KVL_BATCH_ROWS, s->width},                            /* ff */
         {(size_t)n_threads * KVL_SCORE_ROWS, KVL_VOCAB_PIECE}, /* logits */
+        {KVL_BATCH_ROWS, rounded_width(m)},                    /* rounded */
     };
     memcpy(out, blocks, sizeof blocks);
 }
 
 static kvl_status alloc_activations(kvl_engine *e, kvl_err *err) {
     kvl_activations *a = &e->act;
-    float **to[KVLI_N_ACTIVATIONS] = {&a->x,    &a->attn_in, &a->ff_in, &a->qkv, &a->mix,
-                                      &a->attn, &a->gate,    &a->inner, &a->ff,  &a->logits};
+    float *rounded = NULL;
+    float **to[KVLI_N_ACTIVATIONS] = {&a->x,    &a->attn_in, &a->ff_in, &a->qkv,    &a->mix, &a->attn,
+                                      &a->gate, &a->inner,   &a->ff,    &a->logits, &rounded};
     kvli_block blocks[KVLI_N_ACTIVATIONS];
-    kvli_activation_blocks(blocks, &e->model->shape, e->n_threads);
+    kvli_activation_blocks(blocks, e->model, e->n_threads);
     for (size_t i = 0; i < KVLI_N_ACTIVATIONS; i++) {
         KVL_TRY(alloc_floats(e, to[i], blocks[i].n_rows, blocks[i].width, err));
     }
+    a->rounded = (kvl_q8 *)(void *)rounded;
     const size_t n_parts = KVL_SCORE_ROWS * kvli_vocab_pieces(&e->model->shape);
     e->score_parts = kvl_calloc(n_parts, sizeof *e->score_parts);
     e->scratch_bytes += n_parts * sizeof *e->score_parts;
@@ -86,6 +97,7 @@ void kvl_engine_destroy(kvl_engine *e) {
     float *blocks[] = {e->act.x,   e->act.attn_in, e->act.ff_in,  e->act.qkv,
                        e->act.mix, e->act.attn,    e->act.gate,   e->act.inner,
                        e->act.ff,  e->act.logits,  e->cos_sin[0], e->cos_sin[1]};
+    kvl_free(e->act.rounded);
     for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
         kvl_free(blocks[i]);
     }

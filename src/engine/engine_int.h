@@ -13,26 +13,27 @@ enum {
     KVL_ATTEND_BLOCK = 16, /* rows of a stream whose attention is one piece of work */
 };
 
-/* Activations of one batch; each [KVL_BATCH_ROWS, width]. */
+/* Activations of one batch; each [KVL_BATCH_ROWS, width] floats. */
 typedef struct kvl_activations {
-    float *x;       /* [E] residual stream */
-    float *attn_in; /* [E] normalised input of attention */
-    float *ff_in;   /* [E] normalised input of the feed-forward block */
-    float *qkv;     /* [(H + 2K) D] */
-    float *mix;     /* [H D] attention output before projection */
-    float *attn;    /* [E] attention output */
-    float *gate;    /* [F] of gated feed-forward blocks; NULL otherwise */
-    float *inner;   /* [F] inner layer of the feed-forward block */
-    float *ff;      /* [E] feed-forward output */
-    float *logits;  /* [n_threads, KVL_SCORE_ROWS, KVL_VOCAB_PIECE] */
+    float *x;        /* [E] residual stream */
+    float *attn_in;  /* [E] normalised input of attention */
+    float *ff_in;    /* [E] normalised input of the feed-forward block */
+    float *qkv;      /* [(H + 2K) D] */
+    float *mix;      /* [H D] attention output before projection */
+    float *attn;     /* [E] attention output */
+    float *gate;     /* [F] of gated feed-forward blocks; NULL otherwise */
+    float *inner;    /* [F] inner layer of the feed-forward block */
+    float *ff;       /* [E] feed-forward output */
+    float *logits;   /* [n_threads, KVL_SCORE_ROWS, KVL_VOCAB_PIECE] */
+    kvl_q8 *rounded; /* [largest n_in / 32] input of the product being computed, in arithmetic int8 */
 } kvl_activations;
 
-/* Rows and width of each block of kvl_activations, in the order of its fields. */
-enum { KVLI_N_ACTIVATIONS = 10 };
+/* Rows and width in floats of each block of kvl_activations, in the order of its fields. */
+enum { KVLI_N_ACTIVATIONS = 11 };
 typedef struct kvli_block {
     size_t n_rows, width;
 } kvli_block;
-void kvli_activation_blocks(kvli_block out[KVLI_N_ACTIVATIONS], const kvl_shape *shape, unsigned n_threads);
+void kvli_activation_blocks(kvli_block out[KVLI_N_ACTIVATIONS], const kvl_model *model, unsigned n_threads);
 
 /* What scratch and the rotation table grow to: at least double, so that a growing text copies seldom. */
 static inline size_t kvli_grown(size_t have, size_t need) {
@@ -100,7 +101,10 @@ typedef struct kvli_after {
 /* out[r] = in[r] W + b for the batch's first n rows, split over the pool by output columns. */
 void kvli_engine_linear(kvl_engine *e, const kvl_linear *w, float *out, const float *in, size_t n_rows,
                         kvli_after after);
-/* The same for columns first .. first + n_cols - 1 (first a multiple of 32), by the calling thread alone. */
+/* In arithmetic int8: rounds the inputs of a product, if any of its weights are blocked, to act.rounded. */
+void kvli_engine_round(kvl_engine *e, const kvl_linear *w, const float *in, size_t n_rows);
+/* The same for columns first .. first + n_cols - 1 (first a multiple of 32), by the calling thread alone;
+ * inputs rounded before (kvli_engine_round). */
 void kvli_engine_multiply(const kvl_engine *e, const kvl_linear *w, float *out, size_t out_stride,
                           const float *in, size_t n_rows, size_t first, size_t n_cols);
 /* act.inner = act(in W_gate) * (in W_up), for the batch's first n rows; both products in one phase. */

@@ -6,6 +6,38 @@ enum { piece_cols = 2 * KVL_PANEL_COLS }; /* small enough to balance, large enou
 
 static size_t n_pieces(size_t n_cols) { return (n_cols + piece_cols - 1) / piece_cols; }
 
+static bool is_rounded(const kvl_engine *e, const kvl_segment *s) {
+    return e->model->arith == KVL_ARITH_INT8 && kvl_panel_is_blocked(s->panels.type);
+}
+
+typedef struct round_job {
+    kvl_engine *e;
+    const float *in;
+    size_t n_in;
+} round_job;
+
+static void round_row(void *ud, size_t row, unsigned thread) {
+    (void)thread;
+    const round_job *job = ud;
+    job->e->kernels->quantize(job->e->act.rounded + row * (job->n_in / KVL_PANEL_BLOCK),
+                              job->in + row * job->n_in, job->n_in);
+}
+
+static bool wants_rounded(const kvl_engine *e, const kvl_linear *w) {
+    bool is_any = false;
+    for (uint32_t i = 0; i < w->n_segments; i++) {
+        is_any = is_any || is_rounded(e, &w->segments[i]);
+    }
+    return is_any;
+}
+
+void kvli_engine_round(kvl_engine *e, const kvl_linear *w, const float *in, size_t n_rows) {
+    round_job job = {e, in, w->n_in};
+    if (wants_rounded(e, w)) {
+        kvl_pool_run(e->pool, n_rows, round_row, &job);
+    }
+}
+
 void kvli_engine_multiply(const kvl_engine *e, const kvl_linear *w, float *out, size_t out_stride,
                           const float *in, size_t n_rows, size_t first, size_t n_cols) {
     for (uint32_t i = 0; i < w->n_segments; i++) {
@@ -18,8 +50,14 @@ void kvli_engine_multiply(const kvl_engine *e, const kvl_linear *w, float *out, 
         kvl_panels panels = s->panels;
         panels.data = (char *)s->panels.data +
                       (from - s->first) / KVL_PANEL_COLS * kvl_panel_bytes(s->panels.type, w->n_in);
-        e->kernels->gemm(out + (from - first), out_stride, in, w->n_in, &panels,
-                         w->bias != NULL ? w->bias + from : NULL, n_rows, w->n_in, to - from);
+        const float *bias = w->bias != NULL ? w->bias + from : NULL;
+        if (is_rounded(e, s)) {
+            e->kernels->gemm_q8(out + (from - first), out_stride, e->act.rounded, w->n_in / KVL_PANEL_BLOCK,
+                                &panels, bias, n_rows, w->n_in, to - from);
+        } else {
+            e->kernels->gemm(out + (from - first), out_stride, in, w->n_in, &panels, bias, n_rows, w->n_in,
+                             to - from);
+        }
     }
 }
 
@@ -57,6 +95,7 @@ static void run_piece(void *ud, size_t item, unsigned thread) {
 void kvli_engine_linear(kvl_engine *e, const kvl_linear *w, float *out, const float *in, size_t n_rows,
                         kvli_after after) {
     product p = {e, w, out, in, n_rows, after};
+    kvli_engine_round(e, w, in, n_rows);
     kvl_pool_run(e->pool, n_pieces(w->n_out), run_piece, &p);
 }
 
@@ -86,5 +125,6 @@ static void run_gated_piece(void *ud, size_t item, unsigned thread) {
 void kvli_engine_gated(kvl_engine *e, const kvl_layer *layer, const float *in, size_t n_rows,
                        kvli_activation_fn *activate) {
     gated_product g = {e, layer, in, n_rows, activate};
+    kvli_engine_round(e, wants_rounded(e, &layer->ff_up) ? &layer->ff_up : &layer->ff_gate, in, n_rows);
     kvl_pool_run(e->pool, n_pieces(layer->ff_up.n_out), run_gated_piece, &g);
 }

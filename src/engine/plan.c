@@ -62,7 +62,7 @@ static void grow_rotary(run *r, size_t n_positions) {
 static void create(run *r) {
     const kvl_shape *s = &r->model->shape;
     kvli_block blocks[KVLI_N_ACTIVATIONS];
-    kvli_activation_blocks(blocks, s, r->n_threads);
+    kvli_activation_blocks(blocks, r->model, r->n_threads);
     for (size_t i = 0; i < KVLI_N_ACTIVATIONS; i++) {
         r->scratch_bytes += (uint64_t)blocks[i].n_rows * blocks[i].width * sizeof(float);
     }

@@ -92,6 +92,7 @@ static void join_pieces(const score_job *job, size_t i) {
 static kvl_status score_some(score_job *job, kvl_err *err) {
     kvl_engine *e = job->e;
     kvl_pool_run(e->pool, job->n_picked, norm_picked, job);
+    kvli_engine_round(e, &e->model->output, e->act.attn_in, job->n_picked);
     kvl_pool_run(e->pool, kvli_vocab_pieces(&e->model->shape), score_piece, job);
     for (size_t i = 0; i < job->n_picked; i++) {
         join_pieces(job, i);

@@ -18,6 +18,16 @@ enum {
     KVL_KEY_PANEL = 16,  /* cached keys side by side in one key panel */
 };
 
+/* Arithmetic of the products with weights; everything else is f32. */
+typedef enum kvl_arith {
+    KVL_ARITH_F32,  /* stored weights widened exactly, f32 inputs and sums */
+    KVL_ARITH_BF16, /* weights and inputs rounded to bfloat16 (the embedding too where it is tied), f32 sums
+                     */
+    KVL_ARITH_INT8, /* products with quantised blocks: inputs rounded to 8 bits, 32 at a time; others as f32
+                     */
+    KVL_N_ARITHS
+} kvl_arith;
+
 /* How the weights of a panel lie. All types widen to f32 exactly as their stored formats define; a block is
  * 32 steps of k, and value = d (q - zero) + m with d and m for each column. Only nibbles have a zero; column
  * c of step k is in byte k * 16 + c % 16, low for c < 16.
@@ -54,6 +64,13 @@ typedef struct kvl_panels {
     uint8_t zero; /* of nibbles */
     void *data;
 } kvl_panels;
+
+/* 32 numbers rounded to 8 bits: x[i] is d * q[i], as near as whole q[i] in -127 .. 127 can be. */
+typedef struct kvl_q8 {
+    float d;
+    float sum[3]; /* d times the sum of q: of the first 16, of the others, of all */
+    int8_t q[KVL_PANEL_BLOCK];
+} kvl_q8;
 
 /* How cached keys and values are stored; rounded to nearest, ties to even, when they are not f32. */
 typedef enum kvl_kv_type { KVL_KV_F32, KVL_KV_F16, KVL_KV_BF16, KVL_N_KV_TYPES } kvl_kv_type;
@@ -92,7 +109,7 @@ typedef struct kvl_attention_row {
 enum { KVL_ATTEND_ROWS = 6 };
 
 typedef struct kvl_kernels {
-    const char *name; /* "c", "base", "avx2", "avx512", "avx512bf16" */
+    const char *name; /* "c", "base", "avx2", "avx512", "avx512vnni", "avx512bf16" */
 
     /* out[r][c] = (bias ? bias[c] : 0) + sum over k of x[r][k] * W[k][c], k in increasing order, one
      * accumulator per element (started from the bias).
@@ -104,6 +121,18 @@ typedef struct kvl_kernels {
      * BF16_PAIRS. */
     void (*gemm)(float *out, size_t out_stride, const float *x, size_t x_stride, const kvl_panels *w,
                  const float *bias, size_t n_rows, size_t n_in, size_t n_cols);
+
+    /* The product of rows rounded to 8 bits with blocked panels: the value of each block (or half a block of
+     * super-blocks) is (x.d * d) * sum of q_x q_w + m * x.sum, the inner sum exact; blocks are added to the
+     * bias in order. x        [n_rows, n_in / 32], row stride x_stride blocks w        panels of a blocked
+     * type Within 4 * (n_in / 16) * eps * (sum of |terms|, with the type's zero, or 128 for Q8 types, times d
+     * in |m|) of the definition. The rest is as in gemm. */
+    void (*gemm_q8)(float *out, size_t out_stride, const kvl_q8 *x, size_t x_stride, const kvl_panels *w,
+                    const float *bias, size_t n_rows, size_t n_in, size_t n_cols);
+    /* Rounds n values (a multiple of 32) block by block: d is the largest size / 127, q[i] the whole number
+     * nearest to x[i] * (127 / largest), ties to even. A NaN or an infinity makes d one. The same bits in
+     * every table. */
+    void (*quantize)(kvl_q8 *to, const float *x, size_t n);
 
     /* out = (x - mean(x)) / sqrt(var(x) + eps) * gain + shift over n values; mean and variance (divided by n)
      * in double. out may be x. gain and shift [n]. */
@@ -141,9 +170,9 @@ typedef struct kvl_kernels {
     double (*log_sum_exp)(const float *x, size_t n);
 } kvl_kernels;
 
-/* The table of that name ("avx512bf16" is "avx512" but for products with BF16_PAIRS), or the best this
- * machine runs for NULL or "auto". E_USAGE for an unknown name or one this machine cannot run (the message
- * lists what it can). */
+/* The table of that name ("avx512vnni" is "avx512" but for products of 8-bit rows, "avx512bf16" also for
+ * those with BF16_PAIRS), or the best this machine runs for NULL or "auto". E_USAGE for an unknown name or
+ * one this machine cannot run (the message lists what it can). */
 kvl_status kvl_kernels_get(const kvl_kernels **out, const char *name, kvl_err *err) KVL_MUST_USE;
 /* Names of all tables this machine runs, best first, NULL-terminated. */
 const char *const *kvl_kernels_names(void);

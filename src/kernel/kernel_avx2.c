@@ -9,6 +9,7 @@
 #define IVEC_OF_I8(p) ((ivec)_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p))))
 #define IVEC_OF_U16(p) ((ivec)_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p))))
 #define VEC_OF_INTS(v) ((vec)_mm256_cvtepi32_ps((__m256i)(v)))
+#define VEC_MADD16(a, b) ((ivec)_mm256_madd_epi16((__m256i)(a), (__m256i)(b)))
 #define KERNELS kvli_kernels_avx2
 #define KERNELS_NAME "avx2"
 #include "kernel/kernel_vec.h"

@@ -9,4 +9,22 @@
 #define IVEC_OF_I8(p) ((ivec)_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p))))
 #define IVEC_OF_U16(p) ((ivec)_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(p))))
 #define VEC_OF_INTS(v) ((vec)_mm512_cvtepi32_ps((__m512i)(v)))
+#define VEC_MADD16(a, b) ((ivec)_mm512_madd_epi16((__m512i)(a), (__m512i)(b)))
+/* Four steps of 16 bytes, or one half of four steps of 32 bytes, so that each column's four come together:
+ * rows of 4 bytes to the 128 bits of their columns, then turned there. */
+#define TURN_4X4(v)                                                                                          \
+    _mm512_shuffle_epi8(                                                                                     \
+        v, _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15)))
+#define QUADS_OF_NIBBLES(q)                                                                                  \
+    ((ivec)TURN_4X4(_mm512_permutexvar_epi32(                                                                \
+        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), _mm512_loadu_si512(q))))
+#define QUADS_OF_BYTES(q, half)                                                                              \
+    ((ivec)TURN_4X4(_mm512_permutex2var_epi32(                                                               \
+        _mm512_loadu_si512(q),                                                                               \
+        _mm512_add_epi32(_mm512_setr_epi32(0, 8, 16, 24, 1, 9, 17, 25, 2, 10, 18, 26, 3, 11, 19, 27),        \
+                         _mm512_set1_epi32(4 * (half))),                                                     \
+        _mm512_loadu_si512((q) + 64))))
+#define MOST_OF_INTS(v) _mm512_reduce_max_epi32((__m512i)(v))
+#define SUM_OF_INTS(v) _mm512_reduce_add_epi32((__m512i)(v))
+#define STORE_BYTES(to, v) _mm_storeu_si128((__m128i *)(void *)(to), _mm512_cvtepi32_epi8((__m512i)(v)))
 #include "kernel/kernel_vec.h"

@@ -52,6 +52,47 @@ static void gemm_c(float *out, size_t out_stride, const float *x, size_t x_strid
     }
 }
 
+static void gemm_q8_c(float *out, size_t out_stride, const kvl_q8 *x, size_t x_stride, const kvl_panels *w,
+                      const float *bias, size_t n_rows, size_t n_in, size_t n_cols) {
+    const size_t n_steps = kvl_panel_is_super(w->type) ? KVL_PANEL_BLOCK / 2 : KVL_PANEL_BLOCK;
+    for (size_t c = 0; c < n_cols; c++) {
+        for (size_t r = 0; r < n_rows; r++) {
+            float sum = bias != NULL ? bias[c] : 0;
+            for (size_t k = 0; k < n_in; k += n_steps) {
+                const kvl_q8 *block = &x[r * x_stride + k / KVL_PANEL_BLOCK];
+                const size_t first = k % KVL_PANEL_BLOCK;
+                const kvli_weight scales = kvli_blocked_weight(w, n_in, c, k);
+                int32_t whole = 0;
+                for (size_t i = 0; i < n_steps; i++) {
+                    whole += kvli_blocked_weight(w, n_in, c, k + i).q * block->q[first + i];
+                }
+                sum += (block->d * scales.d) * (float)whole;
+                sum += scales.m * block->sum[n_steps == KVL_PANEL_BLOCK ? 2 : first != 0];
+            }
+            out[r * out_stride + c] = sum;
+        }
+    }
+}
+
+static void quantize_c(kvl_q8 *to, const float *x, size_t n) {
+    for (size_t b = 0; b < n / KVL_PANEL_BLOCK; b++, x += KVL_PANEL_BLOCK) {
+        float most = 0;
+        int32_t sum[2] = {0, 0};
+        for (size_t i = 0; i < KVL_PANEL_BLOCK; i++) {
+            most = fabsf(x[i]) > most || isnan(x[i]) ? fabsf(x[i]) : most;
+        }
+        const float inverse = most > 0 ? 127.0f / most : 0;
+        for (size_t i = 0; i < KVL_PANEL_BLOCK; i++) {
+            to[b].q[i] = isfinite(most) ? (int8_t)lrintf(x[i] * inverse) : 0;
+            sum[i / (KVL_PANEL_BLOCK / 2)] += to[b].q[i];
+        }
+        to[b].d = most / 127.0f;
+        to[b].sum[0] = to[b].d * (float)sum[0];
+        to[b].sum[1] = to[b].d * (float)sum[1];
+        to[b].sum[2] = to[b].d * (float)(sum[0] + sum[1]);
+    }
+}
+
 static void layer_norm_c(float *out, const float *x, const float *gain, const float *shift, float eps,
                          size_t n) {
     double sum = 0;
@@ -202,6 +243,8 @@ static double log_sum_exp_c(const float *x, size_t n) {
 const kvl_kernels kvli_kernels_c = {
     .name = "c",
     .gemm = gemm_c,
+    .gemm_q8 = gemm_q8_c,
+    .quantize = quantize_c,
     .layer_norm = layer_norm_c,
     .rms_norm = rms_norm_c,
     .gelu_erf = gelu_erf_c,

@@ -8,7 +8,7 @@
 #include <cpuid.h>
 #endif
 
-enum { max_tables = 5 };
+enum { max_tables = 6 };
 
 #if defined(__x86_64__)
 /* Compilers differ in whether they know these by name. */
@@ -32,8 +32,12 @@ static size_t usable_tables(const kvl_kernels *out[max_tables]) {
     bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
     if (has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
-        if (has_avx512bf16()) {
+        const bool has_vnni = __builtin_cpu_supports("avx512vnni");
+        if (has_vnni && has_avx512bf16()) {
             out[n++] = &kvli_kernels_avx512bf16;
+        }
+        if (has_vnni) {
+            out[n++] = &kvli_kernels_avx512vnni;
         }
         out[n++] = &kvli_kernels_avx512;
     }
@@ -49,7 +53,7 @@ static size_t usable_tables(const kvl_kernels *out[max_tables]) {
 kvl_status kvl_kernels_get(const kvl_kernels **out, const char *name, kvl_err *err) {
     const kvl_kernels *tables[max_tables];
     size_t n = usable_tables(tables);
-    char list[64] = "";
+    char list[80] = "";
     *out = NULL;
     if (name == NULL || strcmp(name, "auto") == 0) {
         *out = tables[0];
@@ -67,13 +71,14 @@ kvl_status kvl_kernels_get(const kvl_kernels **out, const char *name, kvl_err *e
 }
 
 const char *const *kvl_kernels_names(void) {
-    static const char *const names[max_tables + 1] = {"avx512bf16", "avx512", "avx2", "base", "c", NULL};
+    static const char *const names[max_tables + 1] = {"avx512bf16", "avx512vnni", "avx512", "avx2",
+                                                      "base",       "c",          NULL};
     const kvl_kernels *tables[max_tables];
     return names + (max_tables - usable_tables(tables)); /* every table implies those behind it */
 }
 
 const char *kvl_cpu_extensions(void) {
-    static char text[64];
+    static char text[80];
     size_t n = 0;
     text[0] = '\0';
 #if defined(__x86_64__)
@@ -88,6 +93,7 @@ const char *kvl_cpu_extensions(void) {
     ADD("avx512dq")
     ADD("avx512bw")
     ADD("avx512vl")
+    ADD("avx512vnni")
 #undef ADD
 #endif
     return n != 0 ? text : " none";

@@ -4,11 +4,19 @@
 
 #include "kernel/kernel.h"
 
+/* A weight of a blocked panel: d * q + m. */
+typedef struct kvli_weight {
+    float d, m;
+    int32_t q;
+} kvli_weight;
+kvli_weight kvli_blocked_weight(const kvl_panels *w, size_t n_in, size_t column, size_t k);
+
 extern const kvl_kernels kvli_kernels_c;
 extern const kvl_kernels kvli_kernels_base;
 #if defined(__x86_64__)
 extern const kvl_kernels kvli_kernels_avx2;
 extern const kvl_kernels kvli_kernels_avx512;
+extern const kvl_kernels kvli_kernels_avx512vnni;
 extern const kvl_kernels kvli_kernels_avx512bf16;
 #endif
 

@@ -9,7 +9,11 @@
  *   VEC_OF_INTS  floats of the same values as integers
  *   VEC_DOT_BF16 optional: sum + both products of the pairs of bfloat16 numbers in two integers
  *   ROUND_32     optional: 32 floats at the second pointer rounded to bfloat16 at the first
- *   KERNELS      name of the table to define; KERNELS_NAME: its name as text
+ *   VEC_DOT_INT8 optional: sum + the four products of bytes in two integers, of w without and of x with sign
+ *   VEC_MADD16   optional, for the same: sums of the two products of int16 pairs
+ *   QUADS_OF_NIBBLES, QUADS_OF_BYTES  optional, 16 floats only: see load_quads
+ *   MOST_OF_INTS, SUM_OF_INTS, STORE_BYTES  optional, all or none: of the integers of a vector; their low
+ * bytes KERNELS      name of the table to define; KERNELS_NAME: its name as text
  *
  * Everything here is static, so that no code compiled for one set can be reached from a machine without it.
  *
@@ -279,10 +283,13 @@ static void add_v(float *y, const float *x, size_t n) {
 
 #include "kernel/vec_attention.h"
 #include "kernel/vec_product.h"
+#include "kernel/vec_int8.h"
 
 const kvl_kernels KERNELS = {
     .name = KERNELS_NAME,
     .gemm = gemm_v,
+    .gemm_q8 = gemm_q8_v,
+    .quantize = quantize_v,
     .layer_norm = layer_norm_v,
     .rms_norm = rms_norm_v,
     .gelu_erf = gelu_erf_v,

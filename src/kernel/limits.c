@@ -62,21 +62,30 @@ PEAK(peak_avx2, __attribute__((target("avx2,fma"))), __m256, _mm256_set1_ps(1.0f
 PEAK(peak_avx512, __attribute__((target("avx512f"))), __m512, _mm512_set1_ps(1.0f), STEP_AVX512)
 #define STEP_BF16(s, f) _mm512_dpbf16_ps(s, (__m512bh)(f), (__m512bh)(f))
 PEAK(peak_bf16, __attribute__((target("avx512f,avx512bf16"))), __m512, _mm512_set1_ps(1.0f), STEP_BF16)
+
+/* The bits of floats are as good as any others. */
+#define STEP_INT8(s, f)                                                                                      \
+    _mm512_castsi512_ps(                                                                                     \
+        _mm512_dpbusd_epi32(_mm512_castps_si512(s), _mm512_castps_si512(f), _mm512_castps_si512(f)))
+PEAK(peak_int8, __attribute__((target("avx512f,avx512vnni"))), __m512, _mm512_set1_ps(1.0f), STEP_INT8)
 #endif
 
 static const struct {
     const char *isa;
     peak_fn *fn;
     int n_lanes; /* multiply-adds of a step */
-    bool is_bf16;
+    kvl_arith arith;
 } peaks[] = {
-    {"c", peak_128, 4, false},
-    {"base", peak_128, 4, false},
+    {"c", peak_128, 4, KVL_ARITH_F32},
+    {"base", peak_128, 4, KVL_ARITH_F32},
 #if defined(__x86_64__)
-    {"avx2", peak_avx2, 8, false},
-    {"avx512", peak_avx512, 16, false},
-    {"avx512bf16", peak_avx512, 16, false},
-    {"avx512bf16", peak_bf16, 32, true},
+    {"avx2", peak_avx2, 8, KVL_ARITH_F32},
+    {"avx512", peak_avx512, 16, KVL_ARITH_F32},
+    {"avx512vnni", peak_avx512, 16, KVL_ARITH_F32},
+    {"avx512vnni", peak_int8, 64, KVL_ARITH_INT8},
+    {"avx512bf16", peak_avx512, 16, KVL_ARITH_F32},
+    {"avx512bf16", peak_bf16, 32, KVL_ARITH_BF16},
+    {"avx512bf16", peak_int8, 64, KVL_ARITH_INT8},
 #endif
 };
 enum { N_PEAKS = sizeof peaks / sizeof peaks[0] };
@@ -129,14 +138,15 @@ static double fastest(kvl_pool *pool, size_t n_items, kvl_item_fn *fn, void *ud)
     return (double)best;
 }
 
-kvl_status kvl_limits_measure(kvl_limits *out, const char *isa, bool is_bf16, kvl_pool *pool, kvl_err *err) {
+kvl_status kvl_limits_measure(kvl_limits *out, const char *isa, kvl_arith arith, kvl_pool *pool,
+                              kvl_err *err) {
     *out = (kvl_limits){0};
     void *bytes = kvl_alloc(READ_BYTES, 1);
     if (bytes == NULL) {
         return kvl_fail_nomem(err, "calibration");
     }
     for (size_t i = 0; i < N_PEAKS; i++) {
-        if (strcmp(peaks[i].isa, isa) == 0 && peaks[i].is_bf16 == is_bf16) {
+        if (strcmp(peaks[i].isa, isa) == 0 && peaks[i].arith == arith) {
             size_t n_items = (size_t)ITEMS_PER_THREAD * kvl_pool_threads(pool);
             double n_flop = 2.0 * N_STEPS * N_SUMS * peaks[i].n_lanes * (double)n_items;
             out->flop_per_ns = n_flop / fastest(pool, n_items, run_peak, &i);

@@ -1,5 +1,5 @@
 /* Weight panels: 32 output columns side by side, so that a product walks memory in order. */
-#include "kernel/kernel.h"
+#include "kernel/kernel_int.h"
 
 #include <string.h>
 
@@ -63,8 +63,10 @@ void kvl_pack_panels(void *panels, kvl_panel_type type, const float *rows, size_
     }
 }
 
-/* Weight of step k of a blocked column. */
-static float blocked_value(const uint8_t *panel, const kvl_panels *w, size_t k, size_t c) {
+kvli_weight kvli_blocked_weight(const kvl_panels *w, size_t n_in, size_t column, size_t k) {
+    const uint8_t *panel =
+        (const uint8_t *)w->data + column / KVL_PANEL_COLS * kvl_panel_bytes(w->type, n_in);
+    const size_t c = column % KVL_PANEL_COLS;
     const bool is_super = kvl_panel_is_super(w->type);
     const size_t block_bytes =
         kvl_panel_q_bytes(w->type) + (is_super ? KVL_PANEL_SMALL_BYTES : KVL_PANEL_PAIR_BYTES);
@@ -77,16 +79,15 @@ static float blocked_value(const uint8_t *panel, const kvl_panels *w, size_t k, 
     uint16_t pair[2];
     memcpy(&pair[0], head + 2 * c, 2);
     memcpy(&pair[1], head + 2 * (KVL_PANEL_COLS + c), 2);
-    float d = kvl_f32_of_f16(pair[0]);
-    float m = kvl_f32_of_f16(pair[1]);
+    kvli_weight out = {.d = kvl_f32_of_f16(pair[0]), .m = kvl_f32_of_f16(pair[1])};
     if (is_super) {
         const size_t half = step / (KVL_PANEL_BLOCK / 2);
-        d *= (float)(int8_t)block[half * KVL_PANEL_COLS + c];
-        m *= -(float)block[(2 + half) * KVL_PANEL_COLS + c];
+        out.d *= (float)(int8_t)block[half * KVL_PANEL_COLS + c];
+        out.m *= -(float)block[(2 + half) * KVL_PANEL_COLS + c];
     }
-    int value = kvl_panel_is_nibbles(w->type) ? (q[step * 16 + c % 16] >> (c / 16 * 4) & 15) - w->zero
-                                              : (int8_t)q[step * KVL_PANEL_COLS + c];
-    return d * (float)value + m; /* both terms exact: one rounding, as in the stored formats */
+    out.q = kvl_panel_is_nibbles(w->type) ? (q[step * 16 + c % 16] >> (c / 16 * 4) & 15) - w->zero
+                                          : (int8_t)q[step * KVL_PANEL_COLS + c];
+    return out;
 }
 
 void kvl_panel_column(float *out, const kvl_panels *w, size_t n_in, size_t column) {
@@ -102,7 +103,11 @@ void kvl_panel_column(float *out, const kvl_panels *w, size_t n_in, size_t colum
         case KVL_PANEL_BF16_PAIRS:
             out[k] = kvl_f32_of_bf16(((const uint16_t *)(const void *)panel)[pair_at(k, c)]);
             break;
-        default: out[k] = blocked_value(panel, w, k, c); break;
+        default: {
+            const kvli_weight weight = kvli_blocked_weight(w, n_in, column, k);
+            out[k] = weight.d * (float)weight.q + weight.m; /* both terms exact: one rounding, as stored */
+            break;
+        }
         }
     }
 }

@@ -145,6 +145,17 @@ ALWAYS_INLINE void gemm_tile(const product_args *p, size_t c, kvl_panel_type typ
 #define TILE_CASES_ABOVE_6(type) (void)0
 #endif
 
+/* Asks for part i of n of the block six further on: blocks come faster than the processor foresees, and every
+ * piece of work starts anew. */
+ALWAYS_INLINE void prefetch_block(const tile_block *block, kvl_panel_type type, size_t i, size_t n) {
+    enum { ahead = 6 };
+    const size_t bytes = ((size_t)(block->q - block->scales) + kvl_panel_q_bytes(type)) / n;
+    const uint8_t *next = block->scales + (n * ahead + i) * bytes;
+    for (size_t line = 0; line < bytes; line += 64) {
+        __builtin_prefetch(next + line, 0, 3);
+    }
+}
+
 /* One row times two neighbouring panels: more loads in flight, since a single row is bound by memory. */
 ALWAYS_INLINE void row_pair(const product_args *p, size_t panel_bytes, kvl_panel_type type) {
     const vec zero = splat(p->zero);
@@ -163,14 +174,7 @@ ALWAYS_INLINE void row_pair(const product_args *p, size_t panel_bytes, kvl_panel
                     tile_block block = block_at(type, rows[i], first / KVL_PANEL_BLOCK);
                     load_scales(&scales[i], type, &block, half, c, zero);
                     rows[i] = block.q + half * n_steps * kvl_panel_step_bytes(type);
-                    /* blocks come faster than the processor foresees, and every piece of work starts anew */
-                    enum { ahead = 6 };
-                    const size_t half_bytes =
-                        ((size_t)(block.q - block.scales) + kvl_panel_q_bytes(type)) / 2;
-                    const uint8_t *next = block.scales + (2 * ahead + half) * half_bytes;
-                    for (size_t line = 0; line < half_bytes; line += 64) {
-                        __builtin_prefetch(next + line, 0, 3);
-                    }
+                    prefetch_block(&block, type, half, 2);
                 }
             }
             for (size_t k = 0; k < n_steps; k++) {

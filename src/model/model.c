@@ -136,7 +136,7 @@ done:
     return status;
 }
 
-static const char *const arith_names[KVL_N_ARITHS] = {"f32", "bf16"};
+static const char *const arith_names[KVL_N_ARITHS] = {"f32", "bf16", "int8"};
 
 const char *kvl_arith_name(kvl_arith a) { return arith_names[a]; }
 
@@ -147,11 +147,35 @@ kvl_status kvl_arith_find(kvl_arith *out, const char *name, kvl_err *err) {
             return KVL_OK;
         }
     }
-    return kvl_fail(err, KVL_E_USAGE, "arithmetic: expected f32 or bf16, found '%.40s'", name);
+    return kvl_fail(err, KVL_E_USAGE, "arithmetic: expected f32, bf16 or int8, found '%.40s'", name);
 }
 
 kvl_status kvl_model_open(kvl_model **out, const char *path, unsigned n_threads, kvl_err *err) {
     return kvl_model_open_as(out, path, KVL_ARITH_F32, n_threads, err);
+}
+
+static bool has_blocks(const kvl_linear *w) {
+    bool is_any = false;
+    for (uint32_t i = 0; i < w->n_segments; i++) {
+        is_any = is_any || kvl_panel_is_blocked(w->segments[i].panels.type);
+    }
+    return is_any;
+}
+
+static kvl_status check_arith(const kvl_model *m, const char *path, kvl_err *err) {
+    bool is_any = has_blocks(&m->output);
+    for (uint32_t i = 0; i < m->shape.n_layers; i++) {
+        const kvl_layer *l = &m->layers[i];
+        is_any = is_any || has_blocks(&l->qkv) || has_blocks(&l->attn_out) || has_blocks(&l->ff_gate) ||
+                 has_blocks(&l->ff_up) || has_blocks(&l->ff_down);
+    }
+    if (m->arith == KVL_ARITH_INT8 && !is_any) {
+        return kvl_fail(err, KVL_E_UNSUPPORTED,
+                        "%s: arithmetic int8: expected weights in quantised blocks (Q8_0, Q4_K, ...), found "
+                        "none",
+                        path);
+    }
+    return KVL_OK;
 }
 
 kvl_status kvl_model_open_as(kvl_model **out, const char *path, kvl_arith arith, unsigned n_threads,
@@ -166,6 +190,7 @@ kvl_status kvl_model_open_as(kvl_model **out, const char *path, kvl_arith arith,
     m->arith = arith;
     KVL_GO(kvl_pool_create(&pool, n_threads != 0 ? n_threads : kvl_cpu_count(), err));
     KVL_GO(fill(m, path, pool, err));
+    KVL_GO(check_arith(m, path, err));
     *out = m;
     m = NULL;
 done:

@@ -68,15 +68,7 @@ typedef struct kvl_weight_bytes {
     uint64_t resident_bytes; /* after packing */
 } kvl_weight_bytes;
 
-/* Arithmetic of the products with weights; everything else is f32. */
-typedef enum kvl_arith {
-    KVL_ARITH_F32,  /* stored weights widened exactly, f32 inputs and sums */
-    KVL_ARITH_BF16, /* weights and inputs rounded to bfloat16 (the embedding too where it is tied), f32 sums
-                     */
-    KVL_N_ARITHS
-} kvl_arith;
-
-/* "f32", "bf16". */
+/* "f32", "bf16", "int8". */
 const char *kvl_arith_name(kvl_arith a);
 /* E_USAGE listing the names. */
 kvl_status kvl_arith_find(kvl_arith *out, const char *name, kvl_err *err) KVL_MUST_USE;
@@ -106,7 +98,8 @@ typedef struct kvl_model {
  * any config field that changes the arithmetic and is not known), E_MISSING, E_EXTRA, E_SHAPE, E_NONFINITE.
  */
 kvl_status kvl_model_open(kvl_model **out, const char *path, unsigned n_threads, kvl_err *err) KVL_MUST_USE;
-/* The same with weights packed for that arithmetic. */
+/* The same with weights packed for that arithmetic. E_UNSUPPORTED for int8 when no weights are quantised
+ * blocks. */
 kvl_status kvl_model_open_as(kvl_model **out, const char *path, kvl_arith arith, unsigned n_threads,
                              kvl_err *err) KVL_MUST_USE;
 /* The same from headers alone: every check but those of values, and every size and count that opening gives;

@@ -76,6 +76,45 @@ static void test_columns_hold_the_stored_values(void **state) {
     }
 }
 
+/* Rows rounded to 8 bits: against double arithmetic on the same rounded numbers, and a row's bits alone and
+ * in company. */
+static void check_int8(const kvl_kernels *k, kvl_dtype t, const kvl_panels *w, const float *values,
+                       const float *x, const float *bias) {
+    enum { n_blocks = n_in / KVL_PANEL_BLOCK };
+    static kvl_q8 rounded[n_rows * n_blocks];
+    static float got[n_rows * n_cols], alone[n_cols];
+    k->quantize(rounded, x, n_rows * n_in);
+    for (size_t m = 1; m <= n_rows; m += m < 14 ? 1 : 13) {
+        k->gemm_q8(got, n_cols, rounded, n_blocks, w, bias, m, n_in, n_cols);
+        for (size_t r = 0; r < m; r++) {
+            k->gemm_q8(alone, n_cols, rounded + r * n_blocks, n_blocks, w, bias, 1, n_in, n_cols);
+            assert_memory_equal(alone, got + r * n_cols, sizeof alone);
+        }
+    }
+    for (size_t r = 0; r < n_rows; r++) {
+        for (size_t c = 0; c < n_cols; c++) {
+            double sum = (double)bias[c], magnitude = fabs(sum);
+            for (size_t b = 0; b < n_blocks; b++) {
+                const kvl_q8 *block = &rounded[r * n_blocks + b];
+                double inputs = 0, most = 0;
+                for (size_t i = 0; i < KVL_PANEL_BLOCK; i++) {
+                    const double input = (double)block->d * block->q[i];
+                    const double weight = (double)values[c * n_in + b * KVL_PANEL_BLOCK + i];
+                    sum += input * weight;
+                    inputs += fabs(input);
+                    most = fmax(most, fabs(weight));
+                }
+                magnitude +=
+                    4 * inputs * most; /* also what cancels: offsets are of the size of the weights */
+            }
+            if (!(fabs((double)got[r * n_cols + c] - sum) <= 1e-6 * magnitude)) {
+                fail_msg("%s, %s: row %zu, column %zu: expected %.9g, found %.9g", kvl_dtype_name(t), k->name,
+                         r, c, sum, (double)got[r * n_cols + c]);
+            }
+        }
+    }
+}
+
 static void test_products_have_the_bits_of_f32(void **state) {
     (void)state;
     static float values[n_cols * n_in], x[n_rows * n_in], want[n_rows * n_cols], got[n_rows * n_cols];
@@ -103,6 +142,9 @@ static void test_products_have_the_bits_of_f32(void **state) {
                     fail_msg("%s, %s, %zu rows: bits differ", kvl_dtype_name(types[i]), *name, m);
                 }
             }
+            if (kvl_panel_is_blocked(packed.type)) {
+                check_int8(k, types[i], &packed, values, x, bias);
+            }
         }
         kvl_free(rows);
         kvl_free(packed.data);
@@ -110,10 +152,44 @@ static void test_products_have_the_bits_of_f32(void **state) {
     }
 }
 
+/* d is the largest size / 127, numbers go to the nearest whole one, halves to even; every table the same. */
+static void test_rounding_to_8_bits(void **state) {
+    (void)state;
+    static const float by_hand[3 * KVL_PANEL_BLOCK] = {127,   -126.5f, 0.5f, 1.5f,      2.5f,
+                                                       -0.5f, -3.4f,   3.6f, [16] = -2, [40] = 1e-30f};
+    float x[3 * KVL_PANEL_BLOCK];
+    kvl_q8 want[3], got[3];
+    const kvl_kernels *plain = NULL;
+    assert_ok(kvl_kernels_get(&plain, "c", NULL));
+    plain->quantize(want, by_hand, 3 * KVL_PANEL_BLOCK);
+    static const int8_t first[8] = {127, -126, 0, 2, 2, 0, -3, 4};
+    assert_memory_equal(want[0].q, first, sizeof first);
+    assert_true(want[0].d == 1 && want[0].sum[0] == 6 && want[0].sum[1] == -2 && want[0].sum[2] == 4);
+    assert_true(want[1].q[8] == 127 && want[1].d == 1e-30f / 127);
+    assert_true(want[2].d == 0 && want[2].sum[2] == 0 && want[2].q[0] == 0);
+    for (const char *const *name = kvl_kernels_names(); *name != NULL; name++) {
+        const kvl_kernels *k = NULL;
+        assert_ok(kvl_kernels_get(&k, *name, NULL));
+        for (uint64_t seed = 0; seed < 50; seed++) {
+            for (size_t i = 0; i < 3 * KVL_PANEL_BLOCK; i++) {
+                x[i] = 8 * kvl_rng_unit(seed, 1, i) - 4;
+            }
+            plain->quantize(want, x, 3 * KVL_PANEL_BLOCK);
+            k->quantize(got, x, 3 * KVL_PANEL_BLOCK);
+            assert_memory_equal(got, want, sizeof want);
+        }
+        x[5] = NAN;
+        x[50] = -INFINITY;
+        k->quantize(got, x, 3 * KVL_PANEL_BLOCK);
+        assert_true(isnan(got[0].d) && isinf(got[1].d) && isfinite(got[2].d));
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_columns_hold_the_stored_values),
         cmocka_unit_test(test_products_have_the_bits_of_f32),
+        cmocka_unit_test(test_rounding_to_8_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -126,13 +126,13 @@ static void test_limits(void **state) {
     kvl_limits limits;
     assert_ok(kvl_pool_create(&pool, 2, &assert_ok_err));
     for (const char *const *isa = kvl_kernels_names(); *isa != NULL; isa++) {
-        assert_ok(kvl_limits_measure(&limits, *isa, false, pool, &assert_ok_err));
+        assert_ok(kvl_limits_measure(&limits, *isa, KVL_ARITH_F32, pool, &assert_ok_err));
         assert_true(limits.flop_per_ns > 0 && limits.bytes_per_ns > 0);
     }
-    assert_ok(kvl_limits_measure(&limits, "abacus", false, pool, &assert_ok_err));
+    assert_ok(kvl_limits_measure(&limits, "abacus", KVL_ARITH_F32, pool, &assert_ok_err));
     assert_true(limits.flop_per_ns == 0.0 && limits.bytes_per_ns > 0);
     kvl_alloc_fail_after(0);
-    assert_int_equal(kvl_limits_measure(&limits, "c", false, pool, NULL), KVL_E_NOMEM);
+    assert_int_equal(kvl_limits_measure(&limits, "c", KVL_ARITH_F32, pool, NULL), KVL_E_NOMEM);
     kvl_alloc_fail_after(-1);
     kvl_pool_destroy(pool);
 }

@@ -168,9 +168,47 @@ static void test_same_bits_however_it_is_cut(void **state) {
     }
 }
 
+/* Inputs rounded to 8 bits: each text's mean stays near that of f32, and all together are nearer to it than
+ * those of llama.cpp, which rounds to 8 bits too. */
+static void test_int8_is_near_f32(void **state) {
+    const real_model *r = *state;
+    if (r->model == NULL) {
+        skip();
+    }
+    enum { n_texts = 7 };
+    kvl_model *model = NULL;
+    kvl_engine *e = NULL;
+    double ours = 0, theirs = 0;
+    assert_ok(kvl_model_open_as(&model, path_of(r), KVL_ARITH_INT8, 2, NULL));
+    assert_ok(kvl_engine_create(&e, model, &(kvl_engine_options){.n_threads = 2}, NULL));
+    for (size_t i = 0; i < n_texts; i++) {
+        const json_t *text = json_array_get(json_object_get(r->json, "texts"), i);
+        const json_t *ids = json_object_get(text, "ids");
+        const size_t n = json_array_size(ids) - 1;
+        double *nll = kvl_calloc(n, sizeof *nll);
+        double sum = 0;
+        score(e, ids, n + 1, chunk_rows, nll);
+        for (size_t t = 0; t < n; t++) {
+            sum += nll[t];
+        }
+        const json_t *means = json_object_get(text, "mean");
+        const double exact = number(means, "llama_cpp");
+        const double difference = fabs(sum / (double)n - exact);
+        assert_true(difference > 1e-6 && difference < 0.02);
+        ours += difference / n_texts;
+        theirs += fabs(number(means, "llama_cpp_rounded") - exact) / n_texts;
+        kvl_free(nll);
+    }
+    print_message("means differ from f32 by %.4f, those of llama.cpp by %.4f\n", ours, theirs);
+    assert_true(ours < theirs);
+    kvl_engine_destroy(e);
+    kvl_model_close(model);
+}
+
 #define TESTS_OF(r)                                                                                          \
-    {"nlls_" #r, test_nlls_equal_transformers_and_llama_cpp, open_real, close_real, &(r)}, {                 \
-        "bits_" #r, test_same_bits_however_it_is_cut, open_real, close_real, &(r)                            \
+    {"nlls_" #r, test_nlls_equal_transformers_and_llama_cpp, open_real, close_real, &(r)},                   \
+        {"bits_" #r, test_same_bits_however_it_is_cut, open_real, close_real, &(r)}, {                       \
+        "int8_" #r, test_int8_is_near_f32, open_real, close_real, &(r)                                       \
     }
 
 int main(void) {

@@ -130,7 +130,8 @@ def llama3_factors(config):
     return np.array(out, np.float32)
 
 
-def write_gguf(path, arch, config, state):
+def write_gguf(path, arch, config, state, types=None):
+    """types: how to quantise the matrices, by the last part of their names but one; None: float16."""
     w = gguf.GGUFWriter(path, arch)
     heads = config.num_attention_heads
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
@@ -176,7 +177,11 @@ def write_gguf(path, arch, config, state):
         w.add_final_logit_softcapping(config.final_logit_softcapping)
     for name, x in state.items():
         name, x = gguf_tensor(name, x, arch, config)
-        w.add_tensor(name, x.numpy().astype(np.float16 if x.dim() == 2 else np.float32))
+        if types is not None and x.dim() == 2:
+            kind = types[name.split(".")[-2]]
+            w.add_tensor(name, gguf.quants.quantize(x.numpy(), kind), raw_dtype=kind)
+        else:
+            w.add_tensor(name, x.numpy().astype(np.float16 if x.dim() == 2 else np.float32))
     w.write_header_to_file()
     w.write_kv_data_to_file()
     w.write_tensors_to_file()
@@ -253,4 +258,5 @@ def main():
         json.dump(golden, open(f"{folder}/golden.json", "w"))
 
 
-main()
+if __name__ == "__main__":
+    main()
