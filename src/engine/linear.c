@@ -2,9 +2,13 @@
  * does at once what follows for these columns, so that few phases are needed. */
 #include "engine/engine_int.h"
 
-enum { piece_cols = 2 * KVL_PANEL_COLS }; /* small enough to balance, large enough to hide the hand-out */
+/* Columns of a piece of work: small enough to balance, large enough to hide the hand-out; of a single row as
+ * many as its kernel reads side by side. */
+static size_t piece_cols(size_t n_rows) { return (n_rows == 1 ? 4 : 2) * KVL_PANEL_COLS; }
 
-static size_t n_pieces(size_t n_cols) { return (n_cols + piece_cols - 1) / piece_cols; }
+static size_t n_pieces(size_t n_cols, size_t n_rows) {
+    return (n_cols + piece_cols(n_rows) - 1) / piece_cols(n_rows);
+}
 
 static bool is_rounded(const kvl_engine *e, const kvl_segment *s) {
     return e->model->arith == KVL_ARITH_INT8 && kvl_panel_is_blocked(s->panels.type);
@@ -75,8 +79,8 @@ static void run_piece(void *ud, size_t item, unsigned thread) {
     const product *p = ud;
     const kvl_kernels *kernels = p->e->kernels;
     const size_t width = p->w->n_out;
-    const size_t first = item * piece_cols;
-    const size_t n_cols = kvl_min_size(piece_cols, width - first);
+    const size_t first = item * piece_cols(p->n_rows);
+    const size_t n_cols = kvl_min_size(piece_cols(p->n_rows), width - first);
     kvli_engine_multiply(p->e, p->w, p->out + first, width, p->in, p->n_rows, first, n_cols);
     for (size_t r = 0; r < p->n_rows; r++) {
         const size_t at = r * width + first;
@@ -96,7 +100,7 @@ void kvli_engine_linear(kvl_engine *e, const kvl_linear *w, float *out, const fl
                         kvli_after after) {
     product p = {e, w, out, in, n_rows, after};
     kvli_engine_round(e, w, in, n_rows);
-    kvl_pool_run(e->pool, n_pieces(w->n_out), run_piece, &p);
+    kvl_pool_run(e->pool, n_pieces(w->n_out, n_rows), run_piece, &p);
 }
 
 typedef struct gated_product {
@@ -111,8 +115,8 @@ static void run_gated_piece(void *ud, size_t item, unsigned thread) {
     const gated_product *g = ud;
     kvl_engine *e = g->e;
     const size_t width = g->layer->ff_up.n_out;
-    const size_t first = item * piece_cols;
-    const size_t n_cols = kvl_min_size(piece_cols, width - first);
+    const size_t first = item * piece_cols(g->n_rows);
+    const size_t n_cols = kvl_min_size(piece_cols(g->n_rows), width - first);
     product gate = {e, &g->layer->ff_gate, e->act.gate, g->in, g->n_rows, {.activate = g->activate}};
     product up = {e, &g->layer->ff_up, e->act.inner, g->in, g->n_rows, {0}};
     run_piece(&gate, item, thread);
@@ -126,5 +130,5 @@ void kvli_engine_gated(kvl_engine *e, const kvl_layer *layer, const float *in, s
                        kvli_activation_fn *activate) {
     gated_product g = {e, layer, in, n_rows, activate};
     kvli_engine_round(e, wants_rounded(e, &layer->ff_up) ? &layer->ff_up : &layer->ff_gate, in, n_rows);
-    kvl_pool_run(e->pool, n_pieces(layer->ff_up.n_out), run_gated_piece, &g);
+    kvl_pool_run(e->pool, n_pieces(layer->ff_up.n_out, n_rows), run_gated_piece, &g);
 }

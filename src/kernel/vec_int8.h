@@ -132,17 +132,17 @@ ALWAYS_INLINE void int8_tile(const int8_args *p, size_t c, kvl_panel_type type, 
     }
 }
 
-/* One row times two neighbouring panels: see row_pair. */
-ALWAYS_INLINE void int8_pair(const int8_args *p, size_t panel_bytes, kvl_panel_type type) {
+/* One row times n neighbouring panels: see row_panels. */
+ALWAYS_INLINE void int8_row(const int8_args *p, size_t panel_bytes, kvl_panel_type type, size_t n) {
     const vec zero = splat(p->zero);
     const size_t n_steps = scaled_steps(type);
     for (size_t c = 0; c < KVL_PANEL_COLS; c += 2 * VW) {
-        vec sum[2][1][2];
-        UNROLL for (size_t i = 0; i < 4; i++) {
+        vec sum[ROW_PANELS][1][2];
+        UNROLL for (size_t i = 0; i < 2 * n; i++) {
             sum[i / 2][0][i % 2] = load(p->start + i / 2 * KVL_PANEL_COLS + c + i % 2 * VW);
         }
         for (size_t b = 0; b < p->n_in / KVL_PANEL_BLOCK; b++) {
-            UNROLL for (size_t i = 0; i < 2; i++) {
+            UNROLL for (size_t i = 0; i < n; i++) {
                 const tile_block block = block_at(type, p->panel + i * panel_bytes, b);
                 prefetch_block(&block, type, 0, 1);
                 UNROLL for (size_t first = 0; first < KVL_PANEL_BLOCK; first += n_steps) {
@@ -152,7 +152,7 @@ ALWAYS_INLINE void int8_pair(const int8_args *p, size_t panel_bytes, kvl_panel_t
                 }
             }
         }
-        UNROLL for (size_t i = 0; i < 4; i++) {
+        UNROLL for (size_t i = 0; i < 2 * n; i++) {
             store(p->out + i / 2 * KVL_PANEL_COLS + c + i % 2 * VW, sum[i / 2][0][i % 2]);
         }
     }
@@ -181,8 +181,12 @@ ALWAYS_INLINE void int8_pair(const int8_args *p, size_t panel_bytes, kvl_panel_t
         default: break;                                                                                      \
         }                                                                                                    \
     }                                                                                                        \
-    static void int8_##name##_pair(const int8_args *p, size_t panel_bytes) {                                 \
-        int8_pair(p, panel_bytes, type);                                                                     \
+    static void int8_##name##_row(const int8_args *p, size_t panel_bytes, size_t n) {                        \
+        if (n == ROW_PANELS) {                                                                               \
+            int8_row(p, panel_bytes, type, ROW_PANELS);                                                      \
+        } else {                                                                                             \
+            int8_row(p, panel_bytes, type, 2);                                                               \
+        }                                                                                                    \
     }
 INT8_OF(q4, KVL_PANEL_Q4)
 INT8_OF(q8, KVL_PANEL_Q8)
@@ -191,12 +195,12 @@ INT8_OF(q8_super, KVL_PANEL_Q8_SUPER)
 
 static const struct {
     void (*tile)(const int8_args *p, size_t c, size_t rows);
-    void (*pair)(const int8_args *p, size_t panel_bytes);
+    void (*row)(const int8_args *p, size_t panel_bytes, size_t n);
 } int8_ways[KVL_N_PANEL_TYPES] = {
-    [KVL_PANEL_Q4] = {int8_q4_tile, int8_q4_pair},
-    [KVL_PANEL_Q8] = {int8_q8_tile, int8_q8_pair},
-    [KVL_PANEL_Q4_SUPER] = {int8_q4_super_tile, int8_q4_super_pair},
-    [KVL_PANEL_Q8_SUPER] = {int8_q8_super_tile, int8_q8_super_pair},
+    [KVL_PANEL_Q4] = {int8_q4_tile, int8_q4_row},
+    [KVL_PANEL_Q8] = {int8_q8_tile, int8_q8_row},
+    [KVL_PANEL_Q4_SUPER] = {int8_q4_super_tile, int8_q4_super_row},
+    [KVL_PANEL_Q8_SUPER] = {int8_q8_super_tile, int8_q8_super_row},
 };
 
 /* All rows times one panel, in tiles of nearly equal height; a narrow panel through a buffer. */
@@ -224,9 +228,9 @@ static void gemm_q8_v(float *out, size_t out_stride, const kvl_q8 *x, size_t x_s
                       const float *bias, size_t n_rows, size_t n_in, size_t n_cols) {
     const size_t panel_bytes = kvl_panel_bytes(w->type, n_in);
     for (size_t first = 0; first < n_cols;) {
-        float start[2 * KVL_PANEL_COLS] = {0};
-        const bool is_pair = n_rows == 1 && n_cols - first >= 2 * KVL_PANEL_COLS;
-        const size_t width = kvl_min_size(is_pair ? 2 * KVL_PANEL_COLS : KVL_PANEL_COLS, n_cols - first);
+        float start[ROW_PANELS * KVL_PANEL_COLS] = {0};
+        const size_t n_panels = panels_at_once(n_rows, n_cols - first);
+        const size_t width = kvl_min_size(n_panels * KVL_PANEL_COLS, n_cols - first);
         if (bias != NULL) {
             memcpy(start, bias + first, width * sizeof(float));
         }
@@ -238,8 +242,8 @@ static void gemm_q8_v(float *out, size_t out_stride, const kvl_q8 *x, size_t x_s
                              .start = start,
                              .n_in = n_in,
                              .zero = (float)w->zero};
-        if (is_pair) {
-            int8_ways[w->type].pair(&p, panel_bytes);
+        if (n_panels > 1) {
+            int8_ways[w->type].row(&p, panel_bytes, n_panels);
         } else {
             int8_panel(&p, w->type, n_rows, width);
         }

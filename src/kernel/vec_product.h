@@ -81,6 +81,8 @@ ALWAYS_INLINE vec widen(kvl_panel_type type, const uint8_t *rows, size_t k, size
 
 /* ---- tiles ---- */
 
+enum { ROW_PANELS = 4 };
+
 /* One product as the tiles see it. */
 typedef struct product_args {
     float *out;
@@ -145,30 +147,32 @@ ALWAYS_INLINE void gemm_tile(const product_args *p, size_t c, kvl_panel_type typ
 #define TILE_CASES_ABOVE_6(type) (void)0
 #endif
 
-/* Asks for part i of n of the block six further on: blocks come faster than the processor foresees, and every
- * piece of work starts anew. */
+/* Asks for part i of n of a block further on: blocks come faster than the processor foresees, and every piece
+ * of work starts anew. */
 ALWAYS_INLINE void prefetch_block(const tile_block *block, kvl_panel_type type, size_t i, size_t n) {
-    enum { ahead = 6 };
+    enum { ahead = 2 };
     const size_t bytes = ((size_t)(block->q - block->scales) + kvl_panel_q_bytes(type)) / n;
     const uint8_t *next = block->scales + (n * ahead + i) * bytes;
     for (size_t line = 0; line < bytes; line += 64) {
-        __builtin_prefetch(next + line, 0, 3);
+        __builtin_prefetch(next + line, 0, 2); /* not so near: the nearest cache is too small for that */
     }
 }
 
-/* One row times two neighbouring panels: more loads in flight, since a single row is bound by memory. */
-ALWAYS_INLINE void row_pair(const product_args *p, size_t panel_bytes, kvl_panel_type type) {
+/* One row times n neighbouring panels: as many streams are read at a time, since a single row is bound by
+ * memory. n is a constant after inlining. */
+ALWAYS_INLINE void row_panels(const product_args *p, size_t panel_bytes, kvl_panel_type type, size_t n) {
     const vec zero = splat(p->zero);
     for (size_t c = 0; c < KVL_PANEL_COLS; c += 2 * VW) {
-        vec sum[2][2];
-        tile_scales scales[2];
-        UNROLL for (size_t i = 0; i < 4; i++) {
+        vec sum[ROW_PANELS][2];
+        tile_scales scales[ROW_PANELS];
+        UNROLL for (size_t i = 0; i < 2 * n; i++) {
             sum[i / 2][i % 2] = load(p->start + i / 2 * KVL_PANEL_COLS + c + i % 2 * VW);
         }
         const size_t n_steps = kvl_panel_is_blocked(type) ? KVL_PANEL_BLOCK / 2 : p->n_in;
         for (size_t first = 0; first < p->n_in; first += n_steps) {
-            const uint8_t *rows[2] = {p->panel, p->panel + panel_bytes};
-            UNROLL for (size_t i = 0; i < 2; i++) {
+            const uint8_t *rows[ROW_PANELS];
+            UNROLL for (size_t i = 0; i < n; i++) {
+                rows[i] = p->panel + i * panel_bytes;
                 if (kvl_panel_is_blocked(type)) {
                     const size_t half = first / n_steps % 2;
                     tile_block block = block_at(type, rows[i], first / KVL_PANEL_BLOCK);
@@ -179,13 +183,13 @@ ALWAYS_INLINE void row_pair(const product_args *p, size_t panel_bytes, kvl_panel
             }
             for (size_t k = 0; k < n_steps; k++) {
                 vec value = splat(p->x[first + k]);
-                UNROLL for (size_t i = 0; i < 4; i++) {
+                UNROLL for (size_t i = 0; i < 2 * n; i++) {
                     vec w = widen(type, rows[i / 2], k, c, i % 2, &scales[i / 2]);
                     sum[i / 2][i % 2] = vec_fma(value, w, sum[i / 2][i % 2]);
                 }
             }
         }
-        UNROLL for (size_t i = 0; i < 4; i++) {
+        UNROLL for (size_t i = 0; i < 2 * n; i++) {
             store(p->out + i / 2 * KVL_PANEL_COLS + c + i % 2 * VW, sum[i / 2][i % 2]);
         }
     }
@@ -228,7 +232,13 @@ ALWAYS_INLINE void widen_panel(float *to, const product_args *p, size_t first, s
         default: break;                                                                                      \
         }                                                                                                    \
     }                                                                                                        \
-    static void name##_pair(const product_args *p, size_t panel_bytes) { row_pair(p, panel_bytes, type); }   \
+    static void name##_row(const product_args *p, size_t panel_bytes, size_t n) {                            \
+        if (n == ROW_PANELS) {                                                                               \
+            row_panels(p, panel_bytes, type, ROW_PANELS);                                                    \
+        } else {                                                                                             \
+            row_panels(p, panel_bytes, type, 2);                                                             \
+        }                                                                                                    \
+    }                                                                                                        \
     static void name##_widen(float *to, const product_args *p, size_t first, size_t n) {                     \
         widen_panel(to, p, first, n, type);                                                                  \
     }
@@ -242,18 +252,18 @@ PRODUCT_OF(q8_super, KVL_PANEL_Q8_SUPER)
 
 typedef struct product_ways {
     void (*tile)(const product_args *p, size_t c, size_t rows);
-    void (*pair)(const product_args *p, size_t panel_bytes);
+    void (*row)(const product_args *p, size_t panel_bytes, size_t n); /* one row; n is 2 or ROW_PANELS */
     void (*widen)(float *to, const product_args *p, size_t first, size_t n);
 } product_ways;
 
 static const product_ways ways[KVL_N_PANEL_TYPES] = {
-    [KVL_PANEL_F32] = {f32_tile, f32_pair, f32_widen},
-    [KVL_PANEL_F16] = {f16_tile, f16_pair, f16_widen},
-    [KVL_PANEL_BF16] = {bf16_tile, bf16_pair, bf16_widen},
-    [KVL_PANEL_Q4] = {q4_tile, q4_pair, q4_widen},
-    [KVL_PANEL_Q8] = {q8_tile, q8_pair, q8_widen},
-    [KVL_PANEL_Q4_SUPER] = {q4_super_tile, q4_super_pair, q4_super_widen},
-    [KVL_PANEL_Q8_SUPER] = {q8_super_tile, q8_super_pair, q8_super_widen},
+    [KVL_PANEL_F32] = {f32_tile, f32_row, f32_widen},
+    [KVL_PANEL_F16] = {f16_tile, f16_row, f16_widen},
+    [KVL_PANEL_BF16] = {bf16_tile, bf16_row, bf16_widen},
+    [KVL_PANEL_Q4] = {q4_tile, q4_row, q4_widen},
+    [KVL_PANEL_Q8] = {q8_tile, q8_row, q8_widen},
+    [KVL_PANEL_Q4_SUPER] = {q4_super_tile, q4_super_row, q4_super_widen},
+    [KVL_PANEL_Q8_SUPER] = {q8_super_tile, q8_super_row, q8_super_widen},
 };
 
 /* ---- whole panels ---- */
@@ -449,6 +459,12 @@ static void gemm_pairs(float *out, size_t out_stride, const float *x, size_t x_s
     }
 }
 
+/* Panels that are done together: several whole ones for a single row. */
+static size_t panels_at_once(size_t n_rows, size_t n_cols) {
+    const size_t n_whole = n_rows == 1 ? n_cols / KVL_PANEL_COLS : 1;
+    return n_whole >= ROW_PANELS ? ROW_PANELS : n_whole >= 2 ? 2 : 1;
+}
+
 static void gemm_v(float *out, size_t out_stride, const float *x, size_t x_stride, const kvl_panels *w,
                    const float *bias, size_t n_rows, size_t n_in, size_t n_cols) {
     const size_t panel_bytes = kvl_panel_bytes(w->type, n_in);
@@ -457,8 +473,9 @@ static void gemm_v(float *out, size_t out_stride, const float *x, size_t x_strid
         return;
     }
     for (size_t first = 0; first < n_cols;) {
-        float start[2 * KVL_PANEL_COLS] = {0};
-        size_t width = kvl_min_size(2 * KVL_PANEL_COLS, n_cols - first);
+        float start[ROW_PANELS * KVL_PANEL_COLS] = {0};
+        const size_t n_panels = panels_at_once(n_rows, n_cols - first);
+        const size_t width = kvl_min_size(n_panels * KVL_PANEL_COLS, n_cols - first);
         if (bias != NULL) {
             memcpy(start, bias + first, width * sizeof(float));
         }
@@ -470,13 +487,9 @@ static void gemm_v(float *out, size_t out_stride, const float *x, size_t x_strid
                                 .start = start,
                                 .n_in = n_in,
                                 .zero = (float)w->zero};
-        if (n_rows == 1 && width == 2 * KVL_PANEL_COLS) {
-            ways[w->type].pair(&p, panel_bytes);
-            first += width;
-            continue;
-        }
-        width = kvl_min_size(width, KVL_PANEL_COLS);
-        if (width < KVL_PANEL_COLS) {
+        if (n_panels > 1) {
+            ways[w->type].row(&p, panel_bytes, n_panels);
+        } else if (width < KVL_PANEL_COLS) {
             panel_tail(&p, w->type, n_rows, width);
         } else {
             panel_rows(&p, w->type, n_rows);
