@@ -182,13 +182,16 @@ static size_t key_item(size_t slot, uint32_t head_dim) {
 }
 
 static void put_key(const kvl_cache *c, void *keys, size_t first, const float *key) {
-    for (uint32_t d = 0; d < c->head_dim; d++) {
-        const size_t at_item = first + (size_t)d * panel;
-        switch (c->key_type) {
-        case KVL_KV_F16: ((uint16_t *)keys)[at_item] = kvl_f16_of_f32(key[d]); break;
-        case KVL_KV_BF16: ((uint16_t *)keys)[at_item] = kvl_bf16_of_f32(key[d]); break;
-        default: ((float *)keys)[at_item] = key[d]; break;
+    float *as_f32 = (float *)keys + first;
+    uint16_t *as_u16 = (uint16_t *)keys + first;
+    if (c->key_type == KVL_KV_F32) {
+        for (size_t d = 0; d < c->head_dim; d++) {
+            as_f32[d * panel] = key[d];
         }
+        return;
+    }
+    for (size_t d = 0; d < c->head_dim; d++) {
+        as_u16[d * panel] = c->key_type == KVL_KV_F16 ? kvl_f16_of_f32(key[d]) : kvl_bf16_of_f32(key[d]);
     }
 }
 
@@ -215,11 +218,20 @@ kvl_head_entries kvl_cache_entries(const kvl_cache *c, uint32_t layer, uint32_t 
 
 void kvl_cache_copy_keys(const kvl_cache *c, uint32_t layer, uint32_t head, float *dst) {
     const head_store *h = at(c, layer, head);
-    const size_t item_bytes = kvl_kv_bytes(c->key_type);
     for (size_t j = 0; j < h->n; j++) {
-        const char *from = (const char *)h->keys + key_item(j, c->head_dim) * item_bytes;
-        for (uint32_t d = 0; d < c->head_dim; d++) {
-            kvl_kv_widen(dst + j * c->head_dim + d, c->key_type, from + (size_t)d * panel * item_bytes, 1);
+        const size_t first = key_item(j, c->head_dim);
+        float *to = dst + j * c->head_dim;
+        if (c->key_type == KVL_KV_F32) {
+            const float *from = (const float *)h->keys + first;
+            for (size_t d = 0; d < c->head_dim; d++) {
+                to[d] = from[d * panel];
+            }
+            continue;
+        }
+        const uint16_t *from = (const uint16_t *)h->keys + first;
+        for (size_t d = 0; d < c->head_dim; d++) {
+            const uint16_t bits = from[d * panel];
+            to[d] = c->key_type == KVL_KV_F16 ? kvl_f32_of_f16(bits) : kvl_f32_of_bf16(bits);
         }
     }
 }
@@ -229,21 +241,46 @@ void kvl_cache_copy_values(const kvl_cache *c, uint32_t layer, uint32_t head, fl
     kvl_kv_widen(dst, c->value_type, h->values, (size_t)h->n * c->head_dim);
 }
 
-static void move_entry(const kvl_cache *c, const head_store *to, size_t to_slot, const head_store *from,
-                       size_t from_slot) {
-    const size_t value_bytes = c->head_dim * kvl_kv_bytes(c->value_type);
-    const size_t to_key = key_item(to_slot, c->head_dim);
-    const size_t from_key = key_item(from_slot, c->head_dim);
-    for (size_t i = 0; i < (size_t)c->head_dim * panel; i += panel) {
-        if (c->key_type == KVL_KV_F32) {
-            ((uint32_t *)to->keys)[to_key + i] = ((const uint32_t *)from->keys)[from_key + i];
-        } else {
-            ((uint16_t *)to->keys)[to_key + i] = ((const uint16_t *)from->keys)[from_key + i];
+/* Keys of the entries `slots`, a panel of the new block at a time. In place if the slots ascend: what a lane
+ * is written over has been read. */
+static void gather_keys(const kvl_cache *c, void *to, const void *from, const uint32_t *slots, size_t n) {
+    for (size_t first = 0; first < n; first += panel) {
+        const size_t n_lanes = kvl_min_size(panel, n - first);
+        size_t at_item[panel];
+        for (size_t lane = 0; lane < n_lanes; lane++) {
+            at_item[lane] = key_item(slots[first + lane], c->head_dim);
+        }
+        const size_t to_item = key_item(first, c->head_dim);
+        for (size_t d = 0; d < (size_t)c->head_dim * panel; d += panel) {
+            for (size_t lane = 0; lane < n_lanes; lane++) {
+                if (c->key_type == KVL_KV_F32) {
+                    ((uint32_t *)to)[to_item + d + lane] = ((const uint32_t *)from)[at_item[lane] + d];
+                } else {
+                    ((uint16_t *)to)[to_item + d + lane] = ((const uint16_t *)from)[at_item[lane] + d];
+                }
+            }
         }
     }
-    memmove((char *)to->values + to_slot * value_bytes, (const char *)from->values + from_slot * value_bytes,
-            value_bytes);
-    to->positions[to_slot] = from->positions[from_slot];
+}
+
+/* The entries `slots` of `from` become the first of `to`, which may be `from` if the slots ascend. */
+static void gather(const kvl_cache *c, const head_store *to, const head_store *from, const uint32_t *slots,
+                   size_t n) {
+    const size_t value_bytes = c->head_dim * kvl_kv_bytes(c->value_type);
+    size_t same = 0; /* entries that stay where they are */
+    while (to == from && same < n && slots[same] == same) {
+        same++;
+    }
+    const size_t first = same / panel * panel;
+    gather_keys(c, (char *)to->keys + key_item(first, c->head_dim) * kvl_kv_bytes(c->key_type), from->keys,
+                slots + first, n - first);
+    for (size_t i = same, end; i < n; i = end) {
+        for (end = i + 1; end < n && slots[end] == slots[end - 1] + 1; end++) {
+        }
+        memmove((char *)to->values + i * value_bytes, (const char *)from->values + slots[i] * value_bytes,
+                (end - i) * value_bytes);
+        memmove(to->positions + i, from->positions + slots[i], (end - i) * sizeof *to->positions);
+    }
 }
 
 kvl_status kvl_cache_keep(kvl_cache *c, uint32_t layer, uint32_t head, const uint32_t *slots, size_t n_slots,
@@ -264,11 +301,7 @@ kvl_status kvl_cache_keep(kvl_cache *c, uint32_t layer, uint32_t head, const uin
     }
     uint32_t cap = (uint32_t)kvl_cache_kept_cap(h->cap, n_slots);
     if (is_ascending && cap == h->cap) {
-        for (size_t i = 0; i < n_slots; i++) {
-            if (slots[i] != i) {
-                move_entry(c, h, i, h, slots[i]);
-            }
-        }
+        gather(c, h, h, slots, n_slots);
         h->n = (uint32_t)n_slots;
         return KVL_OK;
     }
@@ -277,9 +310,7 @@ kvl_status kvl_cache_keep(kvl_cache *c, uint32_t layer, uint32_t head, const uin
     if (!clone_store(&fresh, &empty, cap, c)) {
         return kvl_fail_nomem(err, "key/value cache");
     }
-    for (size_t i = 0; i < n_slots; i++) {
-        move_entry(c, &fresh, i, h, slots[i]);
-    }
+    gather(c, &fresh, h, slots, n_slots);
     fresh.n = (uint32_t)n_slots;
     free_store(h);
     *h = fresh;
