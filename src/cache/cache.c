@@ -13,7 +13,8 @@ typedef struct head_store {
     void *values;       /* [cap, D] */
     int32_t *positions; /* [cap] */
     uint32_t n;
-    uint32_t cap; /* multiple of 16 */
+    uint32_t cap;  /* multiple of 16 */
+    uint32_t most; /* cap, at its largest since kvl_cache_most_bytes */
 } head_store;
 
 struct kvl_cache {
@@ -54,7 +55,7 @@ static void free_store(head_store *h) {
 
 /* A store of `cap` entries holding the first h->n entries of h; h itself is untouched. */
 static bool clone_store(head_store *out, const head_store *h, uint32_t cap, const kvl_cache *c) {
-    *out = (head_store){.n = h->n, .cap = cap};
+    *out = (head_store){.n = h->n, .cap = cap, .most = cap};
     uint32_t head_dim = c->head_dim;
     if (c->is_counting) {
         return true;
@@ -81,6 +82,7 @@ static kvl_status set_capacity(head_store *h, uint32_t cap, const kvl_cache *c, 
     if (!clone_store(&fresh, h, cap, c)) {
         return kvl_fail_nomem(err, "key/value cache");
     }
+    fresh.most = (uint32_t)kvl_max_size(h->most, cap);
     free_store(h);
     *h = fresh;
     return KVL_OK;
@@ -162,16 +164,21 @@ uint64_t kvl_cache_head_bytes(const kvl_shape *s, size_t cap) {
     return cap * (entry_bytes(s->head_dim, s->key_type, s->value_type) + sizeof(int32_t));
 }
 
+static kvl_status reserve(const kvl_cache *c, head_store *h, size_t n_more, kvl_err *err) {
+    size_t cap = kvl_cache_grown_cap(h->cap, h->n + n_more);
+    if (cap < h->n + n_more) {
+        return kvl_fail(err, KVL_E_LIMIT, "key/value cache: expected at most 2^31 entries, found more");
+    }
+    return cap > h->cap ? set_capacity(h, (uint32_t)cap, c, err) : KVL_OK;
+}
+
+kvl_status kvl_cache_reserve_head(kvl_cache *c, uint32_t layer, uint32_t head, size_t n_more, kvl_err *err) {
+    return reserve(c, at(c, layer, head), n_more, err);
+}
+
 kvl_status kvl_cache_reserve(kvl_cache *c, size_t n_more, kvl_err *err) {
     for (size_t i = 0; i < n_heads(c); i++) {
-        head_store *h = &c->heads[i];
-        size_t cap = kvl_cache_grown_cap(h->cap, h->n + n_more);
-        if (cap < h->n + n_more) {
-            return kvl_fail(err, KVL_E_LIMIT, "key/value cache: expected at most 2^31 entries, found more");
-        }
-        if (cap > h->cap) {
-            KVL_TRY(set_capacity(h, (uint32_t)cap, c, err));
-        }
+        KVL_TRY(reserve(c, &c->heads[i], n_more, err));
     }
     return KVL_OK;
 }
@@ -312,6 +319,7 @@ kvl_status kvl_cache_keep(kvl_cache *c, uint32_t layer, uint32_t head, const uin
     }
     gather(c, &fresh, h, slots, n_slots);
     fresh.n = (uint32_t)n_slots;
+    fresh.most = h->most;
     free_store(h);
     *h = fresh;
     return KVL_OK;
@@ -325,10 +333,24 @@ uint64_t kvl_cache_live_bytes(const kvl_cache *c) {
     return n * entry_bytes(c->head_dim, c->key_type, c->value_type);
 }
 
+/* Of room for n entries. */
+static uint64_t room_bytes(const kvl_cache *c, size_t n) {
+    return n * (entry_bytes(c->head_dim, c->key_type, c->value_type) + sizeof(int32_t));
+}
+
 uint64_t kvl_cache_reserved_bytes(const kvl_cache *c) {
     size_t n = 0;
     for (size_t i = 0; i < n_heads(c); i++) {
         n += c->heads[i].cap;
     }
-    return n * (entry_bytes(c->head_dim, c->key_type, c->value_type) + sizeof(int32_t));
+    return room_bytes(c, n);
+}
+
+uint64_t kvl_cache_most_bytes(kvl_cache *c) {
+    size_t n = 0;
+    for (size_t i = 0; i < n_heads(c); i++) {
+        n += c->heads[i].most;
+        c->heads[i].most = c->heads[i].cap;
+    }
+    return room_bytes(c, n);
 }
