@@ -1,7 +1,7 @@
 /* The forward pass over a batch of rows, and compression between passes.
  *
- * A row is one token of one stream. Prefill is many rows of one stream, decoding is one row, a sweep is one
- * row of each of its streams: one pass, one code path, weights read once. A row sees what its stream's cache
+ * A row is one token of one stream. Prefill is many rows of one stream, decoding is one row, a sweep is some
+ * rows of each of its streams: one pass, one code path, weights read once. A row sees what its stream's cache
  * holds and the rows of the same stream before it in the batch; between its rows a stream may be compressed.
  * What a row computes does not depend on the other streams in the batch, on how a text is cut into batches,
  * or on the number of threads: same bits.
