@@ -13,7 +13,8 @@ typedef struct head_store {
     void *values;       /* [cap, D] */
     int32_t *positions; /* [cap] */
     uint32_t n;
-    uint32_t cap; /* multiple of 16 */
+    uint32_t cap;  /* multiple of 16 */
+    uint32_t most; /* cap, at its largest since kvl_cache_most_bytes */
 } head_store;
 
 struct kvl_cache {
@@ -54,7 +55,7 @@ static void free_store(head_store *h) {
 
 /* A store of `cap` entries holding the first h->n entries of h; h itself is untouched. */
 static bool clone_store(head_store *out, const head_store *h, uint32_t cap, const kvl_cache *c) {
-    *out = (head_store){.n = h->n, .cap = cap};
+    *out = (head_store){.n = h->n, .cap = cap, .most = cap};
     uint32_t head_dim = c->head_dim;
     if (c->is_counting) {
         return true;
@@ -81,6 +82,7 @@ static kvl_status set_capacity(head_store *h, uint32_t cap, const kvl_cache *c, 
     if (!clone_store(&fresh, h, cap, c)) {
         return kvl_fail_nomem(err, "key/value cache");
     }
+    fresh.most = (uint32_t)kvl_max_size(h->most, cap);
     free_store(h);
     *h = fresh;
     return KVL_OK;
@@ -162,16 +164,21 @@ uint64_t kvl_cache_head_bytes(const kvl_shape *s, size_t cap) {
     return cap * (entry_bytes(s->head_dim, s->key_type, s->value_type) + sizeof(int32_t));
 }
 
+static kvl_status reserve(const kvl_cache *c, head_store *h, size_t n_more, kvl_err *err) {
+    size_t cap = kvl_cache_grown_cap(h->cap, h->n + n_more);
+    if (cap < h->n + n_more) {
+        return kvl_fail(err, KVL_E_LIMIT, "key/value cache: expected at most 2^31 entries, found more");
+    }
+    return cap > h->cap ? set_capacity(h, (uint32_t)cap, c, err) : KVL_OK;
+}
+
+kvl_status kvl_cache_reserve_head(kvl_cache *c, uint32_t layer, uint32_t head, size_t n_more, kvl_err *err) {
+    return reserve(c, at(c, layer, head), n_more, err);
+}
+
 kvl_status kvl_cache_reserve(kvl_cache *c, size_t n_more, kvl_err *err) {
     for (size_t i = 0; i < n_heads(c); i++) {
-        head_store *h = &c->heads[i];
-        size_t cap = kvl_cache_grown_cap(h->cap, h->n + n_more);
-        if (cap < h->n + n_more) {
-            return kvl_fail(err, KVL_E_LIMIT, "key/value cache: expected at most 2^31 entries, found more");
-        }
-        if (cap > h->cap) {
-            KVL_TRY(set_capacity(h, (uint32_t)cap, c, err));
-        }
+        KVL_TRY(reserve(c, &c->heads[i], n_more, err));
     }
     return KVL_OK;
 }
@@ -182,13 +189,16 @@ static size_t key_item(size_t slot, uint32_t head_dim) {
 }
 
 static void put_key(const kvl_cache *c, void *keys, size_t first, const float *key) {
-    for (uint32_t d = 0; d < c->head_dim; d++) {
-        const size_t at_item = first + (size_t)d * panel;
-        switch (c->key_type) {
-        case KVL_KV_F16: ((uint16_t *)keys)[at_item] = kvl_f16_of_f32(key[d]); break;
-        case KVL_KV_BF16: ((uint16_t *)keys)[at_item] = kvl_bf16_of_f32(key[d]); break;
-        default: ((float *)keys)[at_item] = key[d]; break;
+    float *as_f32 = (float *)keys + first;
+    uint16_t *as_u16 = (uint16_t *)keys + first;
+    if (c->key_type == KVL_KV_F32) {
+        for (size_t d = 0; d < c->head_dim; d++) {
+            as_f32[d * panel] = key[d];
         }
+        return;
+    }
+    for (size_t d = 0; d < c->head_dim; d++) {
+        as_u16[d * panel] = c->key_type == KVL_KV_F16 ? kvl_f16_of_f32(key[d]) : kvl_bf16_of_f32(key[d]);
     }
 }
 
@@ -215,11 +225,20 @@ kvl_head_entries kvl_cache_entries(const kvl_cache *c, uint32_t layer, uint32_t 
 
 void kvl_cache_copy_keys(const kvl_cache *c, uint32_t layer, uint32_t head, float *dst) {
     const head_store *h = at(c, layer, head);
-    const size_t item_bytes = kvl_kv_bytes(c->key_type);
     for (size_t j = 0; j < h->n; j++) {
-        const char *from = (const char *)h->keys + key_item(j, c->head_dim) * item_bytes;
-        for (uint32_t d = 0; d < c->head_dim; d++) {
-            kvl_kv_widen(dst + j * c->head_dim + d, c->key_type, from + (size_t)d * panel * item_bytes, 1);
+        const size_t first = key_item(j, c->head_dim);
+        float *to = dst + j * c->head_dim;
+        if (c->key_type == KVL_KV_F32) {
+            const float *from = (const float *)h->keys + first;
+            for (size_t d = 0; d < c->head_dim; d++) {
+                to[d] = from[d * panel];
+            }
+            continue;
+        }
+        const uint16_t *from = (const uint16_t *)h->keys + first;
+        for (size_t d = 0; d < c->head_dim; d++) {
+            const uint16_t bits = from[d * panel];
+            to[d] = c->key_type == KVL_KV_F16 ? kvl_f32_of_f16(bits) : kvl_f32_of_bf16(bits);
         }
     }
 }
@@ -229,21 +248,46 @@ void kvl_cache_copy_values(const kvl_cache *c, uint32_t layer, uint32_t head, fl
     kvl_kv_widen(dst, c->value_type, h->values, (size_t)h->n * c->head_dim);
 }
 
-static void move_entry(const kvl_cache *c, const head_store *to, size_t to_slot, const head_store *from,
-                       size_t from_slot) {
-    const size_t value_bytes = c->head_dim * kvl_kv_bytes(c->value_type);
-    const size_t to_key = key_item(to_slot, c->head_dim);
-    const size_t from_key = key_item(from_slot, c->head_dim);
-    for (size_t i = 0; i < (size_t)c->head_dim * panel; i += panel) {
-        if (c->key_type == KVL_KV_F32) {
-            ((uint32_t *)to->keys)[to_key + i] = ((const uint32_t *)from->keys)[from_key + i];
-        } else {
-            ((uint16_t *)to->keys)[to_key + i] = ((const uint16_t *)from->keys)[from_key + i];
+/* Keys of the entries `slots`, a panel of the new block at a time. In place if the slots ascend: what a lane
+ * is written over has been read. */
+static void gather_keys(const kvl_cache *c, void *to, const void *from, const uint32_t *slots, size_t n) {
+    for (size_t first = 0; first < n; first += panel) {
+        const size_t n_lanes = kvl_min_size(panel, n - first);
+        size_t at_item[panel];
+        for (size_t lane = 0; lane < n_lanes; lane++) {
+            at_item[lane] = key_item(slots[first + lane], c->head_dim);
+        }
+        const size_t to_item = key_item(first, c->head_dim);
+        for (size_t d = 0; d < (size_t)c->head_dim * panel; d += panel) {
+            for (size_t lane = 0; lane < n_lanes; lane++) {
+                if (c->key_type == KVL_KV_F32) {
+                    ((uint32_t *)to)[to_item + d + lane] = ((const uint32_t *)from)[at_item[lane] + d];
+                } else {
+                    ((uint16_t *)to)[to_item + d + lane] = ((const uint16_t *)from)[at_item[lane] + d];
+                }
+            }
         }
     }
-    memmove((char *)to->values + to_slot * value_bytes, (const char *)from->values + from_slot * value_bytes,
-            value_bytes);
-    to->positions[to_slot] = from->positions[from_slot];
+}
+
+/* The entries `slots` of `from` become the first of `to`, which may be `from` if the slots ascend. */
+static void gather(const kvl_cache *c, const head_store *to, const head_store *from, const uint32_t *slots,
+                   size_t n) {
+    const size_t value_bytes = c->head_dim * kvl_kv_bytes(c->value_type);
+    size_t same = 0; /* entries that stay where they are */
+    while (to == from && same < n && slots[same] == same) {
+        same++;
+    }
+    const size_t first = same / panel * panel;
+    gather_keys(c, (char *)to->keys + key_item(first, c->head_dim) * kvl_kv_bytes(c->key_type), from->keys,
+                slots + first, n - first);
+    for (size_t i = same, end; i < n; i = end) {
+        for (end = i + 1; end < n && slots[end] == slots[end - 1] + 1; end++) {
+        }
+        memmove((char *)to->values + i * value_bytes, (const char *)from->values + slots[i] * value_bytes,
+                (end - i) * value_bytes);
+        memmove(to->positions + i, from->positions + slots[i], (end - i) * sizeof *to->positions);
+    }
 }
 
 kvl_status kvl_cache_keep(kvl_cache *c, uint32_t layer, uint32_t head, const uint32_t *slots, size_t n_slots,
@@ -264,11 +308,7 @@ kvl_status kvl_cache_keep(kvl_cache *c, uint32_t layer, uint32_t head, const uin
     }
     uint32_t cap = (uint32_t)kvl_cache_kept_cap(h->cap, n_slots);
     if (is_ascending && cap == h->cap) {
-        for (size_t i = 0; i < n_slots; i++) {
-            if (slots[i] != i) {
-                move_entry(c, h, i, h, slots[i]);
-            }
-        }
+        gather(c, h, h, slots, n_slots);
         h->n = (uint32_t)n_slots;
         return KVL_OK;
     }
@@ -277,10 +317,9 @@ kvl_status kvl_cache_keep(kvl_cache *c, uint32_t layer, uint32_t head, const uin
     if (!clone_store(&fresh, &empty, cap, c)) {
         return kvl_fail_nomem(err, "key/value cache");
     }
-    for (size_t i = 0; i < n_slots; i++) {
-        move_entry(c, &fresh, i, h, slots[i]);
-    }
+    gather(c, &fresh, h, slots, n_slots);
     fresh.n = (uint32_t)n_slots;
+    fresh.most = h->most;
     free_store(h);
     *h = fresh;
     return KVL_OK;
@@ -294,10 +333,24 @@ uint64_t kvl_cache_live_bytes(const kvl_cache *c) {
     return n * entry_bytes(c->head_dim, c->key_type, c->value_type);
 }
 
+/* Of room for n entries. */
+static uint64_t room_bytes(const kvl_cache *c, size_t n) {
+    return n * (entry_bytes(c->head_dim, c->key_type, c->value_type) + sizeof(int32_t));
+}
+
 uint64_t kvl_cache_reserved_bytes(const kvl_cache *c) {
     size_t n = 0;
     for (size_t i = 0; i < n_heads(c); i++) {
         n += c->heads[i].cap;
     }
-    return n * (entry_bytes(c->head_dim, c->key_type, c->value_type) + sizeof(int32_t));
+    return room_bytes(c, n);
+}
+
+uint64_t kvl_cache_most_bytes(kvl_cache *c) {
+    size_t n = 0;
+    for (size_t i = 0; i < n_heads(c); i++) {
+        n += c->heads[i].most;
+        c->heads[i].most = c->heads[i].cap;
+    }
+    return room_bytes(c, n);
 }

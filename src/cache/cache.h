@@ -41,8 +41,10 @@ void kvl_cache_destroy(kvl_cache *c);
 /* An exact, independent copy (slots, positions and bits). */
 kvl_status kvl_cache_fork(kvl_cache **out, const kvl_cache *c, kvl_err *err) KVL_MUST_USE;
 
-/* Makes room for n_more entries in every head, so that `append` cannot fail. */
+/* Makes room for n_more entries in every head, or in one, so that `append` cannot fail. */
 kvl_status kvl_cache_reserve(kvl_cache *c, size_t n_more, kvl_err *err) KVL_MUST_USE;
+kvl_status kvl_cache_reserve_head(kvl_cache *c, uint32_t layer, uint32_t head, size_t n_more,
+                                  kvl_err *err) KVL_MUST_USE;
 /* Adds one entry behind the last. Room must have been reserved.
  *   key    [D], rotated for its position; value [D] */
 void kvl_cache_append(kvl_cache *c, uint32_t layer, uint32_t head, const float *key, const float *value,
@@ -64,6 +66,9 @@ kvl_status kvl_cache_keep(kvl_cache *c, uint32_t layer, uint32_t head, const uin
 /* Bytes of keys and values of the entries present; and of everything allocated for entries. */
 uint64_t kvl_cache_live_bytes(const kvl_cache *c);
 uint64_t kvl_cache_reserved_bytes(const kvl_cache *c);
+/* What would be allocated if every head had the most room that it had since the last call (or its creation):
+ * at least what was allocated at any moment in between, in whatever order the heads changed. */
+uint64_t kvl_cache_most_bytes(kvl_cache *c);
 
 /* The rules of growth and shrinking, by which the cache itself goes; a head is one block of room for `cap`
  * entries. Room after n entries were asked for (below n beyond 2^31 entries), and after a reduction to n. A

@@ -13,7 +13,8 @@ size_t kvl_sweep_mean_rows(const kvl_sweep *s) {
         n_rows += s->waves[i].n_rows;
         n_passes += s->waves[i].n_passes;
     }
-    return n_passes != 0 ? (n_rows + n_passes / 2) / n_passes : 0;
+    /* prefills are rows, but no passes */
+    return n_passes != 0 ? kvl_min_size(kvl_engine_pass_rows(), (n_rows + n_passes / 2) / n_passes) : 0;
 }
 
 static double rows_per_second(const kvl_sweep_plan_info *plan) {

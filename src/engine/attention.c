@@ -5,6 +5,10 @@
  * of a stream sees what the head held before the batch and the rows up to itself. The second step is cut into
  * blocks of rows; when no stream has more rows than a block, both steps are one item. A row's sums run over
  * slots in order whatever batch or block the row is in.
+ *
+ * Where a stream is compressed between its rows, each of its heads is one item that goes through them in
+ * order. Layers depend on each other only by their outputs and heads of a layer not at all, so that the bits
+ * are those of passes with compressions in between.
  */
 #include "engine/engine_int.h"
 
@@ -58,7 +62,7 @@ static void append_rows(const layer_job *job, const kvl_span *span, uint32_t hea
         const float *value = qkv + ((size_t)s->n_heads + s->n_kv_heads + head) * s->head_dim;
         prepare_row(e, &e->model->layers[job->layer], qkv, head, e->position[row]);
         /* the entry's position is the token's own, also where the rotation follows the cache length */
-        int32_t token_position = (int32_t)(span->stream->n_seen + i);
+        int32_t token_position = (int32_t)(span->n_seen + i);
         kvl_cache_append(span->stream->cache, job->layer, head, key, value, token_position);
     }
 }
@@ -92,7 +96,7 @@ static void attend_rows(const layer_job *job, const kvl_span *span, uint32_t hea
             (kvl_attention_row){.q = e->act.qkv + row * qkv_width(s) + at,
                                 .out = e->act.mix + row * s->n_heads * dim + at,
                                 .n = n_before + in_span + 1,
-                                .oldest = (int32_t)(span->stream->n_seen + in_span + 1) - (int32_t)s->window};
+                                .oldest = (int32_t)(span->n_seen + in_span + 1) - (int32_t)s->window};
         if (n_rows == KVL_ATTEND_ROWS || i + 1 == (first + n) * group) {
             e->kernels->attend(&attention, rows, n_rows, e->scratch[thread].floats);
             n_rows = 0;
@@ -100,48 +104,80 @@ static void attend_rows(const layer_job *job, const kvl_span *span, uint32_t hea
     }
 }
 
+/* All rows of a span that is compressed in between: in pieces up to the next compression. */
+static kvl_status step_rows(const layer_job *job, const kvl_span *span, uint32_t head, unsigned thread,
+                            kvl_err *err) {
+    kvl_engine *e = job->e;
+    kvl_span piece = *span;
+    for (size_t done = 0; done < span->n_rows; done += piece.n_rows) {
+        const kvl_policy *evict = NULL;
+        piece.first_row = span->first_row + done;
+        piece.n_seen = span->n_seen + done;
+        for (piece.n_rows = 0; evict == NULL && done + piece.n_rows < span->n_rows; piece.n_rows++) {
+            evict = e->rows[e->order[piece.first_row + piece.n_rows]].evict;
+        }
+        KVL_TRY(kvl_cache_reserve_head(span->stream->cache, job->layer, head, piece.n_rows, err));
+        append_rows(job, &piece, head);
+        attend_rows(job, &piece, head, 0, piece.n_rows, thread);
+        if (evict != NULL) {
+            const kvli_event event = {span->stream, evict, piece.n_seen + piece.n_rows, piece.n_events};
+            KVL_TRY(kvli_compress_head(e, &event, job->layer, head, thread, err));
+            piece.n_events++;
+        }
+    }
+    return KVL_OK;
+}
+
 static void append_item(void *ud, size_t item, unsigned thread) {
     (void)thread;
     const layer_job *job = ud;
     const uint32_t n_kv_heads = job->e->model->shape.n_kv_heads;
-    append_rows(job, &job->e->spans[item / n_kv_heads], (uint32_t)(item % n_kv_heads));
+    const kvl_span *span = &job->e->spans[item / n_kv_heads];
+    if (!span->is_evicting) {
+        append_rows(job, span, (uint32_t)(item % n_kv_heads));
+    }
 }
 
-/* Blocks that many rows make. */
-static size_t n_blocks(size_t n_rows) { return (n_rows + KVL_ATTEND_BLOCK - 1) / KVL_ATTEND_BLOCK; }
+/* Blocks of rows of a span. */
+static size_t n_blocks(const kvl_span *span) {
+    return span->is_evicting ? 1 : (span->n_rows + KVL_ATTEND_BLOCK - 1) / KVL_ATTEND_BLOCK;
+}
 
 /* Item i of a span: block i / K, so that neighbours in time are of equal cost, of head i % K. */
-static void attend_item(void *ud, size_t item, unsigned thread) {
+static kvl_status attend_item(void *ud, size_t item, unsigned thread, kvl_err *err) {
     const layer_job *job = ud;
     const uint32_t n_kv_heads = job->e->model->shape.n_kv_heads;
     const kvl_span *span = job->e->spans;
-    while (item >= n_blocks(span->n_rows) * n_kv_heads) {
-        item -= n_blocks(span->n_rows) * n_kv_heads;
+    while (item >= n_blocks(span) * n_kv_heads) {
+        item -= n_blocks(span) * n_kv_heads;
         span++;
     }
+    if (span->is_evicting) {
+        return step_rows(job, span, (uint32_t)(item % n_kv_heads), thread, err);
+    }
     /* the longest first: what is handed out last should be short */
-    const size_t block = n_blocks(span->n_rows) - 1 - item / n_kv_heads;
+    const size_t block = n_blocks(span) - 1 - item / n_kv_heads;
     const size_t first = block * KVL_ATTEND_BLOCK;
     attend_rows(job, span, (uint32_t)(item % n_kv_heads), first,
                 kvl_min_size(KVL_ATTEND_BLOCK, span->n_rows - first), thread);
+    return KVL_OK;
 }
 
-static void append_and_attend_item(void *ud, size_t item, unsigned thread) {
+static kvl_status append_and_attend_item(void *ud, size_t item, unsigned thread, kvl_err *err) {
     append_item(ud, item, thread);
-    attend_item(ud, item, thread);
+    return attend_item(ud, item, thread, err);
 }
 
-void kvli_engine_attention(kvl_engine *e, uint32_t layer) {
+kvl_status kvli_engine_attention(kvl_engine *e, uint32_t layer, kvl_err *err) {
     layer_job job = {e, layer};
     const size_t n_kv_heads = e->model->shape.n_kv_heads;
     size_t n_items = 0;
     for (size_t i = 0; i < e->n_spans; i++) {
-        n_items += n_blocks(e->spans[i].n_rows) * n_kv_heads;
+        n_items += n_blocks(&e->spans[i]) * n_kv_heads;
     }
     if (n_items == e->n_spans * n_kv_heads) {
-        kvl_pool_run(e->pool, n_items, append_and_attend_item, &job);
-        return;
+        return kvli_engine_run(e, n_items, append_and_attend_item, &job, err);
     }
     kvl_pool_run(e->pool, e->n_spans * n_kv_heads, append_item, &job);
-    kvl_pool_run(e->pool, n_items, attend_item, &job);
+    return kvli_engine_run(e, n_items, attend_item, &job, err);
 }

@@ -1,8 +1,7 @@
-/* Compression between passes: score, select, apply, for every head a policy acts on. One item per (job,
- * layer). */
+/* Compression: score, select, apply, for every head a policy acts on. Between passes one item per (job,
+ * layer); inside a pass attention.c calls it head by head. */
 #include "engine/engine_int.h"
 
-#include "base/alloc.h"
 #include "press/select.h"
 
 #include <string.h>
@@ -10,8 +9,6 @@
 typedef struct batch {
     kvl_engine *e;
     const kvl_compress_job *jobs;
-    kvl_status *status; /* [n_jobs, L] */
-    kvl_err *errs;      /* [n_jobs, L] */
 } batch;
 
 /* Whether the schedule looks at this step at all. */
@@ -59,10 +56,11 @@ bool kvl_policies_act_alike(const kvl_policy *a, const kvl_policy *b, const kvl_
     return true;
 }
 
-static kvl_status compress_head(kvl_engine *e, const kvl_compress_job *job, uint32_t layer, uint32_t head,
-                                kvl_thread_scratch *scratch, kvl_err *err) {
-    kvl_stream *stream = job->stream;
-    size_t target = target_of(job->policy, stream, layer, head);
+kvl_status kvli_compress_head(kvl_engine *e, const kvli_event *event, uint32_t layer, uint32_t head,
+                              unsigned thread, kvl_err *err) {
+    const kvl_policy *policy = event->policy;
+    kvl_stream *stream = event->stream;
+    size_t target = target_of(policy, stream, layer, head);
     kvl_head_entries entries = kvl_cache_entries(stream->cache, layer, head);
     if (target >= entries.n) {
         return KVL_OK;
@@ -74,27 +72,27 @@ static kvl_status compress_head(kvl_engine *e, const kvl_compress_job *job, uint
         .head = head,
         .n = entries.n,
         .positions = entries.positions,
-        .n_seen = stream->n_seen,
-        .event = stream->n_events,
+        .n_seen = event->n_seen,
+        .event = event->n_events,
         .seed = stream->seed,
     };
-    float *scores = scratch->floats;
-    uint32_t *slots = scratch->bytes;
-    void *select_scratch = (char *)scratch->bytes + kvl_round_up(entries.n * sizeof *slots, KVL_ALIGN_BYTES);
-    job->policy->press->score(job->policy->conf, &view, scores, scores + kvl_round_up(entries.n, 16));
-    KVL_TRY(
-        kvl_select(slots, target, job->policy, scores, entries.positions, entries.n, select_scratch, err));
+    float *scores = e->scratch[thread].floats;
+    uint32_t *slots = e->scratch[thread].bytes;
+    void *select_scratch = (char *)slots + kvl_round_up(entries.n * sizeof *slots, KVL_ALIGN_BYTES);
+    policy->press->score(policy->conf, &view, scores, scores + kvl_round_up(entries.n, 16));
+    KVL_TRY(kvl_select(slots, target, policy, scores, entries.positions, entries.n, select_scratch, err));
     return kvl_cache_keep(stream->cache, layer, head, slots, target, err);
 }
 
-static void compress_layer(void *ud, size_t item, unsigned thread) {
+static kvl_status compress_layer(void *ud, size_t item, unsigned thread, kvl_err *err) {
     const batch *b = ud;
-    uint32_t n_layers = b->e->model->shape.n_layers;
-    const kvl_compress_job *job = &b->jobs[item / n_layers];
-    for (uint32_t head = 0; head < b->e->model->shape.n_kv_heads && b->status[item] == KVL_OK; head++) {
-        b->status[item] = compress_head(b->e, job, (uint32_t)(item % n_layers), head, &b->e->scratch[thread],
-                                        &b->errs[item]);
+    const kvl_shape *shape = &b->e->model->shape;
+    const kvl_compress_job *job = &b->jobs[item / shape->n_layers];
+    const kvli_event event = {job->stream, job->policy, job->stream->n_seen, job->stream->n_events};
+    for (uint32_t head = 0; head < shape->n_kv_heads; head++) {
+        KVL_TRY(kvli_compress_head(b->e, &event, (uint32_t)(item % shape->n_layers), head, thread, err));
     }
+    return KVL_OK;
 }
 
 size_t kvli_compress_floats(const kvl_press *press, const kvl_shape *shape, size_t n) {
@@ -123,33 +121,11 @@ static kvl_status prepare(kvl_engine *e, const kvl_compress_job *jobs, size_t n_
 }
 
 kvl_status kvl_engine_compress(kvl_engine *e, const kvl_compress_job *jobs, size_t n_jobs, kvl_err *err) {
-    size_t n_items = n_jobs * e->model->shape.n_layers;
-    kvl_status status = KVL_OK;
-    batch b = {.e = e, .jobs = jobs};
-    if (n_jobs == 0) {
-        return KVL_OK;
-    }
-    b.status = kvl_calloc(n_items, sizeof *b.status);
-    b.errs = kvl_calloc(n_items, sizeof *b.errs);
-    if (b.status == NULL || b.errs == NULL) {
-        KVL_GO(kvl_fail_nomem(err, "compression"));
-    }
-    KVL_GO(prepare(e, jobs, n_jobs, err));
-    kvl_pool_run(e->pool, n_items, compress_layer, &b);
-    for (size_t i = 0; i < n_items; i++) {
-        if (b.status[i] != KVL_OK) {
-            status = b.status[i];
-            if (err != NULL) {
-                *err = b.errs[i];
-            }
-            goto done;
-        }
-    }
+    batch b = {e, jobs};
+    KVL_TRY(prepare(e, jobs, n_jobs, err));
+    KVL_TRY(kvli_engine_run(e, n_jobs * e->model->shape.n_layers, compress_layer, &b, err));
     for (size_t j = 0; j < n_jobs; j++) {
         jobs[j].stream->n_events++;
     }
-done:
-    kvl_free(b.status);
-    kvl_free(b.errs);
-    return status;
+    return KVL_OK;
 }

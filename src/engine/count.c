@@ -1,14 +1,25 @@
 /* Passes and compressions that only count: the lengths and the room of every head go as in the real ones. */
 #include "engine/engine_int.h"
 
-static kvl_status count_rows(kvl_stream *stream, const kvl_shape *s, size_t n_rows, kvl_err *err) {
-    KVL_TRY(kvl_cache_reserve(stream->cache, n_rows, err));
-    for (size_t i = 0; i < n_rows * s->n_layers * s->n_kv_heads; i++) {
-        size_t head = i / n_rows;
-        kvl_cache_append(stream->cache, (uint32_t)(head / s->n_kv_heads), (uint32_t)(head % s->n_kv_heads),
-                         NULL, NULL, 0);
+/* Rows of one stream in one batch, in pieces up to the next compression. */
+static kvl_status count_rows(const kvl_row *rows, size_t n_rows, const kvl_shape *s, kvl_err *err) {
+    kvl_stream *stream = rows->stream;
+    for (size_t done = 0, n; done < n_rows; done += n) {
+        const kvl_policy *evict = NULL;
+        for (n = 0; evict == NULL && done + n < n_rows; n++) {
+            evict = rows[done + n].evict;
+        }
+        KVL_TRY(kvl_cache_reserve(stream->cache, n, err));
+        for (size_t i = 0; i < n * s->n_layers * s->n_kv_heads; i++) {
+            size_t head = i / n;
+            kvl_cache_append(stream->cache, (uint32_t)(head / s->n_kv_heads),
+                             (uint32_t)(head % s->n_kv_heads), NULL, NULL, 0);
+        }
+        stream->n_seen += n;
+        if (evict != NULL) {
+            KVL_TRY(kvl_count_compress(s, &(kvl_compress_job){stream, evict}, 1, err));
+        }
     }
-    stream->n_seen += n_rows;
     return KVL_OK;
 }
 
@@ -19,7 +30,7 @@ kvl_status kvl_count_forward(const kvl_shape *shape, const kvl_row *rows, size_t
         while (i + n < end && rows[i + n].stream == rows[i].stream) {
             n++;
         }
-        KVL_TRY(count_rows(rows[i].stream, shape, n, err));
+        KVL_TRY(count_rows(rows + i, n, shape, err));
         i += n;
     }
     return KVL_OK;

@@ -128,7 +128,8 @@ kvl_status kvli_engine_scratch(kvl_engine *e, size_t n_floats, size_t n_bytes, k
             }
             kvl_free(s->floats);
             e->scratch_bytes += (n - s->n_floats) * sizeof(float);
-            *s = (kvl_thread_scratch){fresh, n, s->bytes, s->n_bytes};
+            s->floats = fresh;
+            s->n_floats = n;
         }
         n = kvli_grown(s->n_bytes, n_bytes);
         if (n > s->n_bytes) {
@@ -138,10 +139,43 @@ kvl_status kvli_engine_scratch(kvl_engine *e, size_t n_floats, size_t n_bytes, k
             }
             kvl_free(s->bytes);
             e->scratch_bytes += n - s->n_bytes;
-            *s = (kvl_thread_scratch){s->floats, s->n_floats, fresh, n};
+            s->bytes = fresh;
+            s->n_bytes = n;
         }
     }
     return KVL_OK;
+}
+
+typedef struct fallible_loop {
+    kvl_engine *e;
+    kvli_item_fn *fn;
+    void *ud;
+} fallible_loop;
+
+static void try_item(void *ud, size_t item, unsigned thread) {
+    const fallible_loop *loop = ud;
+    kvl_thread_scratch *s = &loop->e->scratch[thread];
+    if (s->status == KVL_OK) {
+        s->status = loop->fn(loop->ud, item, thread, &s->err);
+        s->failed = item;
+    }
+}
+
+kvl_status kvli_engine_run(kvl_engine *e, size_t n_items, kvli_item_fn *fn, void *ud, kvl_err *err) {
+    const kvl_thread_scratch *first = NULL;
+    fallible_loop loop = {e, fn, ud};
+    for (unsigned t = 0; t < e->n_threads; t++) {
+        e->scratch[t].status = KVL_OK;
+    }
+    kvl_pool_run(e->pool, n_items, try_item, &loop);
+    for (unsigned t = 0; t < e->n_threads; t++) {
+        const kvl_thread_scratch *s = &e->scratch[t];
+        first = s->status != KVL_OK && (first == NULL || s->failed < first->failed) ? s : first;
+    }
+    if (first != NULL && err != NULL) {
+        *err = first->err;
+    }
+    return first != NULL ? first->status : KVL_OK;
 }
 
 static void fill_rotary(float *table, const kvl_rope *rope, size_t n_rotary, size_t n_positions) {

@@ -1,9 +1,10 @@
 /* The forward pass over a batch of rows, and compression between passes.
  *
- * A row is one token of one stream. Prefill is many rows of one stream, decoding is one row, a sweep is one
- * row of each of its streams: one pass, one code path, weights read once. A row sees what its stream's cache
- * holds and the rows of the same stream before it in the batch. What a row computes does not depend on the
- * other streams in the batch, on how a text is cut into batches, or on the number of threads: same bits.
+ * A row is one token of one stream. Prefill is many rows of one stream, decoding is one row, a sweep is some
+ * rows of each of its streams: one pass, one code path, weights read once. A row sees what its stream's cache
+ * holds and the rows of the same stream before it in the batch; between its rows a stream may be compressed.
+ * What a row computes does not depend on the other streams in the batch, on how a text is cut into batches,
+ * or on the number of threads: same bits.
  *
  * One engine serves one caller at a time; several engines may share a model.
  */
@@ -35,6 +36,9 @@ typedef struct kvl_row {
     int32_t token;
     int32_t target; /* next token, for its NLL; -1: not scored */
     bool wants_top; /* fill `top` */
+    /* Compress the stream by this policy, which must fire then, after the row: what kvl_engine_compress would
+     * do between two passes, with the same bits. NULL: do not. */
+    const kvl_policy *evict;
     /* filled in by the pass */
     int32_t top;   /* most likely next token; the lowest id among equals */
     double nll;    /* nats, of target */
@@ -65,7 +69,7 @@ kvl_status kvl_stream_reserve(kvl_engine *e, kvl_stream *s, size_t n_more, kvl_e
 
 /* Runs the rows in order. Tokens must lie below the embedding's rows, targets below V; logits only where
  * asked. Errors: E_USAGE for a token outside, E_NOMEM, E_CHECK for a logit that is not finite (names the
- * row). After an error the streams of the batch are undefined. */
+ * row) or a score that is no number. After an error the streams of the batch are undefined. */
 kvl_status kvl_engine_forward(kvl_engine *e, kvl_row *rows, size_t n_rows, kvl_err *err) KVL_MUST_USE;
 
 /* One stream to compress by one policy. */
@@ -88,7 +92,7 @@ kvl_status kvl_engine_compress(kvl_engine *e, const kvl_compress_job *jobs, size
 /* Streams with counting caches (kvl_cache_create_counting), and what passes and compressions do to their
  * lengths, room and events; nothing is computed, so that a run can be followed before it takes place. */
 kvl_status kvl_stream_create_counting(kvl_stream **out, const kvl_shape *shape, kvl_err *err) KVL_MUST_USE;
-/* Rows of one stream follow each other. */
+/* Rows of one stream follow each other; their compressions are counted too. */
 kvl_status kvl_count_forward(const kvl_shape *shape, const kvl_row *rows, size_t n_rows,
                              kvl_err *err) KVL_MUST_USE;
 kvl_status kvl_count_compress(const kvl_shape *shape, const kvl_compress_job *jobs, size_t n_jobs,

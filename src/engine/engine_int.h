@@ -58,6 +58,9 @@ typedef struct kvl_span {
     kvl_stream *stream;
     size_t first_row; /* index into `order` */
     size_t n_rows;
+    uint64_t n_seen;   /* tokens of the stream before them */
+    uint64_t n_events; /* compressions of the stream before them */
+    bool is_evicting;  /* the stream is compressed between them, or behind */
 } kvl_span;
 
 typedef struct kvl_thread_scratch {
@@ -65,6 +68,10 @@ typedef struct kvl_thread_scratch {
     size_t n_floats;
     void *bytes;
     size_t n_bytes;
+    /* of kvli_engine_run: the first item that failed on this thread */
+    kvl_status status;
+    size_t failed;
+    kvl_err err;
 } kvl_thread_scratch;
 
 struct kvl_engine {
@@ -78,6 +85,7 @@ struct kvl_engine {
     kvl_score_part *score_parts; /* [KVL_SCORE_ROWS, pieces] */
     kvl_thread_scratch *scratch; /* [n_threads] */
     /* the batch being computed */
+    const kvl_row *rows;
     size_t order[KVL_BATCH_ROWS];     /* rows grouped by stream, order inside a stream kept */
     int32_t position[KVL_BATCH_ROWS]; /* of each row */
     kvl_span spans[KVL_BATCH_ROWS];
@@ -87,6 +95,10 @@ struct kvl_engine {
 
 /* Room of at least these sizes for every thread; contents are undefined. */
 kvl_status kvli_engine_scratch(kvl_engine *e, size_t n_floats, size_t n_bytes, kvl_err *err) KVL_MUST_USE;
+/* kvl_pool_run for items that may fail; the error is that of the first one that did. */
+typedef kvl_status kvli_item_fn(void *ud, size_t item, unsigned thread, kvl_err *err);
+kvl_status kvli_engine_run(kvl_engine *e, size_t n_items, kvli_item_fn *fn, void *ud,
+                           kvl_err *err) KVL_MUST_USE;
 /* Rotation table for positions below n. */
 kvl_status kvli_engine_rotary(kvl_engine *e, size_t n_positions, kvl_err *err) KVL_MUST_USE;
 typedef void kvli_activation_fn(float *x, size_t n);
@@ -113,8 +125,18 @@ void kvli_engine_gated(kvl_engine *e, const kvl_layer *layer, const float *in, s
 /* out = norm(in) over n values; out may be in. */
 void kvli_engine_norm(const kvl_engine *e, const kvl_norm *norm, float *out, const float *in, size_t n);
 /* Attention of layer `layer` for the batch: normalises queries and keys where the model does, rotates,
- * appends, attends; qkv -> mix. */
-void kvli_engine_attention(kvl_engine *e, uint32_t layer);
+ * appends, attends, compresses; qkv -> mix. */
+kvl_status kvli_engine_attention(kvl_engine *e, uint32_t layer, kvl_err *err) KVL_MUST_USE;
+/* A compression of a stream: what presses are told of the moment. */
+typedef struct kvli_event {
+    kvl_stream *stream;
+    const kvl_policy *policy;
+    uint64_t n_seen;
+    uint64_t n_events; /* before this one */
+} kvli_event;
+/* Scores, selects and applies for one head, if the policy acts on it. */
+kvl_status kvli_compress_head(kvl_engine *e, const kvli_event *event, uint32_t layer, uint32_t head,
+                              unsigned thread, kvl_err *err) KVL_MUST_USE;
 /* Floats of scratch with which a thread attends to heads of up to n entries. */
 static inline size_t kvli_attend_floats(size_t n) { return KVL_ATTEND_ROWS * kvl_round_up(n, KVL_KEY_PANEL); }
 static inline size_t kvli_vocab_pieces(const kvl_shape *s) {

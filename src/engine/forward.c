@@ -24,67 +24,90 @@ static kvl_status check_rows(const kvl_engine *e, const kvl_row *rows, size_t n_
     return KVL_OK;
 }
 
+/* Takes a row into the span of its stream. *length is that of layer 0 before the row, and then behind it. */
+static void take_row(kvl_engine *e, kvl_span *span, size_t row, size_t *length) {
+    const kvl_policy *evict = e->rows[row].evict;
+    e->position[row] =
+        (int32_t)(span->stream->is_cache_length_position ? *length : span->n_seen + span->n_rows);
+    ++*length;
+    if (evict != NULL) {
+        *length = kvl_policy_skips(evict, 0) ? *length : kvl_policy_target(evict, *length);
+        span->is_evicting = true;
+    }
+    span->n_rows++;
+}
+
 /* Groups rows by stream (order inside a stream kept) and fixes their positions. */
 static void plan_spans(kvl_engine *e, const kvl_row *rows, size_t n_rows) {
     bool is_taken[KVL_BATCH_ROWS] = {false};
     size_t n_ordered = 0;
+    e->rows = rows;
     e->n_spans = 0;
     for (size_t i = 0; i < n_rows; i++) {
         if (is_taken[i]) {
             continue;
         }
         kvl_stream *stream = rows[i].stream;
-        kvl_span span = {.stream = stream, .first_row = n_ordered};
-        uint64_t first =
-            stream->is_cache_length_position ? kvl_cache_len(stream->cache, 0, 0) : stream->n_seen;
+        kvl_span span = {
+            .stream = stream, .first_row = n_ordered, .n_seen = stream->n_seen, .n_events = stream->n_events};
+        size_t length = kvl_cache_len(stream->cache, 0, 0);
         for (size_t j = i; j < n_rows; j++) {
             if (rows[j].stream == stream) {
                 is_taken[j] = true;
-                e->position[j] = (int32_t)(first + span.n_rows);
                 e->order[n_ordered++] = j;
-                span.n_rows++;
+                take_row(e, &span, j, &length);
             }
         }
         e->spans[e->n_spans++] = span;
     }
 }
 
-/* Memory for the batch: cache room, attention scratch, rotation table. After this nothing can fail. */
-static kvl_status prepare(kvl_engine *e, kvl_err *err) {
+/* The most entries that a head has after n_more tokens of a stream. */
+static size_t longest_head(const kvl_stream *stream, const kvl_shape *s, size_t n_more) {
     size_t longest = 0;
+    for (uint32_t layer = 0; layer < s->n_layers; layer++) {
+        for (uint32_t head = 0; head < s->n_kv_heads; head++) {
+            longest = kvl_max_size(longest, kvl_cache_len(stream->cache, layer, head));
+        }
+    }
+    return longest + n_more;
+}
+
+/* Memory for the batch: cache room, scratch, rotation table. After this only the room of streams that are
+ * compressed in between can fail: it shrinks and grows on the way. */
+static kvl_status prepare(kvl_engine *e, kvl_err *err) {
+    size_t n_floats = 0;
+    size_t n_bytes = 0;
     size_t last_position = 0;
     const kvl_shape *s = &e->model->shape;
     for (size_t i = 0; i < e->n_spans; i++) {
         const kvl_span *span = &e->spans[i];
-        KVL_TRY(kvl_cache_reserve(span->stream->cache, span->n_rows, err));
-        for (uint32_t layer = 0; layer < s->n_layers; layer++) {
-            for (uint32_t head = 0; head < s->n_kv_heads; head++) {
-                longest =
-                    kvl_max_size(longest, kvl_cache_len(span->stream->cache, layer, head) + span->n_rows);
+        const size_t longest = longest_head(span->stream, s, span->n_rows);
+        n_floats = kvl_max_size(n_floats, kvli_attend_floats(longest));
+        if (!span->is_evicting) {
+            KVL_TRY(kvl_cache_reserve(span->stream->cache, span->n_rows, err));
+        }
+        for (size_t k = span->first_row; k < span->first_row + span->n_rows; k++) {
+            const kvl_policy *evict = e->rows[e->order[k]].evict;
+            last_position = kvl_max_size(last_position, (size_t)e->position[e->order[k]]);
+            if (evict != NULL) {
+                n_floats = kvl_max_size(n_floats, kvli_compress_floats(evict->press, s, longest));
+                n_bytes = kvl_max_size(n_bytes, kvli_compress_bytes(longest));
             }
         }
-        size_t last_row = e->order[span->first_row + span->n_rows - 1];
-        last_position = kvl_max_size(last_position, (size_t)e->position[last_row]);
     }
     if (s->has_positions && last_position >= s->n_context) {
         return kvl_fail(err, KVL_E_USAGE, "%s: expected positions below %u (they are learned), found %zu",
                         e->model->name, s->n_context, last_position);
     }
     KVL_TRY(kvli_engine_rotary(e, last_position + 1, err));
-    return kvli_engine_scratch(e, kvli_attend_floats(longest), 0, err);
+    return kvli_engine_scratch(e, n_floats, n_bytes, err);
 }
 
 kvl_status kvl_stream_reserve(kvl_engine *e, kvl_stream *s, size_t n_more, kvl_err *err) {
-    const kvl_shape *shape = &e->model->shape;
-    size_t longest = 0;
     KVL_TRY(kvl_cache_reserve(s->cache, n_more, err));
-    for (uint32_t layer = 0; layer < shape->n_layers; layer++) {
-        for (uint32_t head = 0; head < shape->n_kv_heads; head++) {
-            longest = kvl_max_size(longest, kvl_cache_len(s->cache, layer, head) + n_more);
-        }
-    }
     KVL_TRY(kvli_engine_rotary(e, (size_t)s->n_seen + n_more, err));
-    return kvli_engine_scratch(e, kvli_attend_floats(longest), 0, err);
+    return kvli_engine_scratch(e, kvli_attend_floats(longest_head(s, &e->model->shape, n_more)), 0, err);
 }
 
 /* Row-wise steps of a layer, one item per row. */
@@ -141,7 +164,7 @@ static kvli_activation_fn *activation_of(const kvl_engine *e) {
 }
 
 /* Without a norm behind it, a block's output is added to x by whoever computed the piece. */
-static void run_layer(kvl_engine *e, uint32_t index, size_t n_rows) {
+static kvl_status run_layer(kvl_engine *e, uint32_t index, size_t n_rows, kvl_err *err) {
     const kvl_layer *layer = &e->model->layers[index];
     const kvl_shape *s = &e->model->shape;
     row_job job = {.e = e, .layer = layer};
@@ -150,7 +173,7 @@ static void run_layer(kvl_engine *e, uint32_t index, size_t n_rows) {
     kvli_activation_fn *activate = activation_of(e);
     kvl_pool_run(e->pool, n_rows, enter_layer, &job);
     kvli_engine_linear(e, &layer->qkv, e->act.qkv, e->act.attn_in, n_rows, (kvli_after){0});
-    kvli_engine_attention(e, index);
+    KVL_TRY(kvli_engine_attention(e, index, err));
     kvli_engine_linear(e, &layer->attn_out, e->act.attn, e->act.mix, n_rows,
                        (kvli_after){.add_to = s->is_parallel || has_attn_norm ? NULL : e->act.x});
     if (!s->is_parallel) {
@@ -168,6 +191,7 @@ static void run_layer(kvl_engine *e, uint32_t index, size_t n_rows) {
     if (has_ff_norm) {
         kvl_pool_run(e->pool, n_rows, leave_layer, &job);
     }
+    return KVL_OK;
 }
 
 static kvl_status run_batch(kvl_engine *e, kvl_row *rows, size_t n_rows, kvl_err *err) {
@@ -182,10 +206,11 @@ static kvl_status run_batch(kvl_engine *e, kvl_row *rows, size_t n_rows, kvl_err
         }
     }
     for (uint32_t layer = 0; layer < e->model->shape.n_layers; layer++) {
-        run_layer(e, layer, n_rows);
+        KVL_TRY(run_layer(e, layer, n_rows, err));
     }
-    for (size_t i = 0; i < e->n_spans; i++) {
-        e->spans[i].stream->n_seen += e->spans[i].n_rows;
+    for (size_t i = 0; i < n_rows; i++) {
+        rows[i].stream->n_seen++;
+        rows[i].stream->n_events += rows[i].evict != NULL;
     }
     return kvli_engine_score(e, rows, n_rows, err);
 }

@@ -140,7 +140,7 @@ void kvl_plan_make(kvl_plan *out, const kvl_model *model, const kvl_policy *poli
 uint64_t kvl_plan_most_scratch_bytes(const kvl_model *model, const kvl_policy *policies, size_t n_policies,
                                      unsigned n_threads, size_t n_tokens) {
     run r = {.model = model, .policy = policies, .n_threads = n_threads};
-    size_t n_floats = kvl_round_up(n_tokens, KVL_KEY_PANEL);
+    size_t n_floats = kvli_attend_floats(n_tokens);
     for (size_t p = 0; p < n_policies; p++) {
         n_floats = kvl_max_size(n_floats, kvli_compress_floats(policies[p].press, &model->shape, n_tokens));
     }

@@ -1,74 +1,110 @@
-/* Selection by a total order, so that the result does not depend on the sorting method. */
+/* Selection by a total order, so that the result does not depend on the method: every entry has a key of its
+ * own, larger = keep, and those that stay are the keys from the target-th largest on. */
 #include "press/select.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 typedef struct candidate {
-    int32_t rank; /* 2: sink, 1: protected recent, 0: by score */
-    float score;
-    int32_t position;
+    uint64_t key;
     uint32_t slot;
 } candidate;
 
-size_t kvl_select_scratch_bytes(size_t n) { return n * sizeof(candidate); }
+size_t kvl_select_scratch_bytes(size_t n) { return n * (sizeof(candidate) + sizeof(uint64_t)); }
 
-static int by_rank(const void *a_ptr, const void *b_ptr) {
-    const candidate *a = a_ptr;
-    const candidate *b = b_ptr;
-    if (a->rank != b->rank) {
-        return a->rank > b->rank ? -1 : 1;
+/* The nth largest (from 1) of n distinct keys, which are reordered: split at the highest bit in which any
+ * differ, at most 64 times. */
+static uint64_t nth_largest(uint64_t *keys, size_t n, size_t nth) {
+    while (n > 1) {
+        uint64_t differ = 0;
+        size_t n_high = 0;
+        for (size_t i = 1; i < n; i++) {
+            differ |= keys[i] ^ keys[0];
+        }
+        if (differ == 0) {
+            break;
+        }
+        const unsigned bit = 63u - (unsigned)__builtin_clzll(differ);
+        for (size_t i = 0; i < n; i++) { /* without a branch: which way a key goes cannot be foreseen */
+            const uint64_t key = keys[i];
+            keys[i] = keys[n_high];
+            keys[n_high] = key;
+            n_high += key >> bit & 1;
+        }
+        if (nth <= n_high) {
+            n = n_high;
+        } else {
+            keys += n_high;
+            nth -= n_high;
+            n -= n_high;
+        }
     }
-    if (a->rank == 0 && a->score != b->score) {
-        return a->score > b->score ? -1 : 1;
-    }
-    return a->position > b->position ? -1 : 1;
+    return keys[0];
 }
 
-static int by_position(const void *a_ptr, const void *b_ptr) {
-    const candidate *a = a_ptr;
-    const candidate *b = b_ptr;
-    return a->position < b->position ? -1 : 1;
+/* Bits in the order of the numbers; -0 equals 0. */
+static uint32_t ordered_bits(float x) {
+    uint32_t bits;
+    x += 0.0f;
+    memcpy(&bits, &x, sizeof bits);
+    return bits >> 31 != 0 ? ~bits : bits | 1u << 31;
 }
 
-/* Position from which on entries count among the newest n_recent of the list. */
-static int64_t recent_from(candidate *list, size_t n, uint64_t n_recent) {
+/* Position from which on entries count among the newest n_recent. */
+static int64_t recent_from(uint64_t *keys, const int32_t *positions, size_t n, uint64_t n_recent) {
     if (n_recent == 0) {
         return INT64_MAX;
     }
     if (n_recent >= n) {
         return INT64_MIN;
     }
-    bool is_in_time_order = true;
-    for (size_t j = 1; j < n && is_in_time_order; j++) {
-        is_in_time_order = list[j].position > list[j - 1].position;
+    for (size_t j = 0; j < n; j++) {
+        keys[j] = (uint64_t)positions[j];
     }
-    if (!is_in_time_order) {
-        qsort(list, n, sizeof *list, by_position);
+    return (int64_t)nth_largest(keys, n, (size_t)n_recent);
+}
+
+static int by_key(const void *a, const void *b) {
+    return ((const candidate *)a)->key < ((const candidate *)b)->key ? -1 : 1;
+}
+
+/* The candidates in the order in which they are stored; they come by slot. */
+static void sort(candidate *list, size_t n, const kvl_policy *policy, const int32_t *positions) {
+    bool is_sorted = true;
+    for (size_t j = 0; j < n; j++) {
+        list[j].key = policy->is_score_order ? ~list[j].key : (uint64_t)positions[list[j].slot];
+        is_sorted = is_sorted && (j == 0 || list[j].key > list[j - 1].key);
     }
-    return list[n - n_recent].position;
+    if (!is_sorted) {
+        qsort(list, n, sizeof *list, by_key);
+    }
 }
 
 kvl_status kvl_select(uint32_t *slots, size_t target, const kvl_policy *policy, const float *scores,
                       const int32_t *positions, size_t n, void *scratch, kvl_err *err) {
     candidate *list = scratch;
+    uint64_t *keys = (uint64_t *)(list + n);
+    const int64_t newest = recent_from(keys, positions, n, policy->n_recent);
+    size_t n_kept = 0;
     for (size_t j = 0; j < n; j++) {
         if (isnan(scores[j])) {
             return kvl_fail(err, KVL_E_CHECK, "press %s: expected a number as score of slot %zu, found NaN",
                             policy->press->name, j);
         }
-        list[j] = (candidate){.score = scores[j], .position = positions[j], .slot = (uint32_t)j};
+        /* protected ones above all scores: bit 63, sinks bit 62 */
+        const uint64_t rank = (uint64_t)positions[j] < policy->n_sinks ? 3 : positions[j] >= newest ? 2 : 0;
+        const uint64_t score = rank != 0 ? 0 : ordered_bits(scores[j]);
+        keys[j] = rank << 62 | score << 31 | (uint64_t)positions[j];
+        list[j] = (candidate){.key = keys[j], .slot = (uint32_t)j};
     }
-    int64_t newest = recent_from(list, n, policy->n_recent);
-    for (size_t j = 0; j < n; j++) {
-        bool is_sink = (uint64_t)list[j].position < policy->n_sinks;
-        list[j].rank = is_sink ? 2 : list[j].position >= newest ? 1 : 0;
+    const uint64_t least = nth_largest(keys, n, target);
+    for (size_t j = 0; n_kept < target; j++) {
+        list[n_kept] = list[j];
+        n_kept += list[j].key >= least;
     }
-    qsort(list, n, sizeof *list, by_rank);
-    if (!policy->is_score_order) {
-        qsort(list, target, sizeof *list, by_position);
-    }
-    for (size_t j = 0; j < target; j++) {
+    sort(list, n_kept, policy, positions);
+    for (size_t j = 0; j < n_kept; j++) {
         slots[j] = list[j].slot;
     }
     return KVL_OK;

@@ -100,8 +100,8 @@ static kvl_status alloc_run(kvli_run *r, kvl_err *err) {
     }
     r->cell_policies = kvl_calloc(n_cells, sizeof *r->cell_policies);
     r->lanes = kvl_calloc(n_cells, sizeof *r->lanes);
-    r->rows = kvl_calloc(n_cells, sizeof *r->rows);
-    r->row_lane = kvl_calloc(n_cells, sizeof *r->row_lane);
+    r->rows = kvl_calloc(kvl_max_size(n_cells, kvl_engine_pass_rows()), sizeof *r->rows);
+    r->row_lane = kvl_calloc(kvl_max_size(n_cells, kvl_engine_pass_rows()), sizeof *r->row_lane);
     r->jobs = kvl_calloc(n_cells, sizeof *r->jobs);
     r->job_lane = kvl_calloc(n_cells, sizeof *r->job_lane);
     bool has_all = s->policies != NULL && s->cells != NULL && r->cell_policies != NULL && r->lanes != NULL &&

@@ -1,9 +1,10 @@
 /* A sweep: every policy on every sample, in lockstep through one engine.
  *
- * All streams advance one token per pass, so the weights are read once for all of them. Cells of one sample
- * share one stream as long as their policies do the same: until the first step at which one would evict, and
- * beyond it where they evict alike; then the stream is forked. Forking is exact: a cell's NLLs are the bits
- * it would have alone.
+ * A pass takes all streams on by some tokens each, so that the weights are read once for all of them;
+ * policies that fire in between compress between the rows of the pass, with the bits of single steps. Cells
+ * of one sample share one stream as long as their policies do the same: until the first step at which one
+ * would evict, and beyond it where they evict alike; then the stream is forked. Forking is exact: a cell's
+ * NLLs are the bits it would have alone.
  *
  * Before anything is computed the whole sweep is run on counting streams. That gives its rows and bytes, and
  * where the memory does not suffice for all cells at once the waves into which it is cut.
@@ -57,6 +58,7 @@ typedef struct kvl_sweep_config {
     const kvl_policy *policies; /* [n_policies], without the baseline */
     size_t n_policies;
     uint64_t memory_bytes; /* for weights, keys and values, and scratch; 0: no limit */
+    size_t max_steps;      /* tokens of a stream in one pass at most; 0: as many as fit. No bits change */
     /* Called after every pass and for every cell that is finished; returning false stops with E_INTERRUPTED.
      * May be NULL. */
     bool (*progress)(void *ud, const kvl_sweep_progress *progress);
@@ -98,8 +100,9 @@ const kvl_cell *kvl_sweep_cell(const kvl_sweep *s, size_t policy, size_t sample)
 size_t kvl_two_phase_prefill(size_t n_tokens);
 
 /* Runs the first tokens of a sample twice, in one pass and token by token beside another stream with every
- * head passed through a keep of all its entries, and compares bits. E_CHECK naming the first token that
- * differs. */
+ * head passed through a keep of all its entries, and compares bits. The other stream has them backwards and
+ * is compressed now and then, between passes and, once more, between the rows of one pass: the same bits
+ * again. E_CHECK naming the first token that differs. */
 kvl_status kvl_identity_check(kvl_engine *engine, const kvl_sample *sample, kvl_err *err) KVL_MUST_USE;
 
 #endif

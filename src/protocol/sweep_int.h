@@ -7,10 +7,12 @@
 /* A stream with the cells that share it. */
 typedef struct kvli_lane {
     kvl_stream *stream; /* NULL once its text has ended */
+    kvl_stream *shadow; /* counts what the stream will do in the next pass: when policies fire */
     size_t sample;
     size_t step;      /* next token to feed */
     size_t *policies; /* [n] cells that share the stream, by policy index */
     size_t n;
+    bool is_parting; /* its policies are to be looked at before it goes on: they may do different things */
 } kvli_lane;
 
 typedef struct kvli_run {
@@ -21,7 +23,7 @@ typedef struct kvli_run {
     bool is_counting; /* streams count, nothing is computed: planning */
     kvli_lane *lanes; /* [cells] of the wave: never more than cells */
     size_t n_lanes;
-    kvl_row *rows;             /* scratch, one per lane */
+    kvl_row *rows;             /* scratch: of a pass, at least one per lane */
     size_t *row_lane;          /* lane of each row */
     kvl_compress_job *jobs;    /* scratch, one per lane */
     size_t *job_lane;          /* lane of each job */

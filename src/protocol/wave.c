@@ -1,8 +1,10 @@
 /* Lockstep execution of a wave, and the one-pass baseline: computed, or only counted.
  *
  * A lane is a stream with the cells that still share it. Every sample starts as one lane with all its cells
- * of the wave, the baseline among them. Cells whose policies fire leave on a fork, one for each group that
- * acts alike. A lane whose text has ended is measured and given up at once.
+ * of the wave, the baseline among them. A pass takes every lane on by a block of tokens. A shadow, which only
+ * counts, goes ahead through the block and tells after which rows the policies fire. Where all cells of the
+ * lane then do the same, the row carries the compression; where they part, the block ends, and each group
+ * that acts alike leaves on a fork. A lane whose text has ended is measured and given up at once.
  */
 #include "protocol/sweep_int.h"
 
@@ -98,6 +100,12 @@ static kvl_status finish_cell(kvli_run *r, const kvl_stream *stream, size_t poli
 
 /* ---- lanes ---- */
 
+/* The shadow of a lane goes on by one token. */
+static kvl_status advance_shadow(const kvli_run *r, kvli_lane *l, kvl_err *err) {
+    l->step++;
+    return kvl_count_forward(r->shape, &(kvl_row){.stream = l->shadow}, 1, err);
+}
+
 static kvl_status open_lane(kvli_run *r, const kvl_wave *wave, size_t sample, kvl_err *err) {
     kvli_lane *l = &r->lanes[r->n_lanes];
     *l = (kvli_lane){.sample = sample};
@@ -110,12 +118,21 @@ static kvl_status open_lane(kvli_run *r, const kvl_wave *wave, size_t sample, kv
         l->policies[l->n++] = p;
         reset_cell(cell_at(r, p, sample), r->shape->n_layers);
     }
+    KVL_TRY(kvl_stream_create_counting(&l->shadow, r->shape, err));
     return create_stream(r, &l->stream, sample, err);
+}
+
+static void close_lane(kvli_lane *l) {
+    kvl_stream_destroy(l->stream);
+    kvl_stream_destroy(l->shadow);
+    l->stream = NULL;
+    l->shadow = NULL;
+    l->n = 0;
 }
 
 static void close_lanes(kvli_run *r) {
     for (size_t i = 0; i < r->n_lanes; i++) {
-        kvl_stream_destroy(r->lanes[i].stream);
+        close_lane(&r->lanes[i]);
         kvl_free(r->lanes[i].policies);
     }
     r->n_lanes = 0;
@@ -123,6 +140,15 @@ static void close_lanes(kvli_run *r) {
 
 static const kvl_policy *policy_of(const kvli_run *r, const kvli_lane *l, size_t index) {
     return &r->cell_policies[kvli_cell_index(r->sweep, l->policies[index], l->sample)];
+}
+
+/* Index of a cell of the lane whose policy fires now; l->n if there is none. */
+static size_t find_firing(const kvli_run *r, const kvli_lane *l) {
+    size_t i = 0;
+    while (i < l->n && !kvl_policy_fires(policy_of(r, l, i), l->shadow, r->shape)) {
+        i++;
+    }
+    return i;
 }
 
 /* Moves the cells of a lane that do what its index-th cell does now behind the others; returns how many. */
@@ -133,8 +159,8 @@ static size_t gather_alike(const kvli_run *r, kvli_lane *l, size_t index) {
     size_t *alike = l->policies + l->n; /* the list has room for twice its cells */
     for (size_t i = 0; i < l->n; i++) {
         const kvl_policy *policy = policy_of(r, l, i);
-        if (i == index || (kvl_policy_fires(policy, l->stream, r->shape) &&
-                           kvl_policies_act_alike(policy, like, l->stream, r->shape))) {
+        if (i == index || (kvl_policy_fires(policy, l->shadow, r->shape) &&
+                           kvl_policies_act_alike(policy, like, l->shadow, r->shape))) {
             alike[n_alike++] = l->policies[i];
         } else {
             l->policies[n_others++] = l->policies[i];
@@ -155,11 +181,12 @@ static kvl_status fork_lane(kvli_run *r, kvli_lane *l, size_t n, size_t *out, kv
     *out = r->n_lanes++;
     l->n -= n;
     memcpy(fresh->policies, l->policies + l->n, n * sizeof *l->policies);
+    KVL_TRY(kvl_stream_fork(&fresh->shadow, l->shadow, err));
     return kvl_stream_fork(&fresh->stream, l->stream, err);
 }
 
-static void queue_job(kvli_run *r, size_t lane_index, size_t *n_jobs) {
-    const kvli_lane *l = &r->lanes[lane_index];
+/* The compression of a lane after its last step, which all its cells do alike; the shadow goes ahead. */
+static kvl_status compress_shadow(kvli_run *r, kvli_lane *l, const kvl_policy **out, kvl_err *err) {
     const kvl_policy *policy = policy_of(r, l, 0);
     for (size_t i = 0; i < l->n; i++) {
         kvl_cell *c = cell_at(r, l->policies[i], l->sample);
@@ -167,27 +194,32 @@ static void queue_job(kvli_run *r, size_t lane_index, size_t *n_jobs) {
         c->last_event = l->step - 1;
         c->n_events++;
     }
+    /* before the first compression both modes give the same positions */
     l->stream->is_cache_length_position = policy->is_cache_length_position;
-    r->jobs[*n_jobs] = (kvl_compress_job){.stream = l->stream, .policy = policy};
-    r->job_lane[(*n_jobs)++] = lane_index;
+    *out = policy;
+    return kvl_count_compress(r->shape, &(kvl_compress_job){l->shadow, policy}, 1, err);
 }
 
-/* Looks at every policy of a lane that has just advanced, and forks and queues those that fire. */
-static kvl_status queue_compressions(kvli_run *r, size_t lane_index, size_t *n_jobs, kvl_err *err) {
+static kvl_status queue_job(kvli_run *r, size_t lane_index, size_t *n_jobs, kvl_err *err) {
     kvli_lane *l = &r->lanes[lane_index];
-    for (size_t i = 0; i < l->n;) {
-        if (!kvl_policy_fires(policy_of(r, l, i), l->stream, r->shape)) {
-            i++;
-            continue;
-        }
+    kvl_compress_job *job = &r->jobs[*n_jobs];
+    job->stream = l->stream;
+    r->job_lane[(*n_jobs)++] = lane_index;
+    return compress_shadow(r, l, &job->policy, err);
+}
+
+/* Forks a lane for each group of cells that fire and act alike, and queues their compressions. */
+static kvl_status part_lane(kvli_run *r, size_t lane_index, size_t *n_jobs, kvl_err *err) {
+    kvli_lane *l = &r->lanes[lane_index];
+    l->is_parting = false;
+    for (size_t i = find_firing(r, l); i < l->n; i = find_firing(r, l)) {
         size_t n = gather_alike(r, l, i);
         size_t target = lane_index;
         if (n == l->n) {
-            queue_job(r, target, n_jobs);
-            return KVL_OK;
+            return queue_job(r, target, n_jobs, err);
         }
         KVL_TRY(fork_lane(r, l, n, &target, err));
-        queue_job(r, target, n_jobs);
+        KVL_TRY(queue_job(r, target, n_jobs, err));
     }
     return KVL_OK;
 }
@@ -202,16 +234,20 @@ static void share_time(kvli_run *r, uint64_t ns, const size_t *lanes, size_t n_l
     }
 }
 
-/* Compresses those of the lanes that have just advanced whose policies fire. */
-static kvl_status compress_moved(kvli_run *r, const size_t *moved, size_t n_moved, kvl_err *err) {
+/* Forks the lanes whose cells part and compresses the forks. */
+static kvl_status part_lanes(kvli_run *r, kvl_err *err) {
+    const size_t n_lanes = r->n_lanes;
     size_t n_jobs = 0;
     uint64_t kv_bytes = 0;
     uint64_t start = kvl_clock_ns();
-    for (size_t i = 0; i < n_moved; i++) {
-        KVL_TRY(queue_compressions(r, moved[i], &n_jobs, err));
+    for (size_t i = 0; i < n_lanes; i++) {
+        if (r->lanes[i].is_parting) {
+            KVL_TRY(part_lane(r, i, &n_jobs, err));
+        }
     }
-    for (size_t i = 0; i < r->n_lanes; i++) { /* all have grown, none has shrunk: the most of this pass */
-        kv_bytes += r->lanes[i].stream != NULL ? kvl_cache_reserved_bytes(r->lanes[i].stream->cache) : 0;
+    for (size_t i = 0; i < r->n_lanes;
+         i++) { /* forks are there, what parts has not shrunk: the most of this pass */
+        kv_bytes += r->lanes[i].stream != NULL ? kvl_cache_most_bytes(r->lanes[i].stream->cache) : 0;
     }
     note_kv_bytes(r, kv_bytes);
     KVL_TRY(r->is_counting ? kvl_count_compress(r->shape, r->jobs, n_jobs, err)
@@ -238,56 +274,91 @@ static kvl_status prefill_lane(kvli_run *r, size_t lane_index, kvl_err *err) {
     kvl_status status = forward(r, rows, n, err);
     kvl_free(rows);
     KVL_TRY(status);
-    l->step = n;
     share_time(r, kvl_clock_ns() - start, &lane_index, 1);
-    return compress_moved(r, &lane_index, 1, err);
+    while (l->step < n) {
+        KVL_TRY(advance_shadow(r, l, err));
+    }
+    l->is_parting = true;
+    return part_lanes(r, err);
+}
+
+/* Steps that a lane has yet to take. */
+static size_t n_left(const kvli_run *r, const kvli_lane *l) {
+    const size_t end = cell_at(r, l->policies[0], l->sample)->n_tokens - 1;
+    return end > l->step ? end - l->step : 0;
 }
 
 /* Measures and gives up the lanes whose texts have ended. */
 static kvl_status finish_lanes(kvli_run *r, kvl_err *err) {
     for (size_t i = 0; i < r->n_lanes; i++) {
         kvli_lane *l = &r->lanes[i];
-        if (l->n != 0 && l->step + 1 >= cell_at(r, l->policies[0], l->sample)->n_tokens) {
+        if (l->n != 0 && n_left(r, l) == 0) {
             for (size_t k = 0; k < l->n; k++) {
                 KVL_TRY(finish_cell(r, l->stream, l->policies[k], l->sample, err));
             }
-            kvl_stream_destroy(l->stream);
-            l->stream = NULL;
-            l->n = 0;
+            close_lane(l);
         }
     }
     return KVL_OK;
 }
 
-/* One pass: every lane moves by one token. *n_rows is 0 when none is left. */
-static kvl_status step_all(kvli_run *r, size_t *n_rows, kvl_err *err) {
-    *n_rows = 0;
-    for (size_t i = 0; i < r->n_lanes; i++) {
-        const kvli_lane *l = &r->lanes[i];
-        if (l->n != 0) {
-            const int32_t *ids = kvli_sample_of(r, l->sample)->ids.ids;
-            bool is_scored = l->step >= cell_at(r, l->policies[0], l->sample)->first_scored;
-            r->rows[*n_rows] = (kvl_row){
-                .stream = l->stream, .token = ids[l->step], .target = is_scored ? ids[l->step + 1] : -1};
-            r->row_lane[(*n_rows)++] = i;
+/* Queues the next rows of a lane, at most `most`, with the compressions behind them. */
+static kvl_status queue_rows(kvli_run *r, size_t lane_index, size_t most, size_t *n_rows, kvl_err *err) {
+    kvli_lane *l = &r->lanes[lane_index];
+    const int32_t *ids = kvli_sample_of(r, l->sample)->ids.ids;
+    const size_t first_scored = cell_at(r, l->policies[0], l->sample)->first_scored;
+    for (size_t n = kvl_min_size(most, n_left(r, l)); n != 0 && !l->is_parting; n--) {
+        kvl_row *row = &r->rows[*n_rows];
+        *row = (kvl_row){.stream = l->stream,
+                         .token = ids[l->step],
+                         .target = l->step >= first_scored ? ids[l->step + 1] : -1};
+        r->row_lane[(*n_rows)++] = lane_index;
+        KVL_TRY(advance_shadow(r, l, err));
+        size_t firing = find_firing(r, l);
+        l->is_parting = firing < l->n && gather_alike(r, l, firing) < l->n;
+        if (firing < l->n && !l->is_parting) {
+            KVL_TRY(compress_shadow(r, l, &row->evict, err));
         }
     }
+    return KVL_OK;
+}
+
+/* Shares the rows of a pass among the lanes: what one cannot use goes to those behind it. */
+static kvl_status queue_pass(kvli_run *r, size_t *n_rows, kvl_err *err) {
+    const size_t max_steps = r->config->max_steps != 0 ? r->config->max_steps : SIZE_MAX;
+    size_t n_open = 0;
+    *n_rows = 0;
+    for (size_t i = 0; i < r->n_lanes; i++) {
+        n_open += r->lanes[i].n != 0;
+    }
+    const size_t room = kvl_max_size(n_open, kvl_engine_pass_rows());
+    for (size_t i = 0; i < r->n_lanes; i++) {
+        if (r->lanes[i].n != 0) {
+            KVL_TRY(queue_rows(r, i, kvl_min_size(max_steps, (room - *n_rows) / n_open), n_rows, err));
+            n_open--;
+        }
+    }
+    return KVL_OK;
+}
+
+/* One pass: every lane moves by a block of tokens. *n_rows is 0 when none is left. */
+static kvl_status step_all(kvli_run *r, size_t *n_rows, kvl_err *err) {
+    uint64_t start = kvl_clock_ns();
+    KVL_TRY(queue_pass(r, n_rows, err));
     if (*n_rows == 0) {
         return KVL_OK;
     }
-    uint64_t start = kvl_clock_ns();
     KVL_TRY(forward(r, r->rows, *n_rows, err));
     share_time(r, kvl_clock_ns() - start, r->row_lane, *n_rows);
     for (size_t i = 0; i < *n_rows; i++) {
-        kvli_lane *l = &r->lanes[r->row_lane[i]];
+        const kvli_lane *l = &r->lanes[r->row_lane[i]];
         for (size_t k = 0; k < l->n && r->rows[i].target >= 0; k++) {
             score_cell(cell_at(r, l->policies[k], l->sample), r->rows[i].nll);
         }
-        l->step++;
     }
     r->seen.n_passes++;
     r->seen.max_rows = kvl_max_size(r->seen.max_rows, *n_rows);
-    KVL_TRY(compress_moved(r, r->row_lane, *n_rows, err));
+    KVL_TRY(part_lanes(r, err));
     KVL_TRY(finish_lanes(r, err));
     return report(r, NULL, err);
 }

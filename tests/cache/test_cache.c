@@ -174,6 +174,11 @@ static void test_memory_is_given_back(void **state) {
     }
     assert_int_equal(kvl_cache_live_bytes(c), 10u * 3 * 2 * 5 * 2 * sizeof(float));
     assert_true(kvl_cache_reserved_bytes(c) * 20 < full);
+    assert_int_equal(kvl_cache_most_bytes(c), full);
+    assert_int_equal(kvl_cache_most_bytes(c), kvl_cache_reserved_bytes(c)); /* since the last call */
+    assert_ok(kvl_cache_reserve_head(c, 2, 1, 1000, NULL));
+    assert_int_equal(kvl_cache_most_bytes(c), kvl_cache_reserved_bytes(c));
+    assert_true(kvl_cache_reserved_bytes(c) > full / 9 && kvl_cache_reserved_bytes(c) < full / 3);
     kvl_cache_destroy(c);
 }
 
@@ -271,6 +276,8 @@ static void test_counting_goes_alike(void **state) {
             }
             assert_true(kvl_cache_reserved_bytes(counting) == kvl_cache_reserved_bytes(real));
             assert_true(kvl_cache_live_bytes(counting) == kvl_cache_live_bytes(real));
+            const uint64_t most = kvl_cache_most_bytes(counting);
+            assert_true(kvl_cache_most_bytes(real) == most || round == 15); /* a fork has no past */
         }
         kvl_cache_destroy(real);
         kvl_cache_destroy(counting);

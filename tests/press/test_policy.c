@@ -116,8 +116,30 @@ static void test_targets(void **state) {
     assert_int_equal(kvl_policy_target(&none, 1000), 1000);
 }
 
+/* 2: sink, 1: among the newest, 0: by score. */
+static int rank_of(const kvl_policy *p, const int32_t *positions, size_t n, size_t j) {
+    size_t newer = 0;
+    for (size_t i = 0; i < n; i++) {
+        newer += positions[i] > positions[j];
+    }
+    return (uint64_t)positions[j] < p->n_sinks ? 2 : newer < p->n_recent ? 1 : 0;
+}
+
+static bool is_before(const kvl_policy *p, const float *scores, const int32_t *positions, size_t n, size_t a,
+                      size_t b) {
+    int ranks[2] = {rank_of(p, positions, n, a), rank_of(p, positions, n, b)};
+    if (ranks[0] != ranks[1]) {
+        return ranks[0] > ranks[1];
+    }
+    if (ranks[0] == 0 && scores[a] != scores[b]) {
+        return scores[a] > scores[b];
+    }
+    return positions[a] > positions[b];
+}
+
 /* Selection against repeated search for the best remaining entry. */
 static void check_select(uint64_t seed, size_t n, size_t target, const char *text) {
+    static const float values[] = {-INFINITY, -2.5f, -1e-40f, -0.0f, 0.0f, 1e-40f, 2.5f, 7.0f};
     kvl_policy p = policy_of(text);
     float scores[200];
     int32_t positions[200];
@@ -125,9 +147,8 @@ static void check_select(uint64_t seed, size_t n, size_t target, const char *tex
     _Alignas(16) static char scratch[200 * 32];
     assert_true(kvl_select_scratch_bytes(n) <= sizeof scratch);
     for (size_t j = 0; j < n; j++) {
-        scores[j] = (float)(kvl_rng_draw(seed, 0, j) % 6); /* many ties */
-        positions[j] =
-            (int32_t)(p.is_score_order ? (j * 7 + 3) % n : j); /* score order: positions not sorted */
+        scores[j] = values[kvl_rng_draw(seed, 0, j) % 8];                             /* many ties */
+        positions[j] = (int32_t)(p.is_score_order || seed % 2 ? (j * 7 + 3) % n : j); /* sorted or not */
     }
     assert_int_equal(kvl_select(slots, target, &p, scores, positions, n, scratch, NULL), KVL_OK);
     bool is_taken[200] = {false};
@@ -135,25 +156,7 @@ static void check_select(uint64_t seed, size_t n, size_t target, const char *tex
     for (size_t k = 0; k < target; k++) {
         size_t best = n;
         for (size_t j = 0; j < n; j++) {
-            if (is_taken[j]) {
-                continue;
-            }
-            size_t newer = 0;
-            for (size_t i = 0; i < n; i++) {
-                newer += positions[i] > positions[j];
-            }
-            double rank = (uint64_t)positions[j] < p.n_sinks ? 2 : newer < p.n_recent ? 1 : 0;
-            double value = rank * 1e6 + (rank == 0 ? 1000.0 * (double)scores[j] : 0) + 1e-3 * positions[j];
-            double best_value = -1;
-            if (best < n) {
-                size_t best_newer = 0;
-                for (size_t i = 0; i < n; i++) {
-                    best_newer += positions[i] > positions[best];
-                }
-                double r = (uint64_t)positions[best] < p.n_sinks ? 2 : best_newer < p.n_recent ? 1 : 0;
-                best_value = r * 1e6 + (r == 0 ? 1000.0 * (double)scores[best] : 0) + 1e-3 * positions[best];
-            }
-            if (value > best_value) {
+            if (!is_taken[j] && (best == n || is_before(&p, scores, positions, n, j, best))) {
                 best = j;
             }
         }
@@ -166,7 +169,7 @@ static void check_select(uint64_t seed, size_t n, size_t target, const char *tex
     for (size_t k = 0; k < target; k++) {
         assert_true(want[slots[k]]);
         want[slots[k]] = false;
-        assert_true(p.is_score_order || k == 0 || slots[k] > slots[k - 1]);
+        assert_true(p.is_score_order || k == 0 || positions[slots[k]] > positions[slots[k - 1]]);
     }
 }
 

@@ -180,6 +180,51 @@ static void test_waves_change_no_bits(void **state) {
     check_preset("kv-l2", 120, false);
 }
 
+/* However many tokens a pass takes of a stream: the same cells; and each plan is its run. */
+static void check_blocks(const grid *g) {
+    static const size_t max_steps[] = {1, 2, 7, 0};
+    kvl_sweep single = {0};
+    for (size_t i = 0; i < sizeof max_steps / sizeof max_steps[0]; i++) {
+        grid cut = *g;
+        cut.config.policies = cut.policies;
+        cut.config.max_steps = max_steps[i];
+        kvl_sweep s = run(&cut, 0);
+        check_bytes(&s, 0);
+        if (i == 0) {
+            single = s;
+            assert_int_equal(s.waves[0].n_passes,
+                             g->config.protocol.max_tokens - 1 - g->config.protocol.prefill);
+            continue;
+        }
+        check_same(&single, &s);
+        assert_int_equal(s.rows_computed, single.rows_computed);
+        assert_true(s.waves[0].n_passes < single.waves[0].n_passes);
+        kvl_sweep_free(&s);
+    }
+    kvl_sweep_free(&single);
+}
+
+static void test_blocks_change_no_bits(void **state) {
+    (void)state;
+    grid g;
+    set_preset(&g, "ucurve", 90);
+    check_blocks(&g);
+    set_grid(&g, &short_texts, &(kvl_protocol){.max_tokens = 80, .prefill = 20, .count_from = 30});
+    add(&g, "knorm:keep=0.9:cap=32:order=score");
+    add(&g, "knorm:keep=0.9:cap=32:cadence=once");
+    add(&g, "knorm:keep=0.8:cap=32:skip=0:sinks=2:recent=4");
+    add(&g, "knorm:keep=0.9:cap=32:positions=cache-length");
+    add(&g, "random(redrawn):keep=0.7:cap=18");
+    add(&g, "recency:size=12:cap=16:cadence=5");
+    add(&g, "template:keep=0.6:cap=24:skip=1+3");
+    check_blocks(&g);
+    model->shape.key_type = KVL_KV_F16;
+    model->shape.value_type = KVL_KV_F16;
+    check_blocks(&g);
+    model->shape.key_type = KVL_KV_F32;
+    model->shape.value_type = KVL_KV_F32;
+}
+
 /* The smallest limit that is not refused suffices, and the one below is refused with the figure it needs. */
 static void test_too_little_memory(void **state) {
     (void)state;
@@ -369,6 +414,7 @@ static void test_time_of_a_pass(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_waves_change_no_bits),
+        cmocka_unit_test(test_blocks_change_no_bits),
         cmocka_unit_test(test_too_little_memory),
         cmocka_unit_test(test_plan_foretells),
         cmocka_unit_test(test_prefill_is_shared),
