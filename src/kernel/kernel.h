@@ -162,9 +162,11 @@ typedef struct kvl_kernels {
      *   scratch  [min(n_rows, KVL_ATTEND_ROWS) * round_up(largest n, 16)] f32, 64-byte aligned */
     void (*attend)(const kvl_attention *a, const kvl_attention_row *rows, size_t n_rows, float *scratch);
 
-    /* Sum of exp(x[i] - max) over n >= 1 values, in double; *most gets the maximum. Relative error below
-     * 1e-6. NaN in x gives NaN. */
-    double (*sum_exp)(float *most, const float *x, size_t n);
+    /* Sum of exp(x[i] - max) over n >= 1 values, in double; *most gets the maximum and weights [n], unless
+     * NULL, the terms. Relative error below 1e-6. NaN in x gives NaN. */
+    double (*sum_exp)(float *most, float *weights, const float *x, size_t n);
+    /* Sum of a[i] * b[i] over n values, in double. */
+    double (*dot)(const float *a, const float *b, size_t n);
     /* Natural log of sum exp(x[i]) over n >= 1 values: maximum subtracted, summed in double.
      * Absolute error below 1e-6. NaN in x gives NaN; +inf gives +inf or NaN. */
     double (*log_sum_exp)(const float *x, size_t n);
