@@ -71,6 +71,7 @@ typedef struct kvl_thread_scratch {
 struct kvl_engine {
     const kvl_model *model;
     const kvl_kernels *kernels;
+    kvl_gemm_fn *gemm; /* of the model's arithmetic */
     kvl_pool *pool;
     unsigned n_threads;
     float *cos_sin[KVL_N_ROPES]; /* [n_positions, n_rotary]: n_rotary/2 cosines, then sines; NULL: not used */
