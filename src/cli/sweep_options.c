@@ -50,8 +50,8 @@ static const kvl_arg table[] = {
     {opt_isa, 0, "isa", "NAME", "force an instruction set: c, base, avx2, avx512, avx512bf16 (default auto)"},
     KVL_CACHE_TYPE_ARGS,
     {opt_arith, 0, "arith", "NAME",
-     "arithmetic of products: f32 (exact, default), bf16 (rounded, about twice as fast) or int8 (inputs "
-     "rounded to 8 bits, for quantised weights)"},
+     "arithmetic of products: f32 (exact, default), bf16 (rounded, about twice as fast), int8 (inputs "
+     "rounded to 8 bits, for quantised weights) or amx_bf16 (bf16 by matrix tiles of AMX)"},
     {opt_quiet, 'q', "quiet", NULL, "no progress on stderr"},
     {opt_verbose, 'v', "verbose", NULL,
      "a line per finished cell if stderr is no terminal; every cell of a --dry-run"},

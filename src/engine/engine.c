@@ -76,6 +76,10 @@ kvl_status kvl_engine_create(kvl_engine **out, const kvl_model *model, const kvl
     e->model = model;
     e->n_threads = options->n_threads != 0 ? options->n_threads : kvl_cpu_count();
     KVL_GO(kvl_kernels_get(&e->kernels, options->isa, err));
+    e->gemm = e->kernels->gemm;
+    if (model->arith == KVL_ARITH_AMX_BF16) {
+        KVL_GO(kvl_amx_gemm(&e->gemm, err));
+    }
     KVL_GO(kvl_pool_create(&e->pool, e->n_threads, err));
     e->scratch = kvl_calloc(e->n_threads, sizeof *e->scratch);
     if (e->scratch == NULL) {

@@ -34,15 +34,23 @@ typedef struct kvl_stream {
 typedef struct kvl_row {
     kvl_stream *stream;
     int32_t token;
-    int32_t target; /* next token, for its NLL; -1: not scored */
-    bool wants_top; /* fill `top` */
+    int32_t target;         /* next token, for its NLL; -1: not scored */
+    bool wants_top;         /* fill `top` and `p_top` */
+    bool wants_entropy;     /* fill `entropy` */
+    const float *reference; /* [E], caller's: `hidden` of the same token with another cache, of an earlier
+                             * pass or of a row before this one; fill `kl` and `is_same_top`; or NULL */
     /* Compress the stream by this policy, which must fire then, after the row: what kvl_engine_compress would
      * do between two passes, with the same bits. NULL: do not. */
     const kvl_policy *evict;
     /* filled in by the pass */
-    int32_t top;   /* most likely next token; the lowest id among equals */
-    double nll;    /* nats, of target */
-    float *logits; /* [V], caller's, or NULL */
+    int32_t top;      /* most likely next token; the lowest id among equals */
+    bool is_same_top; /* it is the reference's too */
+    double nll;       /* nats, of target */
+    double p_top;     /* probability of top */
+    double entropy;   /* nats, of the prediction; absolute error about 1e-6, as of kl */
+    double kl;        /* nats, of the reference's prediction from the row's; exactly 0 for equal states */
+    float *hidden;    /* [E], caller's: the final state, normalised, that predictions are made of; or NULL */
+    float *logits;    /* [V], caller's, or NULL */
 } kvl_row;
 
 /* The model is borrowed and must outlive the engine. */

@@ -8,7 +8,7 @@
 
 enum {
     KVL_BATCH_ROWS = 256,  /* rows computed together; larger batches are cut (bits do not change) */
-    KVL_SCORE_ROWS = 64,   /* rows scored at once */
+    KVL_SCORE_ROWS = 64,   /* rows scored at once, with the references they are compared with */
     KVL_VOCAB_PIECE = 256, /* logits of a row at a time */
     KVL_ATTEND_BLOCK = 16, /* rows of a stream whose attention is one piece of work */
 };
@@ -45,12 +45,13 @@ size_t kvli_first_positions(const kvl_shape *shape);
 size_t kvli_compress_floats(const kvl_press *press, const kvl_shape *shape, size_t n);
 size_t kvli_compress_bytes(size_t n);
 
-/* What stays of one row's logits in one piece of the vocabulary. */
+/* What stays of one row's logits x in one piece of the vocabulary; the last three where they are needed. */
 typedef struct kvl_score_part {
-    double sum; /* of exp(logit - most) */
+    double sum; /* of exp(x - most) */
     float most;
-    float top_logit;
-    int32_t top;
+    int32_t top;   /* first id with that logit */
+    double mean;   /* sum of exp(x - most) x */
+    double mean_b; /* sum of exp(a - most of a) x, a the logits of the row's reference */
 } kvl_score_part;
 
 /* A run of rows of one stream inside a batch. */
@@ -77,6 +78,7 @@ typedef struct kvl_thread_scratch {
 struct kvl_engine {
     const kvl_model *model;
     const kvl_kernels *kernels;
+    kvl_gemm_fn *gemm; /* of the model's arithmetic */
     kvl_pool *pool;
     unsigned n_threads;
     float *cos_sin[KVL_N_ROPES]; /* [n_positions, n_rotary]: n_rotary/2 cosines, then sines; NULL: not used */
@@ -142,7 +144,7 @@ static inline size_t kvli_attend_floats(size_t n) { return KVL_ATTEND_ROWS * kvl
 static inline size_t kvli_vocab_pieces(const kvl_shape *s) {
     return (s->n_vocab + KVL_VOCAB_PIECE - 1) / KVL_VOCAB_PIECE;
 }
-/* NLL, top and logits of the rows that want them; rows index the batch. */
+/* What the rows want to know of their predictions; rows index the batch. */
 kvl_status kvli_engine_score(kvl_engine *e, kvl_row *rows, size_t n_rows, kvl_err *err) KVL_MUST_USE;
 
 #endif

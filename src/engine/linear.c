@@ -59,8 +59,7 @@ void kvli_engine_multiply(const kvl_engine *e, const kvl_linear *w, float *out, 
             e->kernels->gemm_q8(out + (from - first), out_stride, e->act.rounded, w->n_in / KVL_PANEL_BLOCK,
                                 &panels, bias, n_rows, w->n_in, to - from);
         } else {
-            e->kernels->gemm(out + (from - first), out_stride, in, w->n_in, &panels, bias, n_rows, w->n_in,
-                             to - from);
+            e->gemm(out + (from - first), out_stride, in, w->n_in, &panels, bias, n_rows, w->n_in, to - from);
         }
     }
 }

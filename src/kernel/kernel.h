@@ -25,6 +25,7 @@ typedef enum kvl_arith {
                      */
     KVL_ARITH_INT8, /* products with quantised blocks: inputs rounded to 8 bits, 32 at a time; others as f32
                      */
+    KVL_ARITH_AMX_BF16, /* as bf16, by matrix tiles: kvl_amx_gemm */
     KVL_N_ARITHS
 } kvl_arith;
 
@@ -108,6 +109,9 @@ typedef struct kvl_attention_row {
 /* Rows that are computed together, at most: scratch of attend is that many times round_up(n, 16). */
 enum { KVL_ATTEND_ROWS = 6 };
 
+typedef void kvl_gemm_fn(float *out, size_t out_stride, const float *x, size_t x_stride, const kvl_panels *w,
+                         const float *bias, size_t n_rows, size_t n_in, size_t n_cols);
+
 typedef struct kvl_kernels {
     const char *name; /* "c", "base", "avx2", "avx512", "avx512vnni", "avx512bf16" */
 
@@ -119,8 +123,7 @@ typedef struct kvl_kernels {
      *   bias    [n_cols] f32 or NULL
      * Within 4 * n_in * eps * sum |x*w| of the definition; the same bits for all types of equal weights but
      * BF16_PAIRS. */
-    void (*gemm)(float *out, size_t out_stride, const float *x, size_t x_stride, const kvl_panels *w,
-                 const float *bias, size_t n_rows, size_t n_in, size_t n_cols);
+    kvl_gemm_fn *gemm;
 
     /* The product of rows rounded to 8 bits with blocked panels: the value of each block (or half a block of
      * super-blocks) is (x.d * d) * sum of q_x q_w + m * x.sum, the inner sum exact; blocks are added to the
@@ -162,9 +165,11 @@ typedef struct kvl_kernels {
      *   scratch  [min(n_rows, KVL_ATTEND_ROWS) * round_up(largest n, 16)] f32, 64-byte aligned */
     void (*attend)(const kvl_attention *a, const kvl_attention_row *rows, size_t n_rows, float *scratch);
 
-    /* Sum of exp(x[i] - max) over n >= 1 values, in double; *most gets the maximum. Relative error below
-     * 1e-6. NaN in x gives NaN. */
-    double (*sum_exp)(float *most, const float *x, size_t n);
+    /* Sum of exp(x[i] - max) over n >= 1 values, in double; *most gets the maximum and weights [n], unless
+     * NULL, the terms. Relative error below 1e-6. NaN in x gives NaN. */
+    double (*sum_exp)(float *most, float *weights, const float *x, size_t n);
+    /* Sum of a[i] * b[i] over n values, in double. */
+    double (*dot)(const float *a, const float *b, size_t n);
     /* Natural log of sum exp(x[i]) over n >= 1 values: maximum subtracted, summed in double.
      * Absolute error below 1e-6. NaN in x gives NaN; +inf gives +inf or NaN. */
     double (*log_sum_exp)(const float *x, size_t n);
@@ -174,6 +179,10 @@ typedef struct kvl_kernels {
  * those with BF16_PAIRS), or the best this machine runs for NULL or "auto". E_USAGE for an unknown name or
  * one this machine cannot run (the message lists what it can). */
 kvl_status kvl_kernels_get(const kvl_kernels **out, const char *name, kvl_err *err) KVL_MUST_USE;
+/* gemm for BF16_PAIRS alone, by the matrix tiles of AMX: sums of 16 pairs are formed on their own, subnormal
+ * numbers are zeros; the same bound. Asks the system once for the use of tiles. E_USAGE where there are none.
+ */
+kvl_status kvl_amx_gemm(kvl_gemm_fn **out, kvl_err *err) KVL_MUST_USE;
 /* Names of all tables this machine runs, best first, NULL-terminated. */
 const char *const *kvl_kernels_names(void);
 

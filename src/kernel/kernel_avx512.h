@@ -4,6 +4,11 @@
 #define VW 16
 #define TILE_ROWS 12
 #define vec_fma(a, b, c) ((vec)_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(c)))
+#define VEC_MAX(a, b) ((vec)_mm512_max_ps((__m512)(a), (__m512)(b)))
+#define MAX_OF_LANES(v) _mm512_reduce_max_ps((__m512)(v))
+#define WIDEN_HALF(v, which)                                                                                 \
+    ((dvec)_mm512_cvtps_pd((which) == 0 ? _mm512_castps512_ps256((__m512)(v))                                \
+                                        : _mm512_extractf32x8_ps((__m512)(v), 1)))
 #define VEC_OF_F16(p) ((vec)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(p))))
 #define IVEC_OF_U8(p) ((ivec)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p))))
 #define IVEC_OF_I8(p) ((ivec)_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p))))

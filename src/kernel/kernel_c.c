@@ -221,22 +221,34 @@ static void attend_c(const kvl_attention *a, const kvl_attention_row *rows, size
     }
 }
 
-static double sum_exp_c(float *most_out, const float *x, size_t n) {
+static double sum_exp_c(float *most_out, float *weights, const float *x, size_t n) {
     float most = x[0];
     for (size_t i = 1; i < n; i++) {
         most = x[i] > most ? x[i] : most;
     }
     double sum = 0;
     for (size_t i = 0; i < n; i++) {
-        sum += exp((double)x[i] - (double)most);
+        double e = exp((double)x[i] - (double)most);
+        sum += e;
+        if (weights != NULL) {
+            weights[i] = (float)e;
+        }
     }
     *most_out = most;
     return sum;
 }
 
+static double dot_c(const float *a, const float *b, size_t n) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += (double)a[i] * (double)b[i];
+    }
+    return sum;
+}
+
 static double log_sum_exp_c(const float *x, size_t n) {
     float most = 0;
-    double sum = sum_exp_c(&most, x, n);
+    double sum = sum_exp_c(&most, NULL, x, n);
     return (double)most + log(sum);
 }
 
@@ -255,5 +267,6 @@ const kvl_kernels kvli_kernels_c = {
     .add = add_c,
     .attend = attend_c,
     .sum_exp = sum_exp_c,
+    .dot = dot_c,
     .log_sum_exp = log_sum_exp_c,
 };

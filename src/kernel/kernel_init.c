@@ -1,4 +1,5 @@
 /* Choosing a table: by what the processor and the operating system both allow, never by model number. */
+#define _GNU_SOURCE
 #include "kernel/kernel_int.h"
 
 #include <stdio.h>
@@ -6,6 +7,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #endif
 
 enum { max_tables = 6 };
@@ -68,6 +73,39 @@ kvl_status kvl_kernels_get(const kvl_kernels **out, const char *name, kvl_err *e
     }
     return kvl_fail(err, KVL_E_USAGE, "instruction set: expected auto%s on this machine, found '%.40s'", list,
                     name);
+}
+
+#if defined(__x86_64__) && defined(__linux__)
+/* The processor has tiles and their products, the system saves them, and lets this process use them (a
+ * permission of the whole process, to be asked for once: Linux, Documentation/arch/x86/xstate.rst). */
+static bool may_use_tiles(void) {
+    enum { request_permission = 0x1023, tile_data = 18 };
+    const unsigned products_and_tiles = 1u << 22 | 1u << 24, saved = 3u << 17, has_xgetbv = 1u << 27;
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    if (__get_cpuid(1, &a, &b, &c, &d) == 0 || (c & has_xgetbv) == 0) {
+        return false;
+    }
+    __asm__("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
+    if ((a & saved) != saved || __get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 ||
+        (d & products_and_tiles) != products_and_tiles) {
+        return false;
+    }
+    return has_avx512bf16() && syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+}
+#endif
+
+kvl_status kvl_amx_gemm(kvl_gemm_fn **out, kvl_err *err) {
+    *out = NULL;
+#if defined(__x86_64__) && defined(__linux__)
+    if (may_use_tiles()) {
+        *out = kvli_gemm_amx;
+        return KVL_OK;
+    }
+#endif
+    return kvl_fail(
+        err, KVL_E_USAGE,
+        "arithmetic amx_bf16: expected a processor with AMX tiles for bfloat16, and a system that "
+        "lets them be used, found none");
 }
 
 const char *const *kvl_kernels_names(void) {

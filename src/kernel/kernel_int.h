@@ -18,6 +18,7 @@ extern const kvl_kernels kvli_kernels_avx2;
 extern const kvl_kernels kvli_kernels_avx512;
 extern const kvl_kernels kvli_kernels_avx512vnni;
 extern const kvl_kernels kvli_kernels_avx512bf16;
+kvl_gemm_fn kvli_gemm_amx;
 #endif
 
 #endif

@@ -7,6 +7,8 @@
  *   VEC_OF_F16   a vector widened from VW halves at a uint16_t pointer (may be unaligned)
  *   IVEC_OF_U8   integers widened from VW bytes; the same: IVEC_OF_I8, IVEC_OF_U16 (from uint16_t)
  *   VEC_OF_INTS  floats of the same values as integers
+ *   VEC_MAX      optional: the larger of each lane, the second where one is NaN; MAX_OF_LANES: the largest
+ *   WIDEN_HALF   optional: lower (0) or upper half of a vector in double
  *   VEC_DOT_BF16 optional: sum + both products of the pairs of bfloat16 numbers in two integers
  *   ROUND_32     optional: 32 floats at the second pointer rounded to bfloat16 at the first
  *   VEC_DOT_INT8 optional: sum + the four products of bytes in two integers, of w without and of x with sign
@@ -50,38 +52,48 @@ ALWAYS_INLINE vec splat(float x) { return x - (vec){0}; }
 ALWAYS_INLINE vec select_lanes(ivec mask, vec yes, vec no) {
     return (vec)((mask & (ivec)yes) | (~mask & (ivec)no));
 }
+/* b where one of them is NaN */
+#ifdef VEC_MAX
+ALWAYS_INLINE vec larger(vec a, vec b) { return VEC_MAX(a, b); }
+#else
 ALWAYS_INLINE vec larger(vec a, vec b) { return select_lanes(a > b, a, b); }
+#endif
 /* x - 0 keeps the sign of zero; 0 + x would not */
 ALWAYS_INLINE vec vec_of_f16(const uint16_t *p) { return VEC_OF_F16(p); }
 
 /* ---- exponential ---- */
 
-/* exp(x) for x <= 88: x = n ln 2 + r, |r| <= ln 2 / 2, polynomial of degree 6 in r (Cephes expf, Moshier
- * 1984), error below 2 ulp; below -87.33 exactly 0; NaN stays NaN. */
-ALWAYS_INLINE vec vec_exp(vec x) {
-    vec clamped = larger(x, splat(-87.33f));
-    /* adding 1.5 * 2^23 rounds to the nearest whole number and leaves it in the low bits */
-    const vec magic = splat(12582912.0f);
+/* exp(x) for x <= 88: x = n ln 2 + r with |r| <= ln 2 / 2 (ln 2 in two parts as in Cephes expf, Moshier
+ * 1984), exp(r) by the minimax polynomial of degree 6 that starts with 1 + r (3e-9 off). Error below 2 ulp;
+ * below -87.33 as there, 1e-38; NaN stays NaN. */
+ALWAYS_INLINE vec vec_exp_tiny(vec x) {
+    vec clamped = larger(splat(-87.33f), x);
+    /* adding 1.5 * 2^23 rounds to the nearest whole number and leaves it in the low bits, where 127 more make
+     * it the exponent of 2^n */
+    const vec magic = splat(12582912.0f + 127.0f);
     vec shifted = vec_fma(clamped, splat(1.44269504088896341f), magic);
     vec n = shifted - magic;
     vec r = vec_fma(n, splat(-0.693359375f), clamped);
     r = vec_fma(n, splat(2.12194440e-4f), r);
-    vec p = splat(1.9875691500e-4f);
-    p = vec_fma(p, r, splat(1.3981999507e-3f));
-    p = vec_fma(p, r, splat(8.3334519073e-3f));
-    p = vec_fma(p, r, splat(4.1665795894e-2f));
-    p = vec_fma(p, r, splat(1.6666665459e-1f));
-    p = vec_fma(p, r, splat(5.0000001201e-1f));
-    p = vec_fma(p, r * r, r) + splat(1.0f);
-    ivec power = ((ivec)shifted << 23) + (ivec)splat(1.0f);
-    vec result = p * (vec)power;
-    result = select_lanes(x < splat(-87.33f), splat(0.0f), result);
-    return select_lanes(x == x, result, x);
+    vec p = splat(1.3814581e-3f);
+    p = vec_fma(p, r, splat(8.368725e-3f));
+    p = vec_fma(p, r, splat(4.166839e-2f));
+    p = vec_fma(p, r, splat(1.6666521e-1f));
+    p = vec_fma(p, r, splat(4.9999994e-1f));
+    p = vec_fma(p, r, splat(1.0f));
+    p = vec_fma(p, r, splat(1.0f));
+    return p * (vec)((ivec)shifted << 23);
 }
+
+/* The same, but below -87.33 exactly 0. */
+ALWAYS_INLINE vec vec_exp(vec x) { return select_lanes(x < splat(-87.33f), splat(0.0f), vec_exp_tiny(x)); }
 
 /* ---- reductions: fixed trees ---- */
 
 ALWAYS_INLINE float max_of_lanes(vec v) {
+#ifdef MAX_OF_LANES
+    return MAX_OF_LANES(v);
+#else
     float lanes[VW];
     store(lanes, v);
     float most = lanes[0];
@@ -89,6 +101,7 @@ ALWAYS_INLINE float max_of_lanes(vec v) {
         most = lanes[i] > most ? lanes[i] : most;
     }
     return most;
+#endif
 }
 
 ALWAYS_INLINE double sum_of_dlanes(dvec v) {
@@ -102,11 +115,15 @@ ALWAYS_INLINE double sum_of_dlanes(dvec v) {
     return lanes[0];
 }
 
-/* Lower and upper half of v in double. */
+/* Lower (0) or upper (1) half of v in double. */
 ALWAYS_INLINE dvec widen_half(vec v, size_t which) {
+#ifdef WIDEN_HALF
+    return WIDEN_HALF(v, which);
+#else
     half_vec h;
     memcpy(&h, (const char *)&v + which * sizeof h, sizeof h);
     return __builtin_convertvector(h, dvec);
+#endif
 }
 
 /* The first n < VW floats, the rest `fill`. */
@@ -118,27 +135,68 @@ ALWAYS_INLINE vec load_part(const float *p, size_t n, float fill) {
     return load(lanes);
 }
 
-static double sum_exp_v(float *most_out, const float *x, size_t n) {
-    size_t whole = n / VW * VW;
-    vec most_v = load_part(x + whole, n - whole, -INFINITY);
-    for (size_t i = 0; i < whole; i += VW) {
-        most_v = larger(load(x + i), most_v);
+/* The first n floats of v, at most all. */
+ALWAYS_INLINE void store_part(float *p, vec v, size_t n) { memcpy(p, &v, n < VW ? n * sizeof *p : sizeof v); }
+
+enum { exps_at_once = 4 * VW };
+
+ALWAYS_INLINE float max_of(const float *x, size_t n) {
+    const size_t whole = n / VW * VW;
+    const size_t fours = n / exps_at_once * exps_at_once;
+    vec most[4]; /* chains that do not wait for each other */
+    most[0] = most[1] = most[2] = most[3] =
+        n > whole ? load_part(x + whole, n - whole, -INFINITY) : splat(-INFINITY);
+    for (size_t i = 0; i < fours; i += exps_at_once) {
+        UNROLL for (size_t j = 0; j < 4; j++) { most[j] = larger(load(x + i + j * VW), most[j]); }
     }
-    float most = max_of_lanes(most_v);
+    for (size_t i = fours; i < whole; i += VW) {
+        most[0] = larger(load(x + i), most[0]);
+    }
+    return max_of_lanes(larger(larger(most[0], most[1]), larger(most[2], most[3])));
+}
+
+static double sum_exp_v(float *most_out, float *weights, const float *x, size_t n) {
+    const vec most = splat(max_of(x, n));
+    dvec low = {0};
+    dvec high = {0};
+    size_t i = 0;
+    for (; i + exps_at_once <= n; i += exps_at_once) {
+        vec e[4];
+        UNROLL for (size_t j = 0; j < 4; j++) { e[j] = vec_exp_tiny(load(x + i + j * VW) - most); }
+        if (weights != NULL) {
+            UNROLL for (size_t j = 0; j < 4; j++) { store(weights + i + j * VW, e[j]); }
+        }
+        vec four = (e[0] + e[1]) + (e[2] + e[3]); /* as exact as the terms, and widened once */
+        low += widen_half(four, 0);
+        high += widen_half(four, 1);
+    }
+    for (; i < n; i += VW) {
+        vec e = vec_exp_tiny((i + VW <= n ? load(x + i) : load_part(x + i, n - i, -INFINITY)) - most);
+        low += widen_half(e, 0);
+        high += widen_half(e, 1);
+        if (weights != NULL) {
+            store_part(weights + i, e, n - i);
+        }
+    }
+    *most_out = most[0];
+    return sum_of_dlanes(low + high);
+}
+
+static double dot_v(const float *a, const float *b, size_t n) {
     dvec low = {0};
     dvec high = {0};
     for (size_t i = 0; i < n; i += VW) {
-        vec e = vec_exp((i < whole ? load(x + i) : load_part(x + i, n - i, -INFINITY)) - splat(most));
-        low += widen_half(e, 0);
-        high += widen_half(e, 1);
+        vec x = i + VW <= n ? load(a + i) : load_part(a + i, n - i, 0.0f);
+        vec y = i + VW <= n ? load(b + i) : load_part(b + i, n - i, 0.0f);
+        low += widen_half(x, 0) * widen_half(y, 0);
+        high += widen_half(x, 1) * widen_half(y, 1);
     }
-    *most_out = most;
     return sum_of_dlanes(low + high);
 }
 
 static double log_sum_exp_v(const float *x, size_t n) {
     float most = 0;
-    double sum = sum_exp_v(&most, x, n);
+    double sum = sum_exp_v(&most, NULL, x, n);
     return (double)most + log(sum);
 }
 
@@ -300,5 +358,6 @@ const kvl_kernels KERNELS = {
     .add = add_v,
     .attend = attend_v,
     .sum_exp = sum_exp_v,
+    .dot = dot_v,
     .log_sum_exp = log_sum_exp_v,
 };

@@ -242,7 +242,8 @@ kvl_status kvli_load_rows(kvli_loader *l, float **out, const kvl_tensor *tensor)
 /* One segment of a linear map from some parts; all: the whole stored matrix if transposed. */
 static kvl_status load_segment(kvli_loader *l, kvl_linear *out, const kvli_part *parts, size_t n_parts,
                                kvl_panel_type stored_type, const float *all) {
-    const kvl_panel_type type = l->m->arith == KVL_ARITH_BF16 ? KVL_PANEL_BF16_PAIRS : stored_type;
+    const bool is_bf16 = l->m->arith == KVL_ARITH_BF16 || l->m->arith == KVL_ARITH_AMX_BF16;
+    const kvl_panel_type type = is_bf16 ? KVL_PANEL_BF16_PAIRS : stored_type;
     kvl_segment *segment = &out->segments[out->n_segments++];
     size_t n_rows = 0;
     for (size_t i = 0; i < n_parts; i++) {

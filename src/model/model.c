@@ -136,18 +136,20 @@ done:
     return status;
 }
 
-static const char *const arith_names[KVL_N_ARITHS] = {"f32", "bf16", "int8"};
+static const char *const arith_names[KVL_N_ARITHS] = {"f32", "bf16", "int8", "amx_bf16"};
 
 const char *kvl_arith_name(kvl_arith a) { return arith_names[a]; }
 
 kvl_status kvl_arith_find(kvl_arith *out, const char *name, kvl_err *err) {
     for (int a = 0; a < KVL_N_ARITHS; a++) {
         if (strcmp(name, arith_names[a]) == 0) {
+            kvl_gemm_fn *gemm;
             *out = (kvl_arith)a;
-            return KVL_OK;
+            return a == KVL_ARITH_AMX_BF16 ? kvl_amx_gemm(&gemm, err) : KVL_OK;
         }
     }
-    return kvl_fail(err, KVL_E_USAGE, "arithmetic: expected f32, bf16 or int8, found '%.40s'", name);
+    return kvl_fail(err, KVL_E_USAGE, "arithmetic: expected f32, bf16, int8 or amx_bf16, found '%.40s'",
+                    name);
 }
 
 kvl_status kvl_model_open(kvl_model **out, const char *path, unsigned n_threads, kvl_err *err) {

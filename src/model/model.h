@@ -68,9 +68,9 @@ typedef struct kvl_weight_bytes {
     uint64_t resident_bytes; /* after packing */
 } kvl_weight_bytes;
 
-/* "f32", "bf16", "int8". */
+/* "f32", "bf16", "int8", "amx_bf16". */
 const char *kvl_arith_name(kvl_arith a);
-/* E_USAGE listing the names. */
+/* E_USAGE listing the names, or for an arithmetic that this machine does not have. */
 kvl_status kvl_arith_find(kvl_arith *out, const char *name, kvl_err *err) KVL_MUST_USE;
 
 typedef struct kvl_model {

@@ -225,6 +225,31 @@ static void test_bf16_arithmetic(void **state) {
     model = exact;
 }
 
+/* The same numbers by tiles where the machine has them; refused where it has none. */
+static void test_amx_arithmetic(void **state) {
+    (void)state;
+    kvl_model *plain = model;
+    kvl_gemm_fn *gemm = NULL;
+    kvl_engine *e = NULL;
+    kvl_err err = {0};
+    const kvl_engine_options options = {.n_threads = 1};
+    const kvl_status status = kvl_amx_gemm(&gemm, NULL);
+    assert_ok(kvl_model_open_as(&model, test_path("models/novels-7m"), KVL_ARITH_AMX_BF16, 2, NULL));
+    assert_int_equal(kvl_engine_create(&e, model, &options, &err), status);
+    if (status == KVL_OK) {
+        double whole[n_tokens] = {0}, nll[n_tokens] = {0};
+        nll_in_chunks(e, n_tokens, 0, whole);
+        nll_in_chunks(e, 7, 5, nll);
+        assert_memory_equal(nll, whole, sizeof nll);
+    } else {
+        assert_null(e);
+        assert_non_null(strstr(err.msg, "arithmetic amx_bf16: expected a processor with AMX"));
+    }
+    kvl_engine_destroy(e);
+    kvl_model_close(model);
+    model = plain;
+}
+
 static void test_fork_continues_with_the_same_bits(void **state) {
     (void)state;
     kvl_engine *e = engine_of(model, 2, NULL);
@@ -381,6 +406,7 @@ int main(void) {
         cmocka_unit_test(test_same_bits_on_every_path),
         cmocka_unit_test(test_isa_paths_agree),
         cmocka_unit_test(test_bf16_arithmetic),
+        cmocka_unit_test(test_amx_arithmetic),
         cmocka_unit_test(test_fork_continues_with_the_same_bits),
         cmocka_unit_test(test_scores_come_from_the_cache),
         cmocka_unit_test(test_decoding_allocates_nothing),

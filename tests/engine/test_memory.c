@@ -171,7 +171,7 @@ static void test_by_hand(void **state) {
     assert_int_equal(plan.kv_peak_bytes,
                      (112 * 24 + 32) * (64 * 2 * 4 + 4)); /* all, and a head being copied */
     uint64_t activations = (uint64_t)256 * (5 * 256 + 3 * 256 + 256 + 1024) + 64 * 256;
-    uint64_t parts = 64 * 16 * 24; /* 16 pieces of the vocabulary; a sum, a maximum, the best and its logit */
+    uint64_t parts = 64 * 16 * 32; /* 16 pieces of the vocabulary; three sums, a maximum and where it is */
     uint64_t rotary = 1024 * 16;
     uint64_t thread = (112 + 100 * 64) + (448 + 100 * 24) / 4; /* scores and keys; slots and candidates */
     assert_int_equal(plan.scratch_bytes, (activations + rotary + thread) * 4 + parts);

@@ -412,29 +412,6 @@ static void test_rms_norm_and_activations(void **state) {
     }
 }
 
-static void test_log_sum_exp(void **state) {
-    (void)state;
-    static const float by_hand[] = {1000, 0, -1000};
-    for (const char *const *name = kvl_kernels_names(); *name != NULL; name++) {
-        const kvl_kernels *k = table_of(*name);
-        assert_true(k->log_sum_exp(by_hand, 3) == 1000.0);
-        for (size_t n = 1; n < 2000; n += n < 70 ? 1 : 331) {
-            float *x = block(n);
-            fill(x, n, n, 20.0f);
-            double sum = 0;
-            for (size_t i = 0; i < n; i++) {
-                sum += exp((double)x[i]);
-            }
-            assert_true(fabs(k->log_sum_exp(x, n) - log(sum)) < 1e-6);
-            x[n / 2] = NAN;
-            assert_true(fabs(k->log_sum_exp(x, n)) < (double)INFINITY ? 0 : 1);
-            x[n / 2] = INFINITY;
-            assert_true(fabs(k->log_sum_exp(x, n)) < (double)INFINITY ? 0 : 1);
-            kvl_free(x);
-        }
-    }
-}
-
 static void test_layer_norm(void **state) {
     (void)state;
     for (const char *const *name = kvl_kernels_names(); *name != NULL; name++) {
@@ -561,7 +538,6 @@ int main(void) {
         cmocka_unit_test(test_rms_norm_and_activations),
         cmocka_unit_test(test_attend_rows_do_not_matter),
         cmocka_unit_test(test_attend_ignores_padding),
-        cmocka_unit_test(test_log_sum_exp),
         cmocka_unit_test(test_layer_norm),
         cmocka_unit_test(test_activations_and_add),
         cmocka_unit_test(test_widening),
