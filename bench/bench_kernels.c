@@ -207,7 +207,7 @@ static void bench_attend(const kvl_kernels *k, const kvl_limits *limits, size_t 
     a.scratch = random_block(padded * KVL_ATTEND_ROWS, 5);
     for (size_t i = 0; i < n_rows; i++) {
         size_t n_row = is_causal ? n - n_rows + i + 1 : n;
-        a.rows[i] = (kvl_attention_row){q + i * head_dim, out + i * head_dim, n_row, 0};
+        a.rows[i] = (kvl_attention_row){.q = q + i * head_dim, .out = out + i * head_dim, .n = n_row};
         n_seen += (double)n_row;
     }
     double ns = time_call(k, run_attention, &a);
@@ -231,6 +231,103 @@ static void bench_attention(const kvl_kernels *k, const kvl_limits *limits) {
         }
         bench_attend(k, limits, 11, 512, dims[i], false);
         bench_attend(k, limits, 512, 2048, dims[i], true);
+    }
+}
+
+/* ---- budgets of one ranking ---- */
+
+enum { n_budgets = 11, n_heads = 8, budget_dim = 64, n_pairs = 5 };
+
+/* A query of each budget in each head: over one shared list and n_own entries of its own, or over a list that
+ * holds both. */
+typedef struct budgets {
+    kvl_attention heads[n_heads];
+    kvl_attention_row nested[n_heads][n_budgets];
+    kvl_attention lists[n_heads][n_budgets];
+    kvl_attention_row alone[n_heads][n_budgets];
+    float *scratch;
+} budgets;
+
+static void run_nested(const kvl_kernels *k, void *ud) {
+    const budgets *b = ud;
+    for (size_t h = 0; h < n_heads; h++) {
+        for (size_t r = 0; r < n_budgets; r += KVL_ATTEND_ROWS) {
+            k->attend(&b->heads[h], &b->nested[h][r], kvl_min_size(KVL_ATTEND_ROWS, n_budgets - r),
+                      b->scratch);
+        }
+    }
+}
+
+static void run_separate(const kvl_kernels *k, void *ud) {
+    const budgets *b = ud;
+    for (size_t r = 0; r < n_budgets; r++) {
+        for (size_t h = 0; h < n_heads; h++) {
+            k->attend(&b->lists[h][r], &b->alone[h][r], 1, b->scratch);
+        }
+    }
+}
+
+static kvl_attention random_list(size_t n, uint64_t seed) {
+    return (kvl_attention){.keys = random_block(kvl_round_up(n, KVL_KEY_PANEL) * budget_dim, seed),
+                           .values = random_block(n * budget_dim, seed + 1),
+                           .head_dim = budget_dim,
+                           .scale = 0.125f};
+}
+
+static int by_size(const void *a, const void *b) {
+    double x = *(const double *)a;
+    double y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static void bench_budgets(const kvl_kernels *k, size_t n, size_t n_own) {
+    static const double ratios[n_budgets] = {1, .95, .9, .8, .7, .6, .5, .4, .3, .2, .1};
+    static budgets b;
+    double pairs[n_pairs], nested_ns = 0, separate_ns = 0;
+    float *q = random_block(budget_dim, 1);
+    float *out = random_block(budget_dim, 2);
+    b.scratch = random_block(KVL_ATTEND_ROWS * kvl_round_up(n + n_own + KVL_KEY_PANEL, KVL_KEY_PANEL), 3);
+    for (size_t h = 0; h < n_heads; h++) {
+        b.heads[h] = random_list(n, 4);
+        for (size_t r = 0; r < n_budgets; r++) {
+            const size_t n_kept = (size_t)(ratios[r] * (double)n);
+            const kvl_attention own = random_list(n_own, 5);
+            b.lists[h][r] = random_list(n_kept + n_own, 6);
+            b.alone[h][r] = (kvl_attention_row){.q = q, .out = out, .n = n_kept + n_own};
+            b.nested[h][r] = (kvl_attention_row){.q = q, .out = out, .n = n_kept, .n_own = n_own};
+            b.nested[h][r].own_keys = own.keys;
+            b.nested[h][r].own_values = own.values;
+        }
+    }
+    for (size_t i = 0; i < n_pairs; i++) {
+        separate_ns = time_call(k, run_separate, &b);
+        nested_ns = time_call(k, run_nested, &b);
+        pairs[i] = separate_ns / nested_ns;
+    }
+    qsort(pairs, n_pairs, sizeof *pairs, by_size);
+    printf("%5zu entries, %3zu own  %9.1f us separate %9.1f us nested   %.2fx (%.2f to %.2f)\n", n, n_own,
+           separate_ns * 1e-3, nested_ns * 1e-3, pairs[n_pairs / 2], pairs[0], pairs[n_pairs - 1]);
+    for (size_t i = 0; i < (size_t)n_heads * n_budgets; i++) {
+        kvl_free((void *)(uintptr_t)b.lists[i / n_budgets][i % n_budgets].keys);
+        kvl_free((void *)(uintptr_t)b.lists[i / n_budgets][i % n_budgets].values);
+        kvl_free((void *)(uintptr_t)b.nested[i / n_budgets][i % n_budgets].own_keys);
+        kvl_free((void *)(uintptr_t)b.nested[i / n_budgets][i % n_budgets].own_values);
+    }
+    for (size_t h = 0; h < n_heads; h++) {
+        kvl_free((void *)(uintptr_t)b.heads[h].keys);
+        kvl_free((void *)(uintptr_t)b.heads[h].values);
+    }
+    kvl_free(q);
+    kvl_free(out);
+    kvl_free(b.scratch);
+}
+
+static void bench_ranking(const kvl_kernels *k) {
+    static const size_t entries[] = {512, 2048, 8192};
+    printf("%d budgets of one ranking, %d heads, D = %d: last pair, and medians of %d\n", n_budgets, n_heads,
+           budget_dim, n_pairs);
+    for (size_t i = 0; i < 2 * sizeof entries / sizeof entries[0]; i++) {
+        bench_budgets(k, entries[i / 2], i % 2 * 64);
     }
 }
 
@@ -271,6 +368,7 @@ static int bench_table(const char *name, kvl_pool *pool) {
     bench_gemm(k, &limits);
     bench_packed(k, &limits, &int8_limits);
     bench_attention(k, &limits);
+    bench_ranking(k);
     bench_log_sum_exp(k);
     printf("\n");
     return EXIT_SUCCESS;

@@ -81,8 +81,10 @@ static double attention_error(const kvl_kernels *k, const kvl_kernels *c, inputs
     double worst = 0;
     const kvl_attention attention = {
         .keys = in->keys, .values = in->values, .head_dim = HEAD_DIM, .scale = 1};
-    c->attend(&attention, &(kvl_attention_row){in->query, in->want, N_ENTRIES, 0}, 1, in->scratch);
-    k->attend(&attention, &(kvl_attention_row){in->query, in->got, N_ENTRIES, 0}, 1, in->scratch);
+    c->attend(&attention, &(kvl_attention_row){.q = in->query, .out = in->want, .n = N_ENTRIES}, 1,
+              in->scratch);
+    k->attend(&attention, &(kvl_attention_row){.q = in->query, .out = in->got, .n = N_ENTRIES}, 1,
+              in->scratch);
     for (size_t d = 0; d < HEAD_DIM; d++) {
         double error = fabs((double)in->got[d] - (double)in->want[d]) / 1e-5;
         worst = !(error <= worst) ? error : worst;

@@ -82,7 +82,7 @@ void kvl_kv_narrow(void *dst, kvl_kv_type t, const float *src, size_t n) {
 
 void kvl_kv_widen(float *dst, kvl_kv_type t, const void *src, size_t n) {
     const uint16_t *from = src;
-    if (t == KVL_KV_F32) {
+    if (t == KVL_KV_F32 && n != 0) { /* lists without entries have no memory */
         memcpy(dst, src, n * sizeof *dst);
         return;
     }

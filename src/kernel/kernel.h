@@ -97,16 +97,20 @@ typedef struct kvl_attention {
     float softcap;
 } kvl_attention;
 
-/* One row: it sees entries 0 .. n-1 (n >= 1), of those with positions only positions >= oldest (one at
- * least). q and out [head_dim]. */
+/* One row: it sees entries 0 .. n-1 and behind them n_own of its own, laid out as those of the call (n +
+ * n_own >= 1); of entries with positions only positions >= oldest (one at least). q and out [head_dim]. */
 typedef struct kvl_attention_row {
     const float *q;
     float *out;
     size_t n;
     int32_t oldest;
+    size_t n_own;
+    const void *own_keys;
+    const void *own_values;
+    const int32_t *own_positions; /* where the call has positions */
 } kvl_attention_row;
 
-/* Rows that are computed together, at most: scratch of attend is that many times round_up(n, 16). */
+/* Rows that are computed together, at most. */
 enum { KVL_ATTEND_ROWS = 6 };
 
 typedef void kvl_gemm_fn(float *out, size_t out_stride, const float *x, size_t x_stride, const kvl_panels *w,
@@ -161,8 +165,12 @@ typedef struct kvl_kernels {
     void (*add)(float *y, const float *x, size_t n);
 
     /* Each score sums dimensions in order; the softmax denominator sums 16 lanes, then a fixed tree; each
-     * output sums entries in order. Relative error against the definition below 1e-5 of max |v|.
-     *   scratch  [min(n_rows, KVL_ATTEND_ROWS) * round_up(largest n, 16)] f32, 64-byte aligned */
+     * output sums entries in order. Relative error against the definition below 1e-5 of max |v|. A row's bits
+     * are those over one list of all its entries. Rows with entries of their own come in order of falling n:
+     * an entry of the call is then loaded for the rows that reach it only, and an own entry once for
+     * neighbours with the same list and n.
+     *   scratch  [min(n_rows, KVL_ATTEND_ROWS) * round_up(largest n + round_up(n_own, 16), 16)] f32, 64-byte
+     *            aligned */
     void (*attend)(const kvl_attention *a, const kvl_attention_row *rows, size_t n_rows, float *scratch);
 
     /* Sum of exp(x[i] - max) over n >= 1 values, in double; *most gets the maximum and weights [n], unless

@@ -179,25 +179,27 @@ static float kv_at(const void *stored, kvl_kv_type t, size_t i) {
     return x;
 }
 
-/* Score of entry j; -infinity when it is not seen. */
-static float score_c(const kvl_attention *a, const kvl_attention_row *row, size_t j) {
+/* Score of entry j of a list; -infinity when it is not seen. */
+static float score_c(const kvl_attention *a, const void *keys, const int32_t *positions,
+                     const kvl_attention_row *row, size_t j) {
     const size_t first = (j / KVL_KEY_PANEL * a->head_dim) * KVL_KEY_PANEL + j % KVL_KEY_PANEL;
     float sum = 0;
-    if (a->positions != NULL && a->positions[j] < row->oldest) {
+    if (a->positions != NULL && positions[j] < row->oldest) {
         return -INFINITY;
     }
     for (size_t d = 0; d < a->head_dim; d++) {
-        sum += row->q[d] * kv_at(a->keys, a->key_type, first + d * KVL_KEY_PANEL);
+        sum += row->q[d] * kv_at(keys, a->key_type, first + d * KVL_KEY_PANEL);
     }
     sum *= a->scale;
     return a->softcap > 0 ? softcap_one(sum, a->softcap) : sum;
 }
 
 static void attend_row(const kvl_attention *a, const kvl_attention_row *row, float *scratch) {
-    size_t n = row->n;
+    size_t n = row->n + row->n_own;
     float most = -INFINITY;
     for (size_t j = 0; j < n; j++) { /* 1. scores */
-        scratch[j] = score_c(a, row, j);
+        scratch[j] = j < row->n ? score_c(a, a->keys, a->positions, row, j)
+                                : score_c(a, row->own_keys, row->own_positions, row, j - row->n);
         most = scratch[j] > most ? scratch[j] : most;
     }
     float lanes[KVL_KEY_PANEL] = {0};
@@ -208,9 +210,11 @@ static void attend_row(const kvl_attention *a, const kvl_attention_row *row, flo
     float inverse = 1.0f / sum_lanes(lanes);
     memset(row->out, 0, a->head_dim * sizeof *row->out);
     for (size_t j = 0; j < n; j++) { /* 3. weighted sum of values */
+        const void *values = j < row->n ? a->values : row->own_values;
+        const size_t first = (j < row->n ? j : j - row->n) * a->head_dim;
         scratch[j] *= inverse;
         for (size_t d = 0; d < a->head_dim; d++) {
-            row->out[d] += scratch[j] * kv_at(a->values, a->value_type, j * a->head_dim + d);
+            row->out[d] += scratch[j] * kv_at(values, a->value_type, first + d);
         }
     }
 }

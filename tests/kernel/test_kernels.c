@@ -204,7 +204,7 @@ static void test_attend_narrow_types(void **state) {
             for (const char *const *name = kvl_kernels_names(); *name != NULL; name++) {
                 kvl_attention_row rows[n_rows];
                 for (size_t r = 0; r < n_rows; r++) {
-                    rows[r] = (kvl_attention_row){q + r * dim, want + r * dim, n - r, 0};
+                    rows[r] = (kvl_attention_row){.q = q + r * dim, .out = want + r * dim, .n = n - r};
                 }
                 table_of(*name)->attend(&wide, rows, n_rows, scratch);
                 for (size_t r = 0; r < n_rows; r++) {
@@ -255,7 +255,7 @@ static void check_attend(const kvl_kernels *k, size_t n, size_t dim, float sprea
                                      .head_dim = dim,
                                      .scale = scale,
                                      .softcap = softcap};
-    k->attend(&attention, &(kvl_attention_row){q, out, n, oldest}, 1, scratch);
+    k->attend(&attention, &(kvl_attention_row){.q = q, .out = out, .n = n, .oldest = oldest}, 1, scratch);
     double most = -HUGE_VAL;
     double total = 0;
     for (size_t j = 0; j < n; j++) {
@@ -320,13 +320,13 @@ static void test_attend_ignores_padding(void **state) {
         fill(values, sizeof values / sizeof values[0], 4, 1.0f);
         fill(keys, 32 * 4, 5, 1.0f);
         const kvl_attention attention = {.keys = keys, .values = values, .head_dim = 4, .scale = 0.5f};
-        table_of(*name)->attend(&attention, &(kvl_attention_row){q, a, 19, 0}, 1, scratch);
+        table_of(*name)->attend(&attention, &(kvl_attention_row){.q = q, .out = a, .n = 19}, 1, scratch);
         for (size_t d = 0; d < 4; d++) {
             for (size_t lane = 3; lane < 16; lane++) {
                 keys[(4 + d) * 16 + lane] = 1e30f;
             }
         }
-        table_of(*name)->attend(&attention, &(kvl_attention_row){q, b, 19, 0}, 1, scratch);
+        table_of(*name)->attend(&attention, &(kvl_attention_row){.q = q, .out = b, .n = 19}, 1, scratch);
         assert_memory_equal(a, b, sizeof a);
         kvl_free(keys);
         kvl_free(scratch);
@@ -361,7 +361,8 @@ static void test_attend_rows_do_not_matter(void **state) {
                                          .scale = 0.3f};
                 for (size_t r = 0; r < n_rows; r++) {
                     const size_t n = 1 + (r * 37 + 5) % max_n;
-                    rows[r] = (kvl_attention_row){q + r * dim, alone + r * dim, n, (int32_t)n - 20};
+                    rows[r] = (kvl_attention_row){
+                        .q = q + r * dim, .out = alone + r * dim, .n = n, .oldest = (int32_t)n - 20};
                     table_of(*name)->attend(&a, &rows[r], 1, scratch);
                     rows[r].out = together + r * dim;
                 }
@@ -374,6 +375,102 @@ static void test_attend_rows_do_not_matter(void **state) {
             kvl_free(keys);
             kvl_free(values);
             kvl_free(scratch);
+        }
+    }
+}
+
+/* n entries in the types of a call, at positions first, first + 1, ...; keys and values [n, D] of floats. */
+typedef struct kv_list {
+    void *keys, *values;
+    int32_t positions[120];
+} kv_list;
+
+static void make_list(kv_list *l, const kvl_attention *a, const float *keys, const float *values,
+                      int32_t first, size_t n) {
+    l->keys = kvl_calloc(128 * a->head_dim, sizeof(float));
+    l->values = kvl_calloc(120 * a->head_dim, sizeof(float));
+    for (size_t j = 0; j < n; j++) {
+        for (size_t d = 0; d < a->head_dim; d++) {
+            const size_t item = (j / 16 * a->head_dim + d) * 16 + j % 16;
+            kvl_kv_narrow((char *)l->keys + item * kvl_kv_bytes(a->key_type), a->key_type,
+                          keys + j * a->head_dim + d, 1);
+        }
+        l->positions[j] = first + (int32_t)j;
+    }
+    kvl_kv_narrow(l->values, a->value_type, values, n * a->head_dim);
+}
+
+enum { own_rows = 13, own_dim = 80 };
+
+/* Rows of falling n over a shared list, three of which always share a list behind it, against rows over one
+ * list each. */
+static void check_own(const kvl_kernels *k, kvl_attention a, bool is_windowed, size_t step) {
+    static float keys[(own_rows + 1) * 60 * own_dim], values[(own_rows + 1) * 60 * own_dim];
+    float q[own_rows * own_dim], out[own_rows * own_dim], want[own_rows * own_dim];
+    float whole_keys[120 * own_dim], whole_values[120 * own_dim];
+    kvl_attention_row rows[own_rows];
+    kv_list shared, own[own_rows], whole;
+    const size_t dim = a.head_dim;
+    float *scratch = kvl_calloc(KVL_ATTEND_ROWS * 128, sizeof(float));
+    fill(keys, sizeof keys / sizeof keys[0], 1, 1.0f);
+    fill(values, sizeof values / sizeof values[0], 2, 1.0f);
+    fill(q, own_rows * dim, 3, 1.0f);
+    make_list(&shared, &a, keys, values, 0, 60);
+    for (size_t r = 0; r < own_rows; r++) {
+        const size_t n = 60 - r / 3 * step;
+        const size_t n_own = r * 7 % 38 + (step == 0);
+        const size_t from = (r / 3 + 1) * 60 * dim; /* of what the list of three rows holds */
+        memcpy(whole_keys, keys, n * dim * sizeof(float));
+        memcpy(whole_keys + n * dim, keys + from, n_own * dim * sizeof(float));
+        memcpy(whole_values, values, n * dim * sizeof(float));
+        memcpy(whole_values + n * dim, values + from, n_own * dim * sizeof(float));
+        make_list(&whole, &a, whole_keys, whole_values, 0, n + n_own);
+        make_list(&own[r], &a, keys + from, values + from, (int32_t)n, 60);
+        kvl_attention alone = a;
+        alone.keys = whole.keys;
+        alone.values = whole.values;
+        alone.positions = is_windowed ? whole.positions : NULL;
+        rows[r] = (kvl_attention_row){.q = q + r * dim,
+                                      .out = want + r * dim,
+                                      .n = n + n_own,
+                                      .oldest = (int32_t)(n + n_own) - (r % 2 == 0 ? 9 : 31)};
+        k->attend(&alone, &rows[r], 1, scratch);
+        rows[r].out = out + r * dim;
+        rows[r].n = n;
+        rows[r].n_own = n_own;
+        rows[r].own_keys = own[r / 3 * 3].keys;
+        rows[r].own_values = own[r / 3 * 3].values;
+        rows[r].own_positions = own[r / 3 * 3].positions;
+        kvl_free(whole.keys);
+        kvl_free(whole.values);
+    }
+    a.keys = shared.keys;
+    a.values = shared.values;
+    a.positions = is_windowed ? shared.positions : NULL;
+    for (size_t n = 1; n <= own_rows; n++) {
+        memset(out, 0xff, sizeof out);
+        k->attend(&a, rows, n, scratch);
+        assert_memory_equal(out, want, n * dim * sizeof(float));
+    }
+    for (size_t r = 0; r < own_rows; r++) {
+        kvl_free(own[r].keys);
+        kvl_free(own[r].values);
+    }
+    kvl_free(shared.keys);
+    kvl_free(shared.values);
+    kvl_free(scratch);
+}
+
+static void test_attend_own_entries(void **state) {
+    (void)state;
+    static const size_t dims[] = {7, 16, 64, 80};
+    static const size_t steps[] = {0, 1, 5, 11, 15}; /* 15: the last rows have own entries only */
+    for (const char *const *name = kvl_kernels_names(); *name != NULL; name++) {
+        for (size_t i = 0; i < 4 * 5 * 4; i++) {
+            kvl_attention a = {.head_dim = dims[i % 4], .scale = 0.3f, .softcap = i % 3 == 0 ? 2.0f : 0};
+            a.key_type = (kvl_kv_type)(i % KVL_N_KV_TYPES);
+            a.value_type = (kvl_kv_type)(i / 3 % KVL_N_KV_TYPES);
+            check_own(table_of(*name), a, i / 20 % 2 == 0, steps[i / 4 % 5]);
         }
     }
 }
@@ -537,6 +634,7 @@ int main(void) {
         cmocka_unit_test(test_attend),
         cmocka_unit_test(test_rms_norm_and_activations),
         cmocka_unit_test(test_attend_rows_do_not_matter),
+        cmocka_unit_test(test_attend_own_entries),
         cmocka_unit_test(test_attend_ignores_padding),
         cmocka_unit_test(test_layer_norm),
         cmocka_unit_test(test_activations_and_add),
