@@ -13,8 +13,10 @@ typedef struct head_store {
     void *values;       /* [cap, D] */
     int32_t *positions; /* [cap] */
     uint32_t n;
-    uint32_t cap;  /* multiple of 16 */
-    uint32_t most; /* cap, at its largest since kvl_cache_most_bytes */
+    uint32_t cap;      /* multiple of 16 */
+    uint32_t most;     /* cap, at its largest since kvl_cache_most_bytes */
+    uint32_t n_base;   /* entries of the base before them */
+    uint32_t n_shared; /* of a base: with how many caches that stand on it begin, at most */
 } head_store;
 
 struct kvl_cache {
@@ -24,6 +26,8 @@ struct kvl_cache {
     kvl_kv_type key_type, value_type;
     bool is_counting;  /* lengths and room only: no store has memory */
     head_store *heads; /* [L, K] */
+    kvl_cache *base;   /* or NULL */
+    size_t n_users;    /* who created it and the caches that stand on it */
 };
 
 static const char *const type_names[KVL_N_KV_TYPES] = {"f32", "f16", "bf16"};
@@ -55,7 +59,7 @@ static void free_store(head_store *h) {
 
 /* A store of `cap` entries holding the first h->n entries of h; h itself is untouched. */
 static bool clone_store(head_store *out, const head_store *h, uint32_t cap, const kvl_cache *c) {
-    *out = (head_store){.n = h->n, .cap = cap, .most = cap};
+    *out = (head_store){.n = h->n, .cap = cap, .most = cap, .n_base = h->n_base};
     uint32_t head_dim = c->head_dim;
     if (c->is_counting) {
         return true;
@@ -99,6 +103,7 @@ kvl_status kvl_cache_create(kvl_cache **out, const kvl_shape *shape, kvl_err *er
     c->head_dim = shape->head_dim;
     c->key_type = shape->key_type;
     c->value_type = shape->value_type;
+    c->n_users = 1;
     c->heads = kvl_calloc(n_heads(c), sizeof *c->heads);
     if (c->heads == NULL) {
         kvl_free(c);
@@ -115,17 +120,19 @@ kvl_status kvl_cache_create_counting(kvl_cache **out, const kvl_shape *shape, kv
 }
 
 void kvl_cache_destroy(kvl_cache *c) {
-    if (c == NULL) {
+    if (c == NULL || --c->n_users != 0) {
         return;
     }
     for (size_t i = 0; i < n_heads(c); i++) {
         free_store(&c->heads[i]);
     }
+    kvl_cache_destroy(c->base);
     kvl_free(c->heads);
     kvl_free(c);
 }
 
-kvl_status kvl_cache_fork(kvl_cache **out, const kvl_cache *c, kvl_err *err) {
+/* An empty cache of the same shape that stands on the same base. */
+static kvl_status create_like(kvl_cache **out, const kvl_cache *c, kvl_cache *base, kvl_err *err) {
     kvl_shape shape = {.n_layers = c->n_layers,
                        .n_kv_heads = c->n_kv_heads,
                        .head_dim = c->head_dim,
@@ -133,6 +140,15 @@ kvl_status kvl_cache_fork(kvl_cache **out, const kvl_cache *c, kvl_err *err) {
                        .value_type = c->value_type};
     KVL_TRY(kvl_cache_create(out, &shape, err));
     (*out)->is_counting = c->is_counting;
+    (*out)->base = base;
+    if (base != NULL) {
+        base->n_users++;
+    }
+    return KVL_OK;
+}
+
+kvl_status kvl_cache_fork(kvl_cache **out, const kvl_cache *c, kvl_err *err) {
+    KVL_TRY(create_like(out, c, c->base, err));
     for (size_t i = 0; i < n_heads(c); i++) {
         if (!clone_store(&(*out)->heads[i], &c->heads[i], c->heads[i].cap, c)) {
             kvl_cache_destroy(*out);
@@ -142,6 +158,22 @@ kvl_status kvl_cache_fork(kvl_cache **out, const kvl_cache *c, kvl_err *err) {
     }
     return KVL_OK;
 }
+
+kvl_status kvl_cache_stand_on(kvl_cache **out, kvl_cache *base, const uint32_t *n_base, kvl_err *err) {
+    *out = NULL;
+    if (base->base != NULL) {
+        return kvl_fail(err, KVL_E_CHECK, "key/value cache: expected a base without a base, found one");
+    }
+    KVL_TRY(create_like(out, base, base, err));
+    for (size_t i = 0; i < n_heads(base); i++) {
+        (*out)->heads[i].n_base = n_base[i];
+        base->heads[i].n_shared = n_base[i] > base->heads[i].n_shared ? n_base[i] : base->heads[i].n_shared;
+    }
+    return KVL_OK;
+}
+
+const kvl_cache *kvl_cache_base(const kvl_cache *c) { return c->base; }
+bool kvl_cache_is_base(const kvl_cache *c) { return c->n_users > 1; }
 
 size_t kvl_cache_grown_cap(size_t cap, size_t n) {
     size_t need = kvl_round_up(n, panel);
@@ -216,26 +248,36 @@ void kvl_cache_append(kvl_cache *c, uint32_t layer, uint32_t head, const float *
     h->n++;
 }
 
-size_t kvl_cache_len(const kvl_cache *c, uint32_t layer, uint32_t head) { return at(c, layer, head)->n; }
+size_t kvl_cache_len(const kvl_cache *c, uint32_t layer, uint32_t head) {
+    return (size_t)at(c, layer, head)->n_base + at(c, layer, head)->n;
+}
 
 kvl_head_entries kvl_cache_entries(const kvl_cache *c, uint32_t layer, uint32_t head) {
     const head_store *h = at(c, layer, head);
     return (kvl_head_entries){h->keys, h->values, h->positions, h->n};
 }
 
-void kvl_cache_copy_keys(const kvl_cache *c, uint32_t layer, uint32_t head, float *dst) {
-    const head_store *h = at(c, layer, head);
-    for (size_t j = 0; j < h->n; j++) {
+kvl_head_entries kvl_cache_shared_entries(const kvl_cache *c, uint32_t layer, uint32_t head) {
+    kvl_head_entries entries = {0};
+    if (at(c, layer, head)->n_base != 0) {
+        entries = kvl_cache_entries(c->base, layer, head);
+        entries.n = at(c, layer, head)->n_base;
+    }
+    return entries;
+}
+
+static void copy_keys(const kvl_cache *c, const kvl_head_entries *entries, float *dst) {
+    for (size_t j = 0; j < entries->n; j++) {
         const size_t first = key_item(j, c->head_dim);
         float *to = dst + j * c->head_dim;
         if (c->key_type == KVL_KV_F32) {
-            const float *from = (const float *)h->keys + first;
+            const float *from = (const float *)entries->keys + first;
             for (size_t d = 0; d < c->head_dim; d++) {
                 to[d] = from[d * panel];
             }
             continue;
         }
-        const uint16_t *from = (const uint16_t *)h->keys + first;
+        const uint16_t *from = (const uint16_t *)entries->keys + first;
         for (size_t d = 0; d < c->head_dim; d++) {
             const uint16_t bits = from[d * panel];
             to[d] = c->key_type == KVL_KV_F16 ? kvl_f32_of_f16(bits) : kvl_f32_of_bf16(bits);
@@ -243,9 +285,59 @@ void kvl_cache_copy_keys(const kvl_cache *c, uint32_t layer, uint32_t head, floa
     }
 }
 
+void kvl_cache_copy_keys(const kvl_cache *c, uint32_t layer, uint32_t head, float *dst) {
+    const kvl_head_entries shared = kvl_cache_shared_entries(c, layer, head);
+    const kvl_head_entries own = kvl_cache_entries(c, layer, head);
+    copy_keys(c, &shared, dst);
+    copy_keys(c, &own, dst + shared.n * c->head_dim);
+}
+
 void kvl_cache_copy_values(const kvl_cache *c, uint32_t layer, uint32_t head, float *dst) {
-    const head_store *h = at(c, layer, head);
-    kvl_kv_widen(dst, c->value_type, h->values, (size_t)h->n * c->head_dim);
+    const kvl_head_entries shared = kvl_cache_shared_entries(c, layer, head);
+    const kvl_head_entries own = kvl_cache_entries(c, layer, head);
+    kvl_kv_widen(dst, c->value_type, shared.values, shared.n * c->head_dim);
+    kvl_kv_widen(dst + shared.n * c->head_dim, c->value_type, own.values, own.n * c->head_dim);
+}
+
+/* Adds entries behind those of a block that has room. */
+static void add_entries(const kvl_cache *c, head_store *to, const kvl_head_entries *from) {
+    const size_t key_bytes = kvl_kv_bytes(c->key_type);
+    const size_t value_bytes = c->head_dim * kvl_kv_bytes(c->value_type);
+    for (size_t j = 0; j < from->n; j++, to->n++) {
+        const size_t to_item = key_item(to->n, c->head_dim);
+        const size_t from_item = key_item(j, c->head_dim);
+        for (size_t d = 0; d < (size_t)c->head_dim * panel; d += panel) {
+            memcpy((char *)to->keys + (to_item + d) * key_bytes,
+                   (const char *)from->keys + (from_item + d) * key_bytes, key_bytes);
+        }
+        memcpy((char *)to->values + to->n * value_bytes, (const char *)from->values + j * value_bytes,
+               value_bytes);
+        to->positions[to->n] = from->positions[j];
+    }
+}
+
+kvl_status kvl_cache_own(kvl_cache *c, uint32_t layer, uint32_t head, kvl_err *err) {
+    head_store *h = at(c, layer, head);
+    const kvl_head_entries shared = kvl_cache_shared_entries(c, layer, head);
+    const kvl_head_entries own = kvl_cache_entries(c, layer, head);
+    if (shared.n == 0) {
+        return KVL_OK;
+    }
+    head_store fresh;
+    const head_store empty = {0};
+    if (!clone_store(&fresh, &empty, (uint32_t)kvl_cache_grown_cap(h->cap, shared.n + own.n), c)) {
+        return kvl_fail_nomem(err, "key/value cache");
+    }
+    if (c->is_counting) {
+        fresh.n = (uint32_t)(shared.n + own.n);
+    } else {
+        add_entries(c, &fresh, &shared);
+        add_entries(c, &fresh, &own);
+    }
+    fresh.most = h->most > fresh.cap ? h->most : fresh.cap;
+    free_store(h);
+    *h = fresh;
+    return KVL_OK;
 }
 
 /* Keys of the entries `slots`, a panel of the new block at a time. In place if the slots ascend: what a lane
@@ -294,6 +386,12 @@ kvl_status kvl_cache_keep(kvl_cache *c, uint32_t layer, uint32_t head, const uin
                           kvl_err *err) {
     head_store *h = at(c, layer, head);
     bool is_ascending = true;
+    KVL_TRY(kvl_cache_own(c, layer, head, err));
+    if (n_slots < h->n_shared) {
+        return kvl_fail(err, KVL_E_CHECK,
+                        "layer %u, head %u: expected %u entries, which are shared, found %zu", layer, head,
+                        h->n_shared, n_slots);
+    }
     if (c->is_counting) {
         h->cap = (uint32_t)kvl_cache_kept_cap(h->cap, n_slots);
         h->n = (uint32_t)n_slots;
@@ -328,7 +426,7 @@ kvl_status kvl_cache_keep(kvl_cache *c, uint32_t layer, uint32_t head, const uin
 uint64_t kvl_cache_live_bytes(const kvl_cache *c) {
     uint64_t n = 0;
     for (size_t i = 0; i < n_heads(c); i++) {
-        n += c->heads[i].n;
+        n += (uint64_t)c->heads[i].n_base + c->heads[i].n;
     }
     return n * entry_bytes(c->head_dim, c->key_type, c->value_type);
 }

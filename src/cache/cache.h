@@ -9,6 +9,9 @@
  *   values     [n, D] row-major; both in the types that the shape names
  *   positions  [n]
  *
+ * A cache may stand on another, its base: each head then begins with the first n_base entries of the base's
+ * head, which are shared, not copied, and goes on with entries of its own.
+ *
  * One thread may change a (layer, head) while others change different ones; nothing else is synchronised.
  */
 #ifndef KVL_CACHE_CACHE_H
@@ -24,7 +27,7 @@ const char *kvl_kv_type_name(kvl_kv_type t);
 /* E_USAGE listing the names. */
 kvl_status kvl_kv_type_find(kvl_kv_type *out, const char *name, kvl_err *err) KVL_MUST_USE;
 
-/* What may be read of one head. Borrowed until the next change of that head. */
+/* Entries that lie together. */
 typedef struct kvl_head_entries {
     const void *keys;         /* key panels, after rotation, of the cache's key type */
     const void *values;       /* [n, D], of its value type */
@@ -38,8 +41,18 @@ kvl_status kvl_cache_create(kvl_cache **out, const kvl_shape *shape, kvl_err *er
  * and `keep` do not read what they are given; entries and keys must not be asked for. */
 kvl_status kvl_cache_create_counting(kvl_cache **out, const kvl_shape *shape, kvl_err *err) KVL_MUST_USE;
 void kvl_cache_destroy(kvl_cache *c);
-/* An exact, independent copy (slots, positions and bits). */
+/* An exact copy (slots, positions and bits), independent but for the base, which both then stand on. */
 kvl_status kvl_cache_fork(kvl_cache **out, const kvl_cache *c, kvl_err *err) KVL_MUST_USE;
+/* A cache that stands on `base`, so far without entries of its own: head i = layer * K + head begins with
+ * the first n_base[i] of the base's. The base must have no base itself (E_CHECK). It lives as long as what
+ * stands on it; it may still be reduced once, to no less than is shared, before anything above it is read.
+ * Base and what stands on it belong to one thread when they are created, forked and destroyed. */
+kvl_status kvl_cache_stand_on(kvl_cache **out, kvl_cache *base, const uint32_t *n_base,
+                              kvl_err *err) KVL_MUST_USE;
+/* The cache it stands on, or NULL. */
+const kvl_cache *kvl_cache_base(const kvl_cache *c);
+/* Whether other caches stand on this one. */
+bool kvl_cache_is_base(const kvl_cache *c);
 
 /* Makes room for n_more entries in every head, or in one, so that `append` cannot fail. */
 kvl_status kvl_cache_reserve(kvl_cache *c, size_t n_more, kvl_err *err) KVL_MUST_USE;
@@ -50,20 +63,27 @@ kvl_status kvl_cache_reserve_head(kvl_cache *c, uint32_t layer, uint32_t head, s
 void kvl_cache_append(kvl_cache *c, uint32_t layer, uint32_t head, const float *key, const float *value,
                       int32_t position);
 
+/* Entries of a head, shared ones included. */
 size_t kvl_cache_len(const kvl_cache *c, uint32_t layer, uint32_t head);
+/* A head's own entries, and before them those it shares (n = 0 without a base). Borrowed until the next
+ * change of that head. */
 kvl_head_entries kvl_cache_entries(const kvl_cache *c, uint32_t layer, uint32_t head);
+kvl_head_entries kvl_cache_shared_entries(const kvl_cache *c, uint32_t layer, uint32_t head);
+/* Copies what a head shares, so that all its entries are its own. E_NOMEM: the head is then unchanged. */
+kvl_status kvl_cache_own(kvl_cache *c, uint32_t layer, uint32_t head, kvl_err *err) KVL_MUST_USE;
 /* Row-major copies of all keys or values of a head, widened: dst [n, D]. */
 void kvl_cache_copy_keys(const kvl_cache *c, uint32_t layer, uint32_t head, float *dst);
 void kvl_cache_copy_values(const kvl_cache *c, uint32_t layer, uint32_t head, float *dst);
 
-/* Reduces one head to n_slots distinct slots, stored in the order given. Survivors keep their positions and
- * bits. Memory is given back when at least half of the block would stay empty.
+/* Reduces one head to n_slots distinct slots, stored in the order given; all are then its own. Survivors keep
+ * their positions and bits. Memory is given back when at least half of the block would stay empty.
  * Errors: E_NOMEM (the head is then unchanged), E_CHECK for a slot outside the head or listed twice in an
- * ascending list. */
+ * ascending list, or fewer slots than other caches share. */
 kvl_status kvl_cache_keep(kvl_cache *c, uint32_t layer, uint32_t head, const uint32_t *slots, size_t n_slots,
                           kvl_err *err) KVL_MUST_USE;
 
-/* Bytes of keys and values of the entries present; and of everything allocated for entries. */
+/* Bytes of keys and values of the entries present, shared ones included; and of everything allocated for
+ * entries, by this cache alone: a base is counted where it is asked. */
 uint64_t kvl_cache_live_bytes(const kvl_cache *c);
 uint64_t kvl_cache_reserved_bytes(const kvl_cache *c);
 /* What would be allocated if every head had the most room that it had since the last call (or its creation):

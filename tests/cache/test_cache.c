@@ -198,6 +198,113 @@ static void test_fork_is_exact_and_independent(void **state) {
     kvl_cache_destroy(f);
 }
 
+/* Head (l, h) of c holds these positions, then `first`, `first` + 1, ..., each with its fingerprints. */
+static void check_list(const kvl_cache *c, uint32_t l, uint32_t h, const int32_t *list, size_t n_list,
+                       int32_t first, size_t n) {
+    float keys[60 * 5], values[60 * 5];
+    kvl_head_entries shared = kvl_cache_shared_entries(c, l, h);
+    kvl_head_entries own = kvl_cache_entries(c, l, h);
+    assert_int_equal(shared.n + own.n, n_list + n);
+    assert_int_equal(kvl_cache_len(c, l, h), n_list + n);
+    kvl_cache_copy_keys(c, l, h, keys);
+    kvl_cache_copy_values(c, l, h, values);
+    for (size_t j = 0; j < n_list + n; j++) {
+        int32_t t = j < n_list ? list[j] : first + (int32_t)(j - n_list);
+        assert_int_equal(j < shared.n ? shared.positions[j] : own.positions[j - shared.n], t);
+        for (uint32_t d = 0; d < 5; d++) {
+            assert_true(keys[j * 5 + d] == print_of(l, h, t, d, 0));
+            assert_true(values[j * 5 + d] == print_of(l, h, t, d, 1));
+        }
+    }
+}
+
+static void append_from(kvl_cache *c, int32_t first, int32_t n) {
+    assert_int_equal(kvl_cache_reserve(c, (size_t)n, NULL), KVL_OK);
+    for (int32_t t = first; t < first + n; t++) {
+        append_token(c, t);
+    }
+}
+
+/* Two caches and a fork stand on one that is reduced to the longer prefix and given up; each goes on alone.
+ */
+static void test_caches_share_a_base(void **state) {
+    (void)state;
+    static const uint32_t slots[6] = {9, 3, 7, 0, 5, 1};
+    static const int32_t ranking[6] = {9, 3, 7, 0, 5, 1};
+    static const int32_t in_time[10] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+    /* head (1, 0) is shared whole, (2, 1) not at all */
+    static const uint32_t n_long[6] = {6, 6, 10, 6, 6, 0};
+    static const uint32_t n_short[6] = {2, 2, 10, 2, 2, 0};
+    kvl_cache *base = filled(10);
+    kvl_cache *caches[3] = {NULL};
+    uint64_t own_bytes = 0;
+    assert_false(kvl_cache_is_base(base));
+    assert_int_equal(kvl_cache_stand_on(&caches[0], base, n_long, NULL), KVL_OK);
+    assert_int_equal(kvl_cache_stand_on(&caches[1], base, n_short, NULL), KVL_OK);
+    assert_true(kvl_cache_is_base(base) && kvl_cache_base(caches[1]) == base);
+    assert_int_equal(kvl_cache_keep(base, 0, 0, slots, 5, NULL), KVL_E_CHECK); /* 6 are shared */
+    for (uint32_t i = 0; i < 6; i++) {
+        if (i != 2) {
+            assert_int_equal(kvl_cache_keep(base, i / 2, i % 2, slots, 6, NULL), KVL_OK);
+        }
+    }
+    append_from(caches[1], 30, 5);
+    assert_int_equal(kvl_cache_fork(&caches[2], caches[1], NULL), KVL_OK);
+    own_bytes = kvl_cache_reserved_bytes(caches[1]);
+    assert_int_equal(kvl_cache_reserved_bytes(caches[0]), 0);
+    assert_int_equal(own_bytes, 6 * kvl_cache_head_bytes(&shape, 16));
+    assert_int_equal(kvl_cache_live_bytes(caches[1]), (4 * 2 + 10 + 6 * 5) * 2 * 5 * sizeof(float));
+    kvl_err err = {0};
+    kvl_cache *other = NULL;
+    assert_int_equal(kvl_cache_stand_on(&other, caches[0], n_short, &err), KVL_E_CHECK);
+    assert_null(other);
+    kvl_cache_destroy(base);
+    append_from(caches[2], 35, 20);
+    for (uint32_t i = 0; i < 6; i++) {
+        const int32_t *list = i == 2 ? in_time : ranking;
+        check_list(caches[0], i / 2, i % 2, list, n_long[i], 0, 0);
+        check_list(caches[1], i / 2, i % 2, list, n_short[i], 30, 5);
+        check_list(caches[2], i / 2, i % 2, list, n_short[i], 30, 25);
+    }
+    /* a head that is reduced keeps nothing of the base, and the others stay as they are */
+    static const uint32_t kept[4] = {0, 1, 3, 6};
+    static const int32_t survivors[4] = {9, 3, 31, 34};
+    kvl_alloc_fail_after(0);
+    assert_int_equal(kvl_cache_keep(caches[1], 0, 1, kept, 4, NULL), KVL_E_NOMEM);
+    kvl_alloc_fail_after(-1);
+    check_list(caches[1], 0, 1, ranking, 2, 30, 5);
+    assert_int_equal(kvl_cache_keep(caches[1], 0, 1, kept, 4, NULL), KVL_OK);
+    assert_int_equal(kvl_cache_shared_entries(caches[1], 0, 1).n, 0);
+    check_list(caches[1], 0, 1, survivors, 4, 0, 0);
+    check_list(caches[1], 0, 0, ranking, 2, 30, 5);
+    kvl_cache_destroy(caches[1]);
+    check_list(caches[0], 0, 1, ranking, 6, 0, 0);
+    kvl_cache_destroy(caches[2]);
+    kvl_cache_destroy(caches[0]);
+}
+
+static void test_no_memory_for_a_base(void **state) {
+    (void)state;
+    static const uint32_t n_base[6] = {2, 2, 2, 2, 2, 2};
+    kvl_status status = KVL_E_NOMEM;
+    for (int64_t k = 0; status != KVL_OK && k < 100; k++) {
+        kvl_cache *base = filled(3);
+        kvl_cache *above = NULL;
+        kvl_cache *fork = NULL;
+        kvl_alloc_fail_after(k);
+        status = kvl_cache_stand_on(&above, base, n_base, NULL);
+        status = status == KVL_OK ? kvl_cache_reserve(above, 1, NULL) : status;
+        status = status == KVL_OK ? kvl_cache_fork(&fork, above, NULL) : status;
+        status = status == KVL_OK ? kvl_cache_own(fork, 0, 0, NULL) : status;
+        kvl_alloc_fail_after(-1);
+        kvl_cache_destroy(above);
+        kvl_cache_destroy(fork);
+        assert_false(kvl_cache_is_base(base));
+        kvl_cache_destroy(base);
+    }
+    assert_int_equal(status, KVL_OK);
+}
+
 static void test_bad_slots_are_refused(void **state) {
     (void)state;
     kvl_cache *c = filled(4);
@@ -239,6 +346,18 @@ static void test_room_is_foretold(void **state) {
     assert_int_equal(kvl_cache_kept_cap(160, 80), 160); /* more than half would be used */
 }
 
+/* Replaces a cache by one that stands on it and shares half of each head. */
+static void stand(kvl_cache **c) {
+    kvl_cache *above = NULL;
+    uint32_t n_base[6];
+    for (uint32_t i = 0; i < 6; i++) {
+        n_base[i] = (uint32_t)kvl_cache_len(*c, i / 2, i % 2) / 2;
+    }
+    assert_int_equal(kvl_cache_stand_on(&above, *c, n_base, NULL), KVL_OK);
+    kvl_cache_destroy(*c);
+    *c = above;
+}
+
 /* A counting cache goes through the same lengths and the same room as a real one. */
 static void test_counting_goes_alike(void **state) {
     (void)state;
@@ -268,6 +387,10 @@ static void test_counting_goes_alike(void **state) {
                 assert_int_equal(kvl_cache_fork(&fork, counting, NULL), KVL_OK);
                 kvl_cache_destroy(counting);
                 counting = fork;
+            }
+            if (round == 20) {
+                stand(&real);
+                stand(&counting);
             }
             for (uint32_t l = 0; l < 3; l++) {
                 for (uint32_t h = 0; h < 2; h++) {
@@ -317,6 +440,8 @@ int main(void) {
         cmocka_unit_test(test_keep_against_list),
         cmocka_unit_test(test_memory_is_given_back),
         cmocka_unit_test(test_fork_is_exact_and_independent),
+        cmocka_unit_test(test_caches_share_a_base),
+        cmocka_unit_test(test_no_memory_for_a_base),
         cmocka_unit_test(test_bad_slots_are_refused),
         cmocka_unit_test(test_room_is_foretold),
         cmocka_unit_test(test_counting_goes_alike),
