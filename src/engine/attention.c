@@ -3,8 +3,9 @@
  * Two steps for each (stream, KV head): its rows' queries and keys are normalised and rotated, keys and
  * values appended; then the rows attend, a few of them and all queries of the head's group at a time. Row i
  * of a stream sees what the head held before the batch and the rows up to itself. The second step is cut into
- * blocks of rows; when no stream has more rows than a block, both steps are one item. A row's sums run over
- * slots in order whatever batch or block the row is in.
+ * blocks of rows; when no stream has more rows than a block, both steps are one item. Streams that stand on
+ * one base attend together, a few to a block, so that each shared entry is loaded once for those that see it.
+ * A row's sums run over slots in order whatever batch or block the row is in.
  *
  * Where a stream is compressed between its rows, each of its heads is one item that goes through them in
  * order. Layers depend on each other only by their outputs and heads of a layer not at all, so that the bits
@@ -67,39 +68,62 @@ static void append_rows(const layer_job *job, const kvl_span *span, uint32_t hea
     }
 }
 
-/* Rows first .. first + n - 1 of a span; those of a local layer see the last `window` tokens, themselves
- * included. */
-static void attend_rows(const layer_job *job, const kvl_span *span, uint32_t head, size_t first, size_t n,
-                        unsigned thread) {
+/* Query i of a span, counting its rows' queries of the head's group. Rows of a local layer see the last
+ * `window` tokens, themselves included. */
+static kvl_attention_row query_row(const layer_job *job, const kvl_span *span, uint32_t head, size_t i) {
+    const kvl_engine *e = job->e;
+    const kvl_shape *s = &e->model->shape;
+    const size_t group = s->n_heads / s->n_kv_heads;
+    const size_t in_span = i / group;
+    const size_t row = e->order[span->first_row + in_span];
+    const size_t at = (head * group + i % group) * s->head_dim;
+    const kvl_cache *cache = span->stream->cache;
+    const kvl_head_entries own = kvl_cache_entries(cache, job->layer, head);
+    const size_t n = own.n - span->n_rows + in_span + 1;
+    kvl_attention_row out = {.q = e->act.qkv + row * qkv_width(s) + at,
+                             .out = e->act.mix + row * s->n_heads * s->head_dim + at,
+                             .n = n,
+                             .oldest = (int32_t)(span->n_seen + in_span + 1) - (int32_t)s->window};
+    if (kvl_cache_base(cache) != NULL) {
+        out.n = kvl_cache_shared_entries(cache, job->layer, head).n;
+        out.n_own = n;
+        out.own_keys = own.keys;
+        out.own_values = own.values;
+        out.own_positions = own.positions;
+    }
+    return out;
+}
+
+/* Rows first .. first + n - 1, as many as there are, of one span, or of spans on one base by falling number
+ * of shared entries. */
+static void attend_rows(const layer_job *job, const kvl_span *const *spans, size_t n_spans, uint32_t head,
+                        size_t first, size_t n, unsigned thread) {
     kvl_engine *e = job->e;
     const kvl_shape *s = &e->model->shape;
     const size_t group = s->n_heads / s->n_kv_heads;
-    const size_t dim = s->head_dim;
     const bool is_local = e->model->layers[job->layer].is_local;
-    const kvl_head_entries entries = kvl_cache_entries(span->stream->cache, job->layer, head);
-    const size_t n_before = entries.n - span->n_rows;
+    kvl_head_entries entries = kvl_cache_shared_entries(spans[0]->stream->cache, job->layer, head);
+    if (entries.n == 0) {
+        entries = kvl_cache_entries(spans[0]->stream->cache, job->layer, head);
+    }
     const kvl_attention attention = {.key_type = s->key_type,
                                      .value_type = s->value_type,
                                      .keys = entries.keys,
                                      .values = entries.values,
                                      .positions = is_local ? entries.positions : NULL,
-                                     .head_dim = dim,
+                                     .head_dim = s->head_dim,
                                      .scale = s->attn_scale,
                                      .softcap = s->attn_softcap};
     kvl_attention_row rows[KVL_ATTEND_ROWS];
     size_t n_rows = 0;
-    for (size_t i = first * group; i < (first + n) * group; i++) {
-        const size_t in_span = i / group;
-        const size_t row = e->order[span->first_row + in_span];
-        const size_t at = (head * group + i % group) * dim;
-        rows[n_rows++] =
-            (kvl_attention_row){.q = e->act.qkv + row * qkv_width(s) + at,
-                                .out = e->act.mix + row * s->n_heads * dim + at,
-                                .n = n_before + in_span + 1,
-                                .oldest = (int32_t)(span->n_seen + in_span + 1) - (int32_t)s->window};
-        if (n_rows == KVL_ATTEND_ROWS || i + 1 == (first + n) * group) {
-            e->kernels->attend(&attention, rows, n_rows, e->scratch[thread].floats);
-            n_rows = 0;
+    for (size_t k = 0; k < n_spans; k++) {
+        const size_t end = kvl_min_size(first + n, spans[k]->n_rows) * group;
+        for (size_t i = first * group; i < end; i++) {
+            rows[n_rows++] = query_row(job, spans[k], head, i);
+            if (n_rows == KVL_ATTEND_ROWS || (k + 1 == n_spans && i + 1 == end)) {
+                e->kernels->attend(&attention, rows, n_rows, e->scratch[thread].floats);
+                n_rows = 0;
+            }
         }
     }
 }
@@ -118,7 +142,8 @@ static kvl_status step_rows(const layer_job *job, const kvl_span *span, uint32_t
         }
         KVL_TRY(kvl_cache_reserve_head(span->stream->cache, job->layer, head, piece.n_rows, err));
         append_rows(job, &piece, head);
-        attend_rows(job, &piece, head, 0, piece.n_rows, thread);
+        const kvl_span *const pieces[] = {&piece};
+        attend_rows(job, pieces, 1, head, 0, piece.n_rows, thread);
         if (evict != NULL) {
             const kvli_event event = {span->stream, evict, piece.n_seen + piece.n_rows, piece.n_events};
             KVL_TRY(kvli_compress_head(e, &event, job->layer, head, thread, err));
@@ -138,33 +163,77 @@ static void append_item(void *ud, size_t item, unsigned thread) {
     }
 }
 
-/* Blocks of rows of a span. */
+/* Spans that attend together, from this one on: neighbours on one base that are not compressed in between and
+ * have no more rows than a block, or one. */
+static size_t n_together(const kvl_engine *e, const kvl_span *span) {
+    const kvl_cache *base = kvl_cache_base(span->stream->cache);
+    const size_t most = kvl_min_size(KVL_ATTEND_ROWS, (size_t)(e->spans + e->n_spans - span));
+    size_t n = 1;
+    size_t n_rows = span->n_rows;
+    while (base != NULL && !span->is_evicting && n < most && !span[n].is_evicting &&
+           kvl_cache_base(span[n].stream->cache) == base && n_rows + span[n].n_rows <= KVL_ATTEND_BLOCK) {
+        n_rows += span[n++].n_rows;
+    }
+    return n;
+}
+
+/* Blocks of rows of a span; one where several attend together. */
 static size_t n_blocks(const kvl_span *span) {
     return span->is_evicting ? 1 : (span->n_rows + KVL_ATTEND_BLOCK - 1) / KVL_ATTEND_BLOCK;
 }
 
-/* Item i of a span: block i / K, so that neighbours in time are of equal cost, of head i % K. */
-static kvl_status attend_item(void *ud, size_t item, unsigned thread, kvl_err *err) {
-    const layer_job *job = ud;
+/* The spans of an item; *item becomes its number among theirs. */
+static const kvl_span *find_spans(const kvl_engine *e, size_t *item, size_t *n) {
+    const size_t n_kv_heads = e->model->shape.n_kv_heads;
+    const kvl_span *span = e->spans;
+    *n = n_together(e, span);
+    while (*item >= n_blocks(span) * n_kv_heads) {
+        *item -= n_blocks(span) * n_kv_heads;
+        span += *n;
+        *n = n_together(e, span);
+    }
+    return span;
+}
+
+/* Item i of n spans: block i / K, so that neighbours in time are of equal cost, of head i % K. */
+static void attend_block(const layer_job *job, const kvl_span *span, size_t n, size_t item, unsigned thread) {
     const uint32_t n_kv_heads = job->e->model->shape.n_kv_heads;
-    const kvl_span *span = job->e->spans;
-    while (item >= n_blocks(span) * n_kv_heads) {
-        item -= n_blocks(span) * n_kv_heads;
-        span++;
-    }
-    if (span->is_evicting) {
-        return step_rows(job, span, (uint32_t)(item % n_kv_heads), thread, err);
-    }
+    const uint32_t head = (uint32_t)(item % n_kv_heads);
+    const kvl_span *spans[KVL_ATTEND_ROWS];
     /* the longest first: what is handed out last should be short */
     const size_t block = n_blocks(span) - 1 - item / n_kv_heads;
-    const size_t first = block * KVL_ATTEND_BLOCK;
-    attend_rows(job, span, (uint32_t)(item % n_kv_heads), first,
-                kvl_min_size(KVL_ATTEND_BLOCK, span->n_rows - first), thread);
+    for (size_t i = 0; i < n; i++) {
+        size_t to = i;
+        const size_t n_shared = kvl_cache_shared_entries(span[i].stream->cache, job->layer, head).n;
+        while (to != 0 &&
+               kvl_cache_shared_entries(spans[to - 1]->stream->cache, job->layer, head).n < n_shared) {
+            spans[to] = spans[to - 1];
+            to--;
+        }
+        spans[to] = &span[i];
+    }
+    attend_rows(job, spans, n, head, block * KVL_ATTEND_BLOCK, KVL_ATTEND_BLOCK, thread);
+}
+
+static kvl_status attend_item(void *ud, size_t item, unsigned thread, kvl_err *err) {
+    const layer_job *job = ud;
+    size_t n = 0;
+    const kvl_span *span = find_spans(job->e, &item, &n);
+    if (span->is_evicting) {
+        return step_rows(job, span, (uint32_t)(item % job->e->model->shape.n_kv_heads), thread, err);
+    }
+    attend_block(job, span, n, item, thread);
     return KVL_OK;
 }
 
 static kvl_status append_and_attend_item(void *ud, size_t item, unsigned thread, kvl_err *err) {
-    append_item(ud, item, thread);
+    const layer_job *job = ud;
+    size_t in_spans = item;
+    size_t n = 0;
+    const kvl_span *span = find_spans(job->e, &in_spans, &n);
+    for (size_t i = 0; i < n && !span->is_evicting; i++) {
+        append_rows(job, &span[i], (uint32_t)(in_spans % job->e->model->shape.n_kv_heads));
+    }
     return attend_item(ud, item, thread, err);
 }
 
@@ -172,10 +241,13 @@ kvl_status kvli_engine_attention(kvl_engine *e, uint32_t layer, kvl_err *err) {
     layer_job job = {e, layer};
     const size_t n_kv_heads = e->model->shape.n_kv_heads;
     size_t n_items = 0;
-    for (size_t i = 0; i < e->n_spans; i++) {
+    bool is_short = true;
+    for (size_t i = 0, n = 0; i < e->n_spans; i += n) {
+        n = n_together(e, &e->spans[i]);
         n_items += n_blocks(&e->spans[i]) * n_kv_heads;
+        is_short = is_short && n_blocks(&e->spans[i]) == 1;
     }
-    if (n_items == e->n_spans * n_kv_heads) {
+    if (is_short) {
         return kvli_engine_run(e, n_items, append_and_attend_item, &job, err);
     }
     kvl_pool_run(e->pool, e->n_spans * n_kv_heads, append_item, &job);

@@ -19,7 +19,7 @@ static bool is_due(const kvl_policy *policy, const kvl_stream *stream) {
     return stream->n_seen % policy->cadence_tok == 0;
 }
 
-static size_t target_of(const kvl_policy *policy, const kvl_stream *stream, uint32_t layer, uint32_t head) {
+size_t kvli_target_of(const kvl_policy *policy, const kvl_stream *stream, uint32_t layer, uint32_t head) {
     size_t n = kvl_cache_len(stream->cache, layer, head);
     return kvl_policy_skips(policy, layer) ? n : kvl_policy_target(policy, n);
 }
@@ -30,7 +30,7 @@ bool kvl_policy_fires(const kvl_policy *policy, const kvl_stream *stream, const 
     }
     for (uint32_t layer = 0; layer < shape->n_layers; layer++) {
         for (uint32_t head = 0; head < shape->n_kv_heads; head++) {
-            if (target_of(policy, stream, layer, head) < kvl_cache_len(stream->cache, layer, head)) {
+            if (kvli_target_of(policy, stream, layer, head) < kvl_cache_len(stream->cache, layer, head)) {
                 return true;
             }
         }
@@ -48,7 +48,7 @@ bool kvl_policies_act_alike(const kvl_policy *a, const kvl_policy *b, const kvl_
     }
     for (uint32_t layer = 0; layer < shape->n_layers; layer++) {
         for (uint32_t head = 0; head < shape->n_kv_heads; head++) {
-            if (target_of(a, stream, layer, head) != target_of(b, stream, layer, head)) {
+            if (kvli_target_of(a, stream, layer, head) != kvli_target_of(b, stream, layer, head)) {
                 return false;
             }
         }
@@ -60,11 +60,12 @@ kvl_status kvli_compress_head(kvl_engine *e, const kvli_event *event, uint32_t l
                               unsigned thread, kvl_err *err) {
     const kvl_policy *policy = event->policy;
     kvl_stream *stream = event->stream;
-    size_t target = target_of(policy, stream, layer, head);
-    kvl_head_entries entries = kvl_cache_entries(stream->cache, layer, head);
-    if (target >= entries.n) {
+    size_t target = kvli_target_of(policy, stream, layer, head);
+    if (target >= kvl_cache_len(stream->cache, layer, head)) {
         return KVL_OK;
     }
+    KVL_TRY(kvl_cache_own(stream->cache, layer, head, err)); /* presses see one list */
+    const kvl_head_entries entries = kvl_cache_entries(stream->cache, layer, head);
     kvl_head_view view = {
         .cache = stream->cache,
         .shape = &e->model->shape,

@@ -67,7 +67,7 @@ uint64_t kvl_engine_scratch_bytes(const kvl_engine *e);
 size_t kvl_engine_pass_rows(void);
 
 kvl_status kvl_stream_create(kvl_stream **out, const kvl_engine *e, kvl_err *err) KVL_MUST_USE;
-/* An exact copy that continues on its own. */
+/* An exact copy that continues on its own; what the stream shares with others, the copy shares too. */
 kvl_status kvl_stream_fork(kvl_stream **out, const kvl_stream *s, kvl_err *err) KVL_MUST_USE;
 void kvl_stream_destroy(kvl_stream *s);
 
@@ -92,6 +92,15 @@ bool kvl_policy_fires(const kvl_policy *policy, const kvl_stream *stream, const 
  * and order. What they do later may differ. */
 bool kvl_policies_act_alike(const kvl_policy *a, const kvl_policy *b, const kvl_stream *stream,
                             const kvl_shape *shape);
+/* Whether what two policies that both fire leave of this stream are beginnings of one ranking: they act once,
+ * store survivors by score, and differ in their budgets only. */
+bool kvl_policies_nest(const kvl_policy *a, const kvl_policy *b, const kvl_stream *stream,
+                       const kvl_shape *shape);
+/* What a policy will leave of s, when s has been compressed by the one that keeps most among those that nest
+ * with it: *out shares its entries with s. That compression must come next (E_CHECK there if it keeps less
+ * than *out shares), and s then takes no rows, but may be destroyed. */
+kvl_status kvl_stream_nest(kvl_stream **out, const kvl_stream *s, const kvl_policy *policy,
+                           const kvl_shape *shape, kvl_err *err) KVL_MUST_USE;
 /* Scores, selects and applies for every head of every layer on which the policy acts. Jobs are of distinct
  * streams on which their policies fire; each stream's n_events is raised by one. */
 kvl_status kvl_engine_compress(kvl_engine *e, const kvl_compress_job *jobs, size_t n_jobs,

@@ -37,28 +37,39 @@ static void take_row(kvl_engine *e, kvl_span *span, size_t row, size_t *length) 
     span->n_rows++;
 }
 
-/* Groups rows by stream (order inside a stream kept) and fixes their positions. */
+/* Makes a span of the rows of rows[i]'s stream, their order kept. */
+static void add_span(kvl_engine *e, size_t n_rows, size_t i, size_t *n_ordered, bool *is_taken) {
+    kvl_stream *stream = e->rows[i].stream;
+    kvl_span span = {
+        .stream = stream, .first_row = *n_ordered, .n_seen = stream->n_seen, .n_events = stream->n_events};
+    size_t length = kvl_cache_len(stream->cache, 0, 0);
+    for (size_t j = i; j < n_rows; j++) {
+        if (e->rows[j].stream == stream) {
+            is_taken[j] = true;
+            e->order[(*n_ordered)++] = j;
+            take_row(e, &span, j, &length);
+        }
+    }
+    e->spans[e->n_spans++] = span;
+}
+
+/* Groups rows by stream, streams by what they stand on, and fixes the rows' positions. */
 static void plan_spans(kvl_engine *e, const kvl_row *rows, size_t n_rows) {
     bool is_taken[KVL_BATCH_ROWS] = {false};
     size_t n_ordered = 0;
     e->rows = rows;
     e->n_spans = 0;
     for (size_t i = 0; i < n_rows; i++) {
+        const kvl_cache *base = kvl_cache_base(rows[i].stream->cache);
         if (is_taken[i]) {
             continue;
         }
-        kvl_stream *stream = rows[i].stream;
-        kvl_span span = {
-            .stream = stream, .first_row = n_ordered, .n_seen = stream->n_seen, .n_events = stream->n_events};
-        size_t length = kvl_cache_len(stream->cache, 0, 0);
-        for (size_t j = i; j < n_rows; j++) {
-            if (rows[j].stream == stream) {
-                is_taken[j] = true;
-                e->order[n_ordered++] = j;
-                take_row(e, &span, j, &length);
+        add_span(e, n_rows, i, &n_ordered, is_taken);
+        for (size_t j = i + 1; base != NULL && j < n_rows; j++) {
+            if (!is_taken[j] && kvl_cache_base(rows[j].stream->cache) == base) {
+                add_span(e, n_rows, j, &n_ordered, is_taken);
             }
         }
-        e->spans[e->n_spans++] = span;
     }
 }
 
