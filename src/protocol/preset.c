@@ -1,4 +1,5 @@
-/* The presets of the published U-curve analysis, of its follow-ups and of the paper's quick script.
+/* The presets of the published U-curve analysis, of its follow-ups and of the paper's quick script, and the
+ * protocol that most papers on compression share (prefill-continue).
  *
  * Sources: od-liu/CS3602-LLM-Inference-Acceleration ae58300 (ucurve*), 67bbc8b and f4b4c53 (kv-*,
  * knormpress); alessiodevoto/l2compress f93d6ca (paper-quick). Parameters are those of the scripts;
@@ -13,6 +14,7 @@ static const double ratios_6[] = {1, .9, .8, .7, .5, .3, 0};
 static const double ratios_2phase[] = {1, .9, .5, .1, 0};
 static const double ratios_9[] = {1, .9, .8, .7, .6, .5, .4, .3, .2, .1, 0};
 static const double ratios_kv[] = {1, .8, .5, .3, 0};
+static const double ratios_tenths[] = {1, .95, .9, .8, .7, .6, .5, .4, .3, .2, .1, 0};
 static const double ratios_paper[] = {1, .98, 0};
 
 static const char *const policies_ucurve[] = {"knorm:cap=32:skip=0", NULL};
@@ -35,6 +37,7 @@ static const char *const policies_fix512[] = {
 static const char *const policies_stream512[] = {"streaming:size=512:cap=512:trigger=gt:recent=508:skip=0+1",
                                                  NULL};
 static const char *const policies_paper[] = {"knorm:cap=1000:skip=0+1:order=score", NULL};
+static const char *const policies_once[] = {"knorm:cadence=once:order=score", NULL};
 
 static const char five[] = "W1 W2 W3 P1 P2";
 static const char five_books[] = "B1 B2 B3 B4 B5";
@@ -125,6 +128,13 @@ static const kvl_preset presets[] = {
      policies_stream512,
      ratios_paper,
      {.max_tokens = 3000},
+     NULL},
+    {"prefill-continue",
+     "compress a context of 512 tokens once, score the 256 that follow: 11 keep ratios, 5 books",
+     five_books,
+     policies_once,
+     ratios_tenths,
+     {.max_tokens = 769, .prefill = 512, .count_from = 512},
      NULL},
     {"paper-quick",
      "the paper's quick script: one chunk of 3000 tokens, trigger 1000, keep 0.98",

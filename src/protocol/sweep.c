@@ -99,13 +99,13 @@ static kvl_status alloc_run(kvli_run *r, kvl_err *err) {
         s->one_pass = kvl_calloc(s->n_samples, sizeof *s->one_pass);
     }
     r->cell_policies = kvl_calloc(n_cells, sizeof *r->cell_policies);
-    r->lanes = kvl_calloc(n_cells, sizeof *r->lanes);
+    r->lanes = kvl_calloc(2 * n_cells, sizeof *r->lanes);
     r->rows = kvl_calloc(kvl_max_size(n_cells, kvl_engine_pass_rows()), sizeof *r->rows);
     r->row_lane = kvl_calloc(kvl_max_size(n_cells, kvl_engine_pass_rows()), sizeof *r->row_lane);
     r->jobs = kvl_calloc(n_cells, sizeof *r->jobs);
-    r->job_lane = kvl_calloc(n_cells, sizeof *r->job_lane);
+    r->acting = kvl_calloc(n_cells, sizeof *r->acting);
     bool has_all = s->policies != NULL && s->cells != NULL && r->cell_policies != NULL && r->lanes != NULL &&
-                   r->rows != NULL && r->row_lane != NULL && r->jobs != NULL && r->job_lane != NULL &&
+                   r->rows != NULL && r->row_lane != NULL && r->jobs != NULL && r->acting != NULL &&
                    (s->one_pass != NULL || r->config->protocol.baseline_tokens == 0);
     return has_all ? KVL_OK : kvl_fail_nomem(err, "sweep");
 }
@@ -261,7 +261,7 @@ static kvl_status start(kvl_sweep *out, kvl_engine *engine, const kvl_sweep_conf
     kvl_free(r.rows);
     kvl_free(r.row_lane);
     kvl_free(r.jobs);
-    kvl_free(r.job_lane);
+    kvl_free(r.acting);
     kvl_free(r.cell_policies);
     if (status != KVL_OK) {
         kvl_sweep_free(out);

@@ -4,7 +4,7 @@
 
 #include "protocol/sweep.h"
 
-/* A stream with the cells that share it. */
+/* A stream with the cells that share it; without cells the base of other lanes' streams: it takes no rows. */
 typedef struct kvli_lane {
     kvl_stream *stream; /* NULL once its text has ended */
     kvl_stream *shadow; /* counts what the stream will do in the next pass: when policies fire */
@@ -21,12 +21,14 @@ typedef struct kvli_run {
     const kvl_sweep_config *config;
     kvl_sweep *sweep;
     bool is_counting; /* streams count, nothing is computed: planning */
-    kvli_lane *lanes; /* [cells] of the wave: never more than cells */
+    kvli_lane *lanes; /* [2 cells] of the wave: never more than cells have them, and fewer are bases */
     size_t n_lanes;
-    kvl_row *rows;             /* scratch: of a pass, at least one per lane */
-    size_t *row_lane;          /* lane of each row */
-    kvl_compress_job *jobs;    /* scratch, one per lane */
-    size_t *job_lane;          /* lane of each job */
+    kvl_row *rows;          /* scratch: of a pass, at least one per lane */
+    size_t *row_lane;       /* lane of each row */
+    kvl_compress_job *jobs; /* scratch, one per lane with cells */
+    size_t n_jobs;
+    size_t *acting; /* scratch: the lanes whose cells compress */
+    size_t n_acting;
     kvl_policy *cell_policies; /* [cells]: with the sample's own cap in two-phase protocols */
     kvl_wave seen;             /* of the wave so far: passes, rows, bytes */
     size_t cells_done;

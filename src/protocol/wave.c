@@ -4,7 +4,9 @@
  * of the wave, the baseline among them. A pass takes every lane on by a block of tokens. A shadow, which only
  * counts, goes ahead through the block and tells after which rows the policies fire. Where all cells of the
  * lane then do the same, the row carries the compression; where they part, the block ends, and each group
- * that acts alike leaves on a fork. A lane whose text has ended is measured and given up at once.
+ * that acts alike leaves on a fork. Cells whose caches are beginnings of one ranking (the budgets of a press
+ * that acts once and sorts) leave together: the fork holds the ranking, and their lanes stand on it. A lane
+ * whose text has ended is measured and given up at once.
  */
 #include "protocol/sweep_int.h"
 
@@ -151,16 +153,20 @@ static size_t find_firing(const kvli_run *r, const kvli_lane *l) {
     return i;
 }
 
-/* Moves the cells of a lane that do what its index-th cell does now behind the others; returns how many. */
-static size_t gather_alike(const kvli_run *r, kvli_lane *l, size_t index) {
+typedef bool same_fn(const kvl_policy *a, const kvl_policy *b, const kvl_stream *stream,
+                     const kvl_shape *shape);
+
+/* Moves the cells of a lane that fire now and are the same as its index-th cell, which fires, behind the
+ * others; returns how many. */
+static size_t gather(const kvli_run *r, kvli_lane *l, size_t index, same_fn *same) {
     const kvl_policy *like = policy_of(r, l, index);
     size_t n_others = 0;
     size_t n_alike = 0;
     size_t *alike = l->policies + l->n; /* the list has room for twice its cells */
     for (size_t i = 0; i < l->n; i++) {
         const kvl_policy *policy = policy_of(r, l, i);
-        if (i == index || (kvl_policy_fires(policy, l->shadow, r->shape) &&
-                           kvl_policies_act_alike(policy, like, l->shadow, r->shape))) {
+        if (i == index ||
+            (kvl_policy_fires(policy, l->shadow, r->shape) && same(policy, like, l->shadow, r->shape))) {
             alike[n_alike++] = l->policies[i];
         } else {
             l->policies[n_others++] = l->policies[i];
@@ -170,8 +176,22 @@ static size_t gather_alike(const kvli_run *r, kvli_lane *l, size_t index) {
     return n_alike;
 }
 
-/* Detaches the last n cells of a lane onto a fork of its stream; *out is the new lane. */
-static kvl_status fork_lane(kvli_run *r, kvli_lane *l, size_t n, size_t *out, kvl_err *err) {
+/* Whether cells of a lane that fire now nest with its index-th, which fires, and keep another number. */
+static bool has_nested(const kvli_run *r, const kvli_lane *l, size_t index) {
+    const kvl_policy *like = policy_of(r, l, index);
+    for (size_t i = 0; i < l->n; i++) {
+        const kvl_policy *policy = policy_of(r, l, i);
+        if (kvl_policy_fires(policy, l->shadow, r->shape) &&
+            kvl_policies_nest(policy, like, l->shadow, r->shape) &&
+            !kvl_policies_act_alike(policy, like, l->shadow, r->shape)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Detaches the last n cells of a lane into a new one, *out, which has no stream yet. */
+static kvl_status detach_cells(kvli_run *r, kvli_lane *l, size_t n, size_t *out, kvl_err *err) {
     kvli_lane *fresh = &r->lanes[r->n_lanes];
     *fresh = (kvli_lane){.sample = l->sample, .step = l->step, .n = n};
     fresh->policies = kvl_calloc(2 * n, sizeof *fresh->policies);
@@ -181,8 +201,7 @@ static kvl_status fork_lane(kvli_run *r, kvli_lane *l, size_t n, size_t *out, kv
     *out = r->n_lanes++;
     l->n -= n;
     memcpy(fresh->policies, l->policies + l->n, n * sizeof *l->policies);
-    KVL_TRY(kvl_stream_fork(&fresh->shadow, l->shadow, err));
-    return kvl_stream_fork(&fresh->stream, l->stream, err);
+    return kvl_stream_fork(&fresh->shadow, l->shadow, err);
 }
 
 /* The compression of a lane after its last step, which all its cells do alike; the shadow goes ahead. */
@@ -200,26 +219,61 @@ static kvl_status compress_shadow(kvli_run *r, kvli_lane *l, const kvl_policy **
     return kvl_count_compress(r->shape, &(kvl_compress_job){l->shadow, policy}, 1, err);
 }
 
-static kvl_status queue_job(kvli_run *r, size_t lane_index, size_t *n_jobs, kvl_err *err) {
+static kvl_status queue_job(kvli_run *r, size_t lane_index, kvl_err *err) {
     kvli_lane *l = &r->lanes[lane_index];
-    kvl_compress_job *job = &r->jobs[*n_jobs];
+    kvl_compress_job *job = &r->jobs[r->n_jobs++];
     job->stream = l->stream;
-    r->job_lane[(*n_jobs)++] = lane_index;
+    r->acting[r->n_acting++] = lane_index;
     return compress_shadow(r, l, &job->policy, err);
 }
 
-/* Forks a lane for each group of cells that fire and act alike, and queues their compressions. */
-static kvl_status part_lane(kvli_run *r, size_t lane_index, size_t *n_jobs, kvl_err *err) {
+/* The cell of a lane whose policy keeps most of heads that all hold n entries. */
+static size_t widest_cell(const kvli_run *r, const kvli_lane *l, size_t n) {
+    size_t widest = 0;
+    for (size_t i = 1; i < l->n; i++) {
+        if (kvl_policy_target(policy_of(r, l, i), n) > kvl_policy_target(policy_of(r, l, widest), n)) {
+            widest = i;
+        }
+    }
+    return widest;
+}
+
+/* Queues the compression of a lane whose cells nest, by the one that keeps most, and parts them into lanes
+ * that stand on it; the most entries first, so that neighbours in a pass share most. */
+static kvl_status queue_nested(kvli_run *r, size_t lane_index, kvl_err *err) {
+    kvli_lane *base = &r->lanes[lane_index];
+    const size_t n_entries = kvl_cache_len(base->shadow->cache, 0, 0);
+    const kvl_policy *policy = policy_of(r, base, widest_cell(r, base, n_entries));
+    r->jobs[r->n_jobs++] = (kvl_compress_job){base->stream, policy};
+    while (base->n != 0) {
+        const size_t n = gather(r, base, widest_cell(r, base, n_entries), kvl_policies_act_alike);
+        size_t fresh = 0;
+        KVL_TRY(detach_cells(r, base, n, &fresh, err));
+        kvli_lane *l = &r->lanes[fresh];
+        KVL_TRY(kvl_stream_nest(&l->stream, base->stream, policy_of(r, l, 0), r->shape, err));
+        KVL_TRY(compress_shadow(r, l, &policy, err));
+        r->acting[r->n_acting++] = fresh;
+    }
+    return KVL_OK;
+}
+
+/* Forks a lane for each group of cells that fire and act alike or nest, and queues their compressions. */
+static kvl_status part_lane(kvli_run *r, size_t lane_index, kvl_err *err) {
     kvli_lane *l = &r->lanes[lane_index];
     l->is_parting = false;
     for (size_t i = find_firing(r, l); i < l->n; i = find_firing(r, l)) {
-        size_t n = gather_alike(r, l, i);
+        const bool is_nested = has_nested(r, l, i);
+        const size_t n = gather(r, l, i, is_nested ? kvl_policies_nest : kvl_policies_act_alike);
+        const bool is_all = n == l->n;
         size_t target = lane_index;
-        if (n == l->n) {
-            return queue_job(r, target, n_jobs, err);
+        if (!is_all) {
+            KVL_TRY(detach_cells(r, l, n, &target, err));
+            KVL_TRY(kvl_stream_fork(&r->lanes[target].stream, l->stream, err));
         }
-        KVL_TRY(fork_lane(r, l, n, &target, err));
-        KVL_TRY(queue_job(r, target, n_jobs, err));
+        KVL_TRY(is_nested ? queue_nested(r, target, err) : queue_job(r, target, err));
+        if (is_all) {
+            return KVL_OK;
+        }
     }
     return KVL_OK;
 }
@@ -237,12 +291,13 @@ static void share_time(kvli_run *r, uint64_t ns, const size_t *lanes, size_t n_l
 /* Forks the lanes whose cells part and compresses the forks. */
 static kvl_status part_lanes(kvli_run *r, kvl_err *err) {
     const size_t n_lanes = r->n_lanes;
-    size_t n_jobs = 0;
     uint64_t kv_bytes = 0;
     uint64_t start = kvl_clock_ns();
+    r->n_jobs = 0;
+    r->n_acting = 0;
     for (size_t i = 0; i < n_lanes; i++) {
         if (r->lanes[i].is_parting) {
-            KVL_TRY(part_lane(r, i, &n_jobs, err));
+            KVL_TRY(part_lane(r, i, err));
         }
     }
     for (size_t i = 0; i < r->n_lanes;
@@ -250,9 +305,9 @@ static kvl_status part_lanes(kvli_run *r, kvl_err *err) {
         kv_bytes += r->lanes[i].stream != NULL ? kvl_cache_most_bytes(r->lanes[i].stream->cache) : 0;
     }
     note_kv_bytes(r, kv_bytes);
-    KVL_TRY(r->is_counting ? kvl_count_compress(r->shape, r->jobs, n_jobs, err)
-                           : kvl_engine_compress(r->engine, r->jobs, n_jobs, err));
-    share_time(r, kvl_clock_ns() - start, r->job_lane, n_jobs);
+    KVL_TRY(r->is_counting ? kvl_count_compress(r->shape, r->jobs, r->n_jobs, err)
+                           : kvl_engine_compress(r->engine, r->jobs, r->n_jobs, err));
+    share_time(r, kvl_clock_ns() - start, r->acting, r->n_acting);
     return KVL_OK;
 }
 
@@ -299,6 +354,12 @@ static kvl_status finish_lanes(kvli_run *r, kvl_err *err) {
             close_lane(l);
         }
     }
+    for (size_t i = 0; i < r->n_lanes; i++) { /* bases that nothing stands on any more */
+        const kvli_lane *l = &r->lanes[i];
+        if (l->n == 0 && l->stream != NULL && !kvl_cache_is_base(l->stream->cache)) {
+            close_lane(&r->lanes[i]);
+        }
+    }
     return KVL_OK;
 }
 
@@ -315,7 +376,7 @@ static kvl_status queue_rows(kvli_run *r, size_t lane_index, size_t most, size_t
         r->row_lane[(*n_rows)++] = lane_index;
         KVL_TRY(advance_shadow(r, l, err));
         size_t firing = find_firing(r, l);
-        l->is_parting = firing < l->n && gather_alike(r, l, firing) < l->n;
+        l->is_parting = firing < l->n && gather(r, l, firing, kvl_policies_act_alike) < l->n;
         if (firing < l->n && !l->is_parting) {
             KVL_TRY(compress_shadow(r, l, &row->evict, err));
         }

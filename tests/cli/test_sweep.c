@@ -449,6 +449,7 @@ static void test_help(void **state) {
     kvl_free(o.out);
     o = run_ok("sweep --help");
     assert_non_null(strstr(o.out, "kv-stream512"));
+    assert_non_null(strstr(o.out, "prefill-continue"));
     assert_non_null(strstr(o.out, "side=low|high"));
     kvl_free(o.out);
     o = run_ok("--version");

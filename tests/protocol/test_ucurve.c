@@ -383,7 +383,7 @@ static void test_every_preset_is_sound(void **state) {
     (void)state;
     size_t n = 0;
     const kvl_preset *all = kvl_presets(&n);
-    assert_int_equal(n, 13);
+    assert_int_equal(n, 14);
     for (size_t i = 0; i < n; i++) {
         assert_ptr_equal(kvl_preset_find(all[i].name), &all[i]);
         assert_true(all[i].keep_ratios[0] == 1.0);

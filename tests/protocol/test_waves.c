@@ -178,6 +178,7 @@ static void test_waves_change_no_bits(void **state) {
     check_preset("ucurve-2phase", 100, false);
     check_preset("ucurve-compare", 275, false);
     check_preset("kv-l2", 120, false);
+    check_preset("prefill-continue", 525, false);
 }
 
 /* However many tokens a pass takes of a stream: the same cells; and each plan is its run. */
@@ -254,6 +255,8 @@ static void test_plan_foretells(void **state) {
     set_preset(&g, "kv-fix512", 540);
     add(&g, "random(static):keep=0.4:cap=40:cadence=7:sinks=3:recent=5:positions=cache-length");
     add(&g, "streaming:size=24:cap=50:cadence=once:skip=1+3:order=score");
+    add(&g, "streaming:size=29:cap=50:cadence=once:skip=1+3:order=score");
+    add(&g, "streaming:keep=0.9:cap=50:cadence=once:skip=1+3:order=score");
     assert_int_equal(kvl_sweep_plan(&plan, engine, &g.config, NULL), KVL_OK);
     kvl_sweep s = run(&g, 0);
     assert_int_equal(plan.rows_computed, 0);
@@ -340,6 +343,105 @@ static void test_cells_that_act_alike(void **state) {
     check_company("knorm:keep=0.5:cap=512", "recency:keep=1:cap=8", 0);
 }
 
+/* Policies that nest have the bits that they have alone, whatever is beside them. */
+static void check_nested(const char *const *texts, size_t n) {
+    kvl_protocol protocol = {.max_tokens = 140, .prefill = 90, .count_from = 90};
+    kvl_samples two = {short_texts.items, 2};
+    grid all;
+    set_grid(&all, &two, &protocol);
+    for (size_t i = 0; i < n; i++) {
+        add(&all, texts[i]);
+    }
+    kvl_sweep together = run(&all, 0);
+    check_bytes(&together, 0);
+    for (size_t i = 0; i < n; i++) {
+        grid solo;
+        set_grid(&solo, &two, &protocol);
+        add(&solo, texts[i]);
+        kvl_sweep alone = run(&solo, 0);
+        for (size_t k = 0; k < two.n; k++) {
+            assert_true(kvl_sweep_cell(&alone, 1, k)->n_events != 0);
+            check_same_cell(kvl_sweep_cell(&together, i + 1, k), kvl_sweep_cell(&alone, 1, k),
+                            together.n_layers);
+        }
+        kvl_sweep_free(&alone);
+    }
+    /* a wave without the baseline: the lane itself becomes the base */
+    kvl_sweep cut = run(&all, together.weight_bytes + together.scratch_bytes + together.kv_bytes / 3);
+    assert_true(cut.n_waves > 2);
+    check_bytes(&cut, 0);
+    check_same(&together, &cut);
+    kvl_sweep_free(&cut);
+    kvl_sweep_free(&together);
+}
+
+static void test_nested_cells(void **state) {
+    (void)state;
+    static const char *const rankings[] = {
+        "knorm:keep=0.3:cadence=once:order=score",
+        "knorm:keep=0.9:cadence=once:order=score",
+        "recency:keep=0.5:cadence=once:order=score",
+        "knorm:keep=0.5:cadence=once",
+        "knorm:keep=0.5:cadence=once:order=score",
+        "knorm:keep=0.501:cadence=once:order=score", /* keeps as many */
+        "knorm:size=7:cap=90:cadence=once:order=score",
+        "knorm:keep=0.5:cap=110:cadence=once:order=score", /* later */
+        "knorm:keep=0.8:cap=110:cadence=once:order=score",
+        "recency:size=9:cadence=once:order=score",
+        "random(static):keep=0.6:cadence=once:order=score:positions=cache-length",
+        "random(static):keep=0.2:cadence=once:order=score:positions=cache-length",
+        "knorm:keep=0.5:cap=100:order=score",
+    };
+    /* the first does the same as the second, but will act again; and in the other order */
+    static const char *const mixed[] = {"knorm:keep=0.5:cap=80:order=score",
+                                        "knorm:keep=0.5:cadence=once:order=score",
+                                        "knorm:keep=0.3:cadence=once:order=score"};
+    const char *const turned[] = {mixed[1], mixed[2], mixed[0]};
+    check_nested(rankings, sizeof rankings / sizeof rankings[0]);
+    check_nested(mixed, 3);
+    check_nested(turned, 3);
+}
+
+/* Room of a head that was prefilled with so many entries, and then given others one by one. */
+static size_t grown_room(size_t n_prefill, size_t n_steps) {
+    size_t cap = n_prefill != 0 ? kvl_cache_grown_cap(0, n_prefill) : 0;
+    for (size_t i = 1; i <= n_steps; i++) {
+        cap = kvl_cache_grown_cap(cap, n_prefill + i);
+    }
+    return cap;
+}
+
+/* At its end a sweep of nested ratios holds the baseline, one ranking, and what came later for each ratio. */
+static void test_nested_bytes(void **state) {
+    (void)state;
+    enum { n_prefill = 96, n_steps = 31, n_ratios = 9 };
+    const kvl_shape *shape = &model->shape;
+    const size_t n_heads = (size_t)shape->n_layers * shape->n_kv_heads;
+    kvl_samples one = {books.items, 1};
+    uint64_t bytes[2];
+    for (int is_sorted = 0; is_sorted < 2; is_sorted++) {
+        grid g;
+        set_grid(&g, &one,
+                 &(kvl_protocol){
+                     .max_tokens = n_prefill + n_steps + 1, .prefill = n_prefill, .count_from = n_prefill});
+        g.config.max_steps = 1; /* room grows with each */
+        for (size_t i = 1; i <= n_ratios; i++) {
+            add(&g, is_sorted ? "knorm:cadence=once:order=score" : "knorm:cadence=once");
+            g.policies[i - 1].keep_ratio = 1.0 - 0.1 * (double)i;
+        }
+        kvl_sweep s = run(&g, 0);
+        check_bytes(&s, 0);
+        bytes[is_sorted] = s.kv_peak_bytes;
+        /* a cell's own figure counts what it sees, shared or not */
+        assert_int_equal(kvl_sweep_cell(&s, 5, 0)->kv_bytes_live, (48 + n_steps) * kvl_shape_kv_bytes(shape));
+        kvl_sweep_free(&s);
+    }
+    assert_int_equal(bytes[1], n_heads * (kvl_cache_head_bytes(shape, grown_room(n_prefill, n_steps)) +
+                                          kvl_cache_head_bytes(shape, grown_room(n_prefill, 0)) +
+                                          n_ratios * kvl_cache_head_bytes(shape, grown_room(0, n_steps))));
+    assert_true(3 * bytes[1] < 2 * bytes[0]);
+}
+
 /* What the callback saw. */
 typedef struct watch {
     size_t n_finished, n_cells, rows_done;
@@ -382,6 +484,8 @@ static void test_no_memory(void **state) {
     grid g;
     kvl_sweep s;
     set_preset(&g, "ucurve", 34);
+    add(&g, "knorm:keep=0.5:cap=32:cadence=once:order=score");
+    add(&g, "knorm:keep=0.4:cap=32:cadence=once:order=score");
     assert_int_equal(kvl_sweep_plan(&s, engine, &g.config, NULL), KVL_OK);
     g.config.memory_bytes = s.weight_bytes + s.scratch_bytes + s.kv_bytes / 3;
     kvl_sweep_free(&s);
@@ -419,6 +523,8 @@ int main(void) {
         cmocka_unit_test(test_plan_foretells),
         cmocka_unit_test(test_prefill_is_shared),
         cmocka_unit_test(test_cells_that_act_alike),
+        cmocka_unit_test(test_nested_cells),
+        cmocka_unit_test(test_nested_bytes),
         cmocka_unit_test(test_progress_tells_of_every_cell),
         cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_time_of_a_pass),
