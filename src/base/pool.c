@@ -1,8 +1,9 @@
 /* Fixed pool of pthreads; items are handed out by an atomic counter, so a slow thread takes fewer.
  *
- * A loop is announced by raising `epoch`. Workers spin on it for spin_rounds, then wait on a condition, which
- * is signalled only when someone waits; the caller works too, then waits until every worker has left the
- * loop.
+ * A loop is open while `epoch` is odd. Workers spin on it for spin_rounds, then wait on a condition, which is
+ * signalled only when someone waits. The caller works too; when no item is left it closes the loop and waits
+ * for those who are inside. A worker whose processor is taken by another program, or that wakes too late, is
+ * not waited for unless it holds an item.
  */
 #include "base/pool.h"
 
@@ -28,11 +29,11 @@ struct kvl_pool {
     unsigned n_started;
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    atomic_ulong epoch;   /* raised once per loop */
+    atomic_ulong epoch;   /* raised when a loop opens, to an odd number, and when it closes */
     atomic_uint n_asleep; /* workers that wait on the condition, or are about to */
-    atomic_uint n_inside; /* workers that have not finished the current loop */
+    atomic_uint n_inside; /* workers that may look at the current loop */
     atomic_bool is_closing;
-    /* the current loop; written before epoch is raised */
+    /* the current loop; written while it is closed and nobody is inside */
     kvl_item_fn *fn;
     void *ud;
     size_t n_items;
@@ -55,9 +56,12 @@ static void run_items(kvl_pool *pool, unsigned thread) {
     }
 }
 
-static void wait_for_epoch(kvl_pool *pool, unsigned long seen) {
+/* Whether a loop is open that the worker has not left yet. */
+static bool is_open(unsigned long epoch, unsigned long left) { return epoch % 2 != 0 && epoch != left; }
+
+static void wait_for_loop(kvl_pool *pool, unsigned long left) {
     for (unsigned i = 0; i < spin_rounds; i++) {
-        if (atomic_load_explicit(&pool->epoch, memory_order_acquire) != seen) {
+        if (is_open(atomic_load_explicit(&pool->epoch, memory_order_acquire), left)) {
             return;
         }
         if (i % yield_every == yield_every - 1) {
@@ -68,7 +72,7 @@ static void wait_for_epoch(kvl_pool *pool, unsigned long seen) {
     }
     pthread_mutex_lock(&pool->lock);
     atomic_fetch_add(&pool->n_asleep, 1); /* before the look at the epoch: one of both sides sees the other */
-    while (atomic_load(&pool->epoch) == seen) {
+    while (!is_open(atomic_load(&pool->epoch), left)) {
         pthread_cond_wait(&pool->wake, &pool->lock);
     }
     atomic_fetch_sub(&pool->n_asleep, 1);
@@ -78,15 +82,20 @@ static void wait_for_epoch(kvl_pool *pool, unsigned long seen) {
 static void *worker_main(void *arg) {
     worker *w = arg;
     kvl_pool *pool = w->pool;
-    unsigned long seen = 0;
+    unsigned long left = 0;
     for (;;) {
-        wait_for_epoch(pool, seen);
-        seen = atomic_load(&pool->epoch);
+        wait_for_loop(pool, left);
         if (atomic_load(&pool->is_closing)) {
             return NULL;
         }
-        run_items(pool, w->index);
-        atomic_fetch_sub_explicit(&pool->n_inside, 1, memory_order_release);
+        /* either the caller sees this worker inside, or the worker sees that the loop was closed */
+        atomic_fetch_add(&pool->n_inside, 1);
+        const unsigned long epoch = atomic_load(&pool->epoch);
+        if (is_open(epoch, left)) {
+            run_items(pool, w->index);
+            left = epoch;
+        }
+        atomic_fetch_sub(&pool->n_inside, 1);
     }
 }
 
@@ -155,10 +164,10 @@ void kvl_pool_run(kvl_pool *pool, size_t n_items, kvl_item_fn *fn, void *ud) {
     pool->ud = ud;
     pool->n_items = n_items;
     atomic_store_explicit(&pool->next_item, 0, memory_order_relaxed);
-    atomic_store_explicit(&pool->n_inside, pool->n_threads - 1, memory_order_relaxed);
     announce(pool);
     run_items(pool, 0);
-    for (unsigned i = 0; atomic_load_explicit(&pool->n_inside, memory_order_acquire) != 0; i++) {
+    atomic_fetch_add(&pool->epoch, 1); /* closed */
+    for (unsigned i = 0; atomic_load(&pool->n_inside) != 0; i++) {
         if (i % yield_every == yield_every - 1) {
             sched_yield();
         } else {
