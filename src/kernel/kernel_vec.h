@@ -33,8 +33,8 @@ typedef float half_vec __attribute__((vector_size(VW * 2)));
 typedef double dvec __attribute__((vector_size(VW * 4))); /* VW / 2 doubles */
 
 /* Accumulator arrays become registers only when every loop over them is unrolled; clang does so only where it
- * is told to unroll fully, before it splits arrays. Sanitizers check each access to them: unrolled, that is too
- * much to compile. */
+ * is told to unroll fully, before it splits arrays. Sanitizers check each access to them: unrolled, that is
+ * too much to compile. */
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
 #define IS_CHECKED
