@@ -61,6 +61,7 @@ format:
 install: build
 	@$(RUN_MESON) install -C $(BUILD)
 
+# without tests/real: whole texts through checked kernels take longer than all others together
 asan: deps
 	@test -f build-asan/build.ninja || $(RUN_MESON) setup build-asan -Dbuildtype=debugoptimized \
 		-Db_sanitize=address,undefined -Db_lundef=false
@@ -68,7 +69,7 @@ asan: deps
 	@NINJA=$(NINJA_BIN) ASAN_OPTIONS=detect_leaks=1 \
 		LSAN_OPTIONS=suppressions=$(CURDIR)/tests/lsan.supp:print_suppressions=0 \
 		UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-		tools/run-tests build-asan $(MESON)
+		tools/run-tests build-asan $(MESON) --suite unit
 
 # each target starts from a copy of its corpus, so that the tree stays as it is
 fuzz: deps-dev
