@@ -12,6 +12,7 @@ typedef struct head_store {
     void *keys;         /* [cap / 16, D, 16] */
     void *values;       /* [cap, D] */
     int32_t *positions; /* [cap] */
+    int64_t *mass;      /* [cap], or NULL */
     uint32_t n;
     uint32_t cap;      /* multiple of 16 */
     uint32_t most;     /* cap, at its largest since kvl_cache_most_bytes */
@@ -24,6 +25,7 @@ struct kvl_cache {
     uint32_t n_kv_heads;
     uint32_t head_dim;
     kvl_kv_type key_type, value_type;
+    bool has_mass;
     bool is_counting;  /* lengths and room only: no store has memory */
     head_store *heads; /* [L, K] */
     kvl_cache *base;   /* or NULL */
@@ -54,6 +56,7 @@ static void free_store(head_store *h) {
     kvl_free(h->keys);
     kvl_free(h->values);
     kvl_free(h->positions);
+    kvl_free(h->mass);
     *h = (head_store){0};
 }
 
@@ -69,7 +72,9 @@ static bool clone_store(head_store *out, const head_store *h, uint32_t cap, cons
     out->keys = kvl_calloc(cap, key_bytes);
     out->values = kvl_calloc(cap, value_bytes);
     out->positions = kvl_calloc(cap, sizeof(int32_t));
-    if (out->keys == NULL || out->values == NULL || out->positions == NULL) {
+    out->mass = c->has_mass ? kvl_calloc(cap, sizeof(int64_t)) : NULL;
+    if (out->keys == NULL || out->values == NULL || out->positions == NULL ||
+        (c->has_mass && out->mass == NULL)) {
         free_store(out);
         return false;
     }
@@ -77,6 +82,9 @@ static bool clone_store(head_store *out, const head_store *h, uint32_t cap, cons
         memcpy(out->keys, h->keys, kvl_round_up(h->n, panel) * key_bytes);
         memcpy(out->values, h->values, h->n * value_bytes);
         memcpy(out->positions, h->positions, h->n * sizeof(int32_t));
+    }
+    if (h->n != 0 && c->has_mass) {
+        memcpy(out->mass, h->mass, h->n * sizeof(int64_t));
     }
     return true;
 }
@@ -119,6 +127,9 @@ kvl_status kvl_cache_create_counting(kvl_cache **out, const kvl_shape *shape, kv
     return KVL_OK;
 }
 
+bool kvl_cache_is_counting(const kvl_cache *c) { return c->is_counting; }
+void kvl_cache_track_mass(kvl_cache *c) { c->has_mass = true; }
+
 void kvl_cache_destroy(kvl_cache *c) {
     if (c == NULL || --c->n_users != 0) {
         return;
@@ -140,6 +151,7 @@ static kvl_status create_like(kvl_cache **out, const kvl_cache *c, kvl_cache *ba
                        .value_type = c->value_type};
     KVL_TRY(kvl_cache_create(out, &shape, err));
     (*out)->is_counting = c->is_counting;
+    (*out)->has_mass = c->has_mass;
     (*out)->base = base;
     if (base != NULL) {
         base->n_users++;
@@ -234,6 +246,19 @@ static void put_key(const kvl_cache *c, void *keys, size_t first, const float *k
     }
 }
 
+static void put_value(const kvl_cache *c, void *values, size_t slot, const float *value) {
+    char *to = (char *)values + slot * c->head_dim * kvl_kv_bytes(c->value_type);
+    kvl_kv_narrow(to, c->value_type, value, c->head_dim);
+}
+
+void kvl_cache_set_key(kvl_cache *c, uint32_t layer, uint32_t head, size_t slot, const float *key) {
+    put_key(c, at(c, layer, head)->keys, key_item(slot, c->head_dim), key);
+}
+
+void kvl_cache_set_value(kvl_cache *c, uint32_t layer, uint32_t head, size_t slot, const float *value) {
+    put_value(c, at(c, layer, head)->values, slot, value);
+}
+
 void kvl_cache_append(kvl_cache *c, uint32_t layer, uint32_t head, const float *key, const float *value,
                       int32_t position) {
     head_store *h = at(c, layer, head);
@@ -242,9 +267,11 @@ void kvl_cache_append(kvl_cache *c, uint32_t layer, uint32_t head, const float *
         return;
     }
     put_key(c, h->keys, key_item(h->n, c->head_dim), key);
-    char *to = (char *)h->values + (size_t)h->n * c->head_dim * kvl_kv_bytes(c->value_type);
-    kvl_kv_narrow(to, c->value_type, value, c->head_dim);
+    put_value(c, h->values, h->n, value);
     h->positions[h->n] = position;
+    if (c->has_mass) {
+        h->mass[h->n] = 0;
+    }
     h->n++;
 }
 
@@ -254,7 +281,7 @@ size_t kvl_cache_len(const kvl_cache *c, uint32_t layer, uint32_t head) {
 
 kvl_head_entries kvl_cache_entries(const kvl_cache *c, uint32_t layer, uint32_t head) {
     const head_store *h = at(c, layer, head);
-    return (kvl_head_entries){h->keys, h->values, h->positions, h->n};
+    return (kvl_head_entries){h->keys, h->values, h->positions, h->mass, h->n};
 }
 
 kvl_head_entries kvl_cache_shared_entries(const kvl_cache *c, uint32_t layer, uint32_t head) {
@@ -266,9 +293,10 @@ kvl_head_entries kvl_cache_shared_entries(const kvl_cache *c, uint32_t layer, ui
     return entries;
 }
 
-static void copy_keys(const kvl_cache *c, const kvl_head_entries *entries, float *dst) {
-    for (size_t j = 0; j < entries->n; j++) {
-        const size_t first = key_item(j, c->head_dim);
+static void copy_keys(const kvl_cache *c, const kvl_head_entries *entries, size_t from_slot, size_t n,
+                      float *dst) {
+    for (size_t j = 0; j < n; j++) {
+        const size_t first = key_item(from_slot + j, c->head_dim);
         float *to = dst + j * c->head_dim;
         if (c->key_type == KVL_KV_F32) {
             const float *from = (const float *)entries->keys + first;
@@ -288,8 +316,14 @@ static void copy_keys(const kvl_cache *c, const kvl_head_entries *entries, float
 void kvl_cache_copy_keys(const kvl_cache *c, uint32_t layer, uint32_t head, float *dst) {
     const kvl_head_entries shared = kvl_cache_shared_entries(c, layer, head);
     const kvl_head_entries own = kvl_cache_entries(c, layer, head);
-    copy_keys(c, &shared, dst);
-    copy_keys(c, &own, dst + shared.n * c->head_dim);
+    copy_keys(c, &shared, 0, shared.n, dst);
+    copy_keys(c, &own, 0, own.n, dst + shared.n * c->head_dim);
+}
+
+void kvl_cache_copy_key_rows(const kvl_cache *c, uint32_t layer, uint32_t head, size_t first, size_t n,
+                             float *dst) {
+    const kvl_head_entries own = kvl_cache_entries(c, layer, head);
+    copy_keys(c, &own, first, n, dst);
 }
 
 void kvl_cache_copy_values(const kvl_cache *c, uint32_t layer, uint32_t head, float *dst) {
@@ -313,6 +347,9 @@ static void add_entries(const kvl_cache *c, head_store *to, const kvl_head_entri
         memcpy((char *)to->values + to->n * value_bytes, (const char *)from->values + j * value_bytes,
                value_bytes);
         to->positions[to->n] = from->positions[j];
+        if (c->has_mass) {
+            to->mass[to->n] = from->mass[j];
+        }
     }
 }
 
@@ -379,6 +416,9 @@ static void gather(const kvl_cache *c, const head_store *to, const head_store *f
         memmove((char *)to->values + i * value_bytes, (const char *)from->values + slots[i] * value_bytes,
                 (end - i) * value_bytes);
         memmove(to->positions + i, from->positions + slots[i], (end - i) * sizeof *to->positions);
+        if (c->has_mass) {
+            memmove(to->mass + i, from->mass + slots[i], (end - i) * sizeof *to->mass);
+        }
     }
 }
 
@@ -433,7 +473,8 @@ uint64_t kvl_cache_live_bytes(const kvl_cache *c) {
 
 /* Of room for n entries. */
 static uint64_t room_bytes(const kvl_cache *c, size_t n) {
-    return n * (entry_bytes(c->head_dim, c->key_type, c->value_type) + sizeof(int32_t));
+    const uint64_t beside = sizeof(int32_t) + (c->has_mass ? sizeof(int64_t) : 0);
+    return n * (entry_bytes(c->head_dim, c->key_type, c->value_type) + beside);
 }
 
 uint64_t kvl_cache_reserved_bytes(const kvl_cache *c) {

@@ -32,6 +32,7 @@ typedef struct kvl_head_entries {
     const void *keys;         /* key panels, after rotation, of the cache's key type */
     const void *values;       /* [n, D], of its value type */
     const int32_t *positions; /* [n] */
+    int64_t *mass;            /* [n] attention received, or NULL: not tracked */
     size_t n;
 } kvl_head_entries;
 
@@ -40,7 +41,11 @@ kvl_status kvl_cache_create(kvl_cache **out, const kvl_shape *shape, kvl_err *er
 /* The same, but nothing is stored: lengths, room and bytes go as in a real cache that is used alike. `append`
  * and `keep` do not read what they are given; entries and keys must not be asked for. */
 kvl_status kvl_cache_create_counting(kvl_cache **out, const kvl_shape *shape, kvl_err *err) KVL_MUST_USE;
+bool kvl_cache_is_counting(const kvl_cache *c);
 void kvl_cache_destroy(kvl_cache *c);
+/* Keeps beside each entry the attention it has received, in units of 1 / KVL_MASS_ONE, summed over the query
+ * heads of its group; whoever attends adds to it. For an empty cache. */
+void kvl_cache_track_mass(kvl_cache *c);
 /* An exact copy (slots, positions and bits), independent but for the base, which both then stand on. */
 kvl_status kvl_cache_fork(kvl_cache **out, const kvl_cache *c, kvl_err *err) KVL_MUST_USE;
 /* A cache that stands on `base`, so far without entries of its own: head i = layer * K + head begins with
@@ -74,6 +79,13 @@ kvl_status kvl_cache_own(kvl_cache *c, uint32_t layer, uint32_t head, kvl_err *e
 /* Row-major copies of all keys or values of a head, widened: dst [n, D]. */
 void kvl_cache_copy_keys(const kvl_cache *c, uint32_t layer, uint32_t head, float *dst);
 void kvl_cache_copy_values(const kvl_cache *c, uint32_t layer, uint32_t head, float *dst);
+/* Keys of the head's own entries first .. first + n - 1: dst [n, D]. */
+void kvl_cache_copy_key_rows(const kvl_cache *c, uint32_t layer, uint32_t head, size_t first, size_t n,
+                             float *dst);
+
+/* Overwrites the key or the value [D] of an entry that is the head's own. */
+void kvl_cache_set_key(kvl_cache *c, uint32_t layer, uint32_t head, size_t slot, const float *key);
+void kvl_cache_set_value(kvl_cache *c, uint32_t layer, uint32_t head, size_t slot, const float *value);
 
 /* Reduces one head to n_slots distinct slots, stored in the order given; all are then its own. Survivors keep
  * their positions and bits. Memory is given back when at least half of the block would stay empty.

@@ -61,13 +61,6 @@ static kvl_status compute(figures *f, const kvl_bench_row *row, kvl_err *err) {
     return KVL_OK;
 }
 
-static double keep_ratio(const kvl_bench_row *row) {
-    const kvl_policy *p = row->policy;
-    return p->press->is_identity
-               ? 1
-               : (double)kvl_policy_target(p, row->config->n_depth) / (double)row->config->n_depth;
-}
-
 static uint64_t stored_bytes(const kvl_model *m) {
     uint64_t n = 0;
     for (size_t i = 0; i < KVL_N_WEIGHT_KINDS; i++) {
@@ -118,7 +111,7 @@ static json_t *record_ours(const kvl_bench_row *row, const figures *f, const cha
     double peak = row->limits.flop_per_ns;
     return json_pack(
         "{s:s,s:f,s:s,s:s,s:s, s:I,s:f,s:I, s:I,s:I,s:I,s:I,s:I, s:o,s:o,s:o,s:f,s:o}", "press", press,
-        "keep_ratio", keep_ratio(row), "policy", policy, "isa", kvl_engine_isa(row->engine), "arith",
+        "keep_ratio", row->result->keep_ratio, "policy", policy, "isa", kvl_engine_isa(row->engine), "arith",
         kvl_arith_name(kvl_engine_model(row->engine)->arith), "median_ns", (json_int_t)llround(f->median_ns),
         "median_ts", f->median_ts, "compress_ns", (json_int_t)llround(r->compress_ns), "kv_bytes_live",
         (json_int_t)r->kv_bytes_live, "kv_bytes_reserved", (json_int_t)r->kv_bytes_reserved, "scratch_bytes",
@@ -325,7 +318,7 @@ static void put_table_row(kvl_str *out, const kvl_bench_row *row, const figures 
     test_name(cells[i++], row->config);
     CELL("%.2f ± %.2f", f->avg_ts, f->stddev_ts);
     CELL("%s", kvl_str_text(&press));
-    CELL("%.3g", keep_ratio(row));
+    CELL("%.3g", row->result->keep_ratio);
     CELL("%.2f", f->median_ts);
     put_rate(cells[i++], f);
     if (!isnan(f->limit_percent)) {

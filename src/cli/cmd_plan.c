@@ -135,7 +135,7 @@ static void add_row(report *r, const kvl_policy *policy) {
     row *to = &r->rows[r->n_rows++];
     kvl_plan_make(&to->plan, r->model, policy, o->n_threads, r->n_tokens);
     to->process_bytes = r->program_bytes + to->plan.peak_bytes;
-    to->keep_ratio = policy->press->is_identity ? 1
+    to->keep_ratio = kvl_policy_press(policy)->is_identity ? 1
                      : policy->size_tok != 0    ? (double)to->plan.n_kept / (double)r->n_tokens
                                                 : policy->keep_ratio;
     if (o->memory_bytes > r->program_bytes) {
@@ -178,7 +178,7 @@ static kvl_status compute(report *r, kvl_err *err) {
     kvl_policy_press_text(&policy, &r->policy);
     add_row(r, &full);
     bool is_sized = policy.size_tok != 0 || strstr(o->press, ":keep=") != NULL;
-    for (size_t i = 0; i < (is_sized ? 1 : o->n_ratios) && !policy.press->is_identity; i++) {
+    for (size_t i = 0; i < (is_sized ? 1 : o->n_ratios) && !kvl_policy_press(&policy)->is_identity; i++) {
         policy.keep_ratio = is_sized ? policy.keep_ratio : o->ratios[i];
         if (policy.size_tok != 0 || policy.keep_ratio < 1) {
             add_row(r, &policy);

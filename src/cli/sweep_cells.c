@@ -33,7 +33,7 @@ static json_t *identity(const kvl_sweep_run_info *info, const cell_view *v, cons
                           kvl_str_text(&press), "policy", kvl_str_text(&text), "keep_ratio",
                           policy->size_tok != 0
                               ? json_null()
-                              : kvl_json_number(policy->press->is_identity ? 1 : policy->keep_ratio),
+                              : kvl_json_number(kvl_policy_press(policy)->is_identity ? 1 : policy->keep_ratio),
                           "sample", info->samples->items[v->cell->sample].name);
     if (o != NULL && v->baseline != NULL) {
         json_object_set_new(o, "baseline", json_string(v->baseline));

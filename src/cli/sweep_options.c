@@ -243,7 +243,7 @@ void kvl_sweep_options_help(kvl_str *out) {
 static void add_policy(kvl_policy *list, size_t *n, const kvl_policy *policy, kvl_str *left_out) {
     kvl_str text = {0};
     kvl_policy_text(policy, &text);
-    bool is_baseline = policy->press->is_identity || (policy->size_tok == 0 && policy->keep_ratio >= 1);
+    bool is_baseline = kvl_policy_press(policy)->is_identity || (policy->size_tok == 0 && policy->keep_ratio >= 1);
     bool is_there = false;
     for (size_t i = 0; i < *n && !is_there; i++) {
         kvl_str other = {0};
@@ -288,7 +288,7 @@ kvl_status kvl_sweep_options_policies(kvl_policy **out, size_t *n, kvl_str *left
             return status;
         }
         bool has_own_keep = o->n_presses != 0 && strstr(o->presses[i], ":keep=") != NULL;
-        if (policy.press->is_identity || policy.size_tok != 0 || has_own_keep) {
+        if (kvl_policy_press(&policy)->is_identity || policy.size_tok != 0 || has_own_keep) {
             add_policy(*out, n, &policy, left_out);
             continue;
         }

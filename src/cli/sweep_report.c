@@ -28,7 +28,7 @@ static double mean_baseline_ppl(const kvl_sweep *s) {
 
 /* Keep ratio of a policy: its own, or for fixed sizes the share of the mean text length. */
 static double keep_of(const kvl_sweep *s, const kvl_policy *p) {
-    if (p->press->is_identity) {
+    if (kvl_policy_press(p)->is_identity) {
         return 1.0;
     }
     if (p->size_tok == 0) {
@@ -128,7 +128,7 @@ static bool has_word(const kvl_policy *p, const char *word, size_t n_word) {
 }
 
 static bool has_same_press(const kvl_policy *a, const kvl_policy *b) {
-    return a->press == b->press && memcmp(a->conf, b->conf, sizeof a->conf) == 0;
+    return memcmp(a->tree, b->tree, sizeof a->tree) == 0;
 }
 
 /* Name of a row's curve: its press, and those keys in which policies of the same press differ (but the

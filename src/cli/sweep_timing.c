@@ -24,7 +24,7 @@ static void write_table(kvl_str *out, const kvl_timing *t, const kvl_policy *pol
     for (size_t i = 0; i < n; i++) {
         kvl_str name = {0};
         kvl_policy_press_text(&policies[i], &name);
-        if (!policies[i].press->is_identity) {
+        if (!kvl_policy_press(&policies[i])->is_identity) {
             kvl_str_printf(&name, policies[i].size_tok != 0 ? " size %.0f" : " keep %g",
                            policies[i].size_tok != 0 ? (double)policies[i].size_tok : policies[i].keep_ratio);
         }

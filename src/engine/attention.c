@@ -13,6 +13,8 @@
  */
 #include "engine/engine_int.h"
 
+#include <string.h>
+
 typedef struct layer_job {
     kvl_engine *e;
     uint32_t layer;
@@ -29,8 +31,11 @@ static void rotate(float *v, const float *cos_sin, size_t n_rotary) {
     }
 }
 
-/* Queries and keys of one row of one KV head: normalised, rotated. */
-static void prepare_row(kvl_engine *e, const kvl_layer *layer, float *qkv, uint32_t head, int32_t position) {
+/* Queries and keys of one row of one KV head: normalised, rotated; queries noted where that is asked for. */
+static void prepare_row(const layer_job *job, kvl_tap *tap, float *qkv, uint32_t head, int32_t position,
+                        uint64_t token) {
+    kvl_engine *e = job->e;
+    const kvl_layer *layer = &e->model->layers[job->layer];
     const kvl_shape *s = &e->model->shape;
     uint32_t group = s->n_heads / s->n_kv_heads;
     size_t dim = s->head_dim;
@@ -41,7 +46,13 @@ static void prepare_row(kvl_engine *e, const kvl_layer *layer, float *qkv, uint3
         if (layer->q_norm.gain != NULL) {
             kvli_engine_norm(e, &layer->q_norm, query, query, dim);
         }
+        if (tap != NULL) {
+            kvl_tap_note_plain(tap, job->layer, head * group + g, token, query);
+        }
         rotate(query, cos_sin, s->n_rotary);
+        if (tap != NULL) {
+            kvl_tap_note_rotated(tap, job->layer, head * group + g, token, query);
+        }
     }
     if (layer->k_norm.gain != NULL) {
         kvli_engine_norm(e, &layer->k_norm, key, key, dim);
@@ -61,10 +72,10 @@ static void append_rows(const layer_job *job, const kvl_span *span, uint32_t hea
         float *qkv = e->act.qkv + row * qkv_width(s);
         const float *key = qkv + ((size_t)s->n_heads + head) * s->head_dim;
         const float *value = qkv + ((size_t)s->n_heads + s->n_kv_heads + head) * s->head_dim;
-        prepare_row(e, &e->model->layers[job->layer], qkv, head, e->position[row]);
+        const uint64_t token = span->n_seen + i;
+        prepare_row(job, span->stream->tap, qkv, head, e->position[row], token);
         /* the entry's position is the token's own, also where the rotation follows the cache length */
-        int32_t token_position = (int32_t)(span->n_seen + i);
-        kvl_cache_append(span->stream->cache, job->layer, head, key, value, token_position);
+        kvl_cache_append(span->stream->cache, job->layer, head, key, value, (int32_t)token);
     }
 }
 
@@ -94,6 +105,31 @@ static kvl_attention_row query_row(const layer_job *job, const kvl_span *span, u
     return out;
 }
 
+/* Blocks of rows of a span; one where several attend together. */
+static size_t n_blocks(const kvl_span *span) {
+    return span->is_evicting ? 1 : (span->n_rows + KVL_ATTEND_BLOCK - 1) / KVL_ATTEND_BLOCK;
+}
+
+/* Where the mass of a block of rows is summed: in the cache, or first apart where other threads attend to the
+ * same head. */
+static int64_t *mass_of(const layer_job *job, const kvl_span *span, const kvl_head_entries *entries,
+                        unsigned thread) {
+    if (entries->mass == NULL || n_blocks(span) == 1) {
+        return entries->mass;
+    }
+    float *behind = job->e->scratch[thread].floats + kvli_weight_floats(entries->n);
+    memset(behind, 0, entries->n * sizeof(int64_t));
+    return (int64_t *)(void *)behind;
+}
+
+static void add_mass(const kvl_head_entries *entries, const int64_t *mass) {
+    for (size_t j = 0; mass != entries->mass && j < entries->n; j++) {
+        if (mass[j] != 0) {
+            (void)__atomic_fetch_add(&entries->mass[j], mass[j], __ATOMIC_RELAXED);
+        }
+    }
+}
+
 /* Rows first .. first + n - 1, as many as there are, of one span, or of spans on one base by falling number
  * of shared entries. */
 static void attend_rows(const layer_job *job, const kvl_span *const *spans, size_t n_spans, uint32_t head,
@@ -111,6 +147,7 @@ static void attend_rows(const layer_job *job, const kvl_span *const *spans, size
                                      .keys = entries.keys,
                                      .values = entries.values,
                                      .positions = is_local ? entries.positions : NULL,
+                                     .mass = mass_of(job, spans[0], &entries, thread),
                                      .head_dim = s->head_dim,
                                      .scale = s->attn_scale,
                                      .softcap = s->attn_softcap};
@@ -126,6 +163,7 @@ static void attend_rows(const layer_job *job, const kvl_span *const *spans, size
             }
         }
     }
+    add_mass(&entries, attention.mass);
 }
 
 /* All rows of a span that is compressed in between: in pieces up to the next compression. */
@@ -175,11 +213,6 @@ static size_t n_together(const kvl_engine *e, const kvl_span *span) {
         n_rows += span[n++].n_rows;
     }
     return n;
-}
-
-/* Blocks of rows of a span; one where several attend together. */
-static size_t n_blocks(const kvl_span *span) {
-    return span->is_evicting ? 1 : (span->n_rows + KVL_ATTEND_BLOCK - 1) / KVL_ATTEND_BLOCK;
 }
 
 /* The spans of an item; *item becomes its number among theirs. */

@@ -1,5 +1,6 @@
-/* Compression: score, select, apply, for every head a policy acts on. Between passes one item per (job,
- * layer); inside a pass attention.c calls it head by head. */
+/* Compression: score, select, apply. Heads that are compressed by themselves one after another, inside a pass
+ * too, where attention.c calls it head by head; otherwise the heads of a layer together. Between passes one
+ * item per (job, layer). */
 #include "engine/engine_int.h"
 
 #include "press/select.h"
@@ -19,18 +20,23 @@ static bool is_due(const kvl_policy *policy, const kvl_stream *stream) {
     return stream->n_seen % policy->cadence_tok == 0;
 }
 
-size_t kvli_target_of(const kvl_policy *policy, const kvl_stream *stream, uint32_t layer, uint32_t head) {
-    size_t n = kvl_cache_len(stream->cache, layer, head);
-    return kvl_policy_skips(policy, layer) ? n : kvl_policy_target(policy, n);
+size_t kvli_target_of(const kvl_policy *policy, const kvl_stream *stream, const kvl_shape *shape,
+                      uint32_t layer, uint32_t head) {
+    return kvl_policy_target(policy, shape, layer, kvl_cache_len(stream->cache, layer, head));
+}
+
+bool kvl_policy_is_by_head(const kvl_policy *policy) {
+    return kvl_press_is_by_head(policy->tree) && !kvl_press_is_ragged(policy->tree);
 }
 
 bool kvl_policy_fires(const kvl_policy *policy, const kvl_stream *stream, const kvl_shape *shape) {
-    if (policy->press->is_identity || !is_due(policy, stream)) {
+    if (kvl_policy_press(policy)->is_identity || !is_due(policy, stream)) {
         return false;
     }
     for (uint32_t layer = 0; layer < shape->n_layers; layer++) {
         for (uint32_t head = 0; head < shape->n_kv_heads; head++) {
-            if (kvli_target_of(policy, stream, layer, head) < kvl_cache_len(stream->cache, layer, head)) {
+            if (kvli_target_of(policy, stream, shape, layer, head) <
+                kvl_cache_len(stream->cache, layer, head)) {
                 return true;
             }
         }
@@ -40,15 +46,16 @@ bool kvl_policy_fires(const kvl_policy *policy, const kvl_stream *stream, const 
 
 bool kvl_policies_act_alike(const kvl_policy *a, const kvl_policy *b, const kvl_stream *stream,
                             const kvl_shape *shape) {
-    if (a->press != b->press || memcmp(a->conf, b->conf, sizeof a->conf) != 0 || a->n_sinks != b->n_sinks ||
-        a->n_recent != b->n_recent || memcmp(a->skip, b->skip, sizeof a->skip) != 0 ||
-        a->is_score_order != b->is_score_order ||
+    if (memcmp(a->tree, b->tree, sizeof a->tree) != 0 || a->protections.n_sinks != b->protections.n_sinks ||
+        a->protections.n_recent != b->protections.n_recent || memcmp(a->skip, b->skip, sizeof a->skip) != 0 ||
+        a->protections.is_score_order != b->protections.is_score_order ||
         a->is_cache_length_position != b->is_cache_length_position) {
         return false;
     }
     for (uint32_t layer = 0; layer < shape->n_layers; layer++) {
         for (uint32_t head = 0; head < shape->n_kv_heads; head++) {
-            if (kvli_target_of(a, stream, layer, head) != kvli_target_of(b, stream, layer, head)) {
+            if (kvli_target_of(a, stream, shape, layer, head) !=
+                kvli_target_of(b, stream, shape, layer, head)) {
                 return false;
             }
         }
@@ -56,52 +63,170 @@ bool kvl_policies_act_alike(const kvl_policy *a, const kvl_policy *b, const kvl_
     return true;
 }
 
+kvl_status kvli_check_needs(const kvl_policy *policy, const kvl_stream *stream, const kvl_shape *shape,
+                            kvl_err *err) {
+    if (kvl_needs_are_met(kvl_policy_needs(policy, shape), stream->needs)) {
+        return KVL_OK;
+    }
+    return kvl_fail(err, KVL_E_CHECK, "press %s: expected a stream that notes what it needs, found none",
+                    kvl_policy_press(policy)->name);
+}
+
+/* ---- the moment as presses see it ---- */
+
+static kvl_layer_view layer_view(const kvl_engine *e, const kvli_event *event, uint32_t layer) {
+    const kvl_layer *weights = &e->model->layers[layer];
+    const kvl_rope *rope = &e->model->ropes[weights->rope];
+    return (kvl_layer_view){
+        .shape = &e->model->shape,
+        .kernels = e->kernels,
+        .layer = layer,
+        .n_seen = event->n_seen,
+        .event = event->n_events,
+        .seed = event->stream->seed,
+        .is_local = weights->is_local,
+        .cache = event->stream->cache,
+        .tap = event->stream->tap,
+        .weights = weights,
+        .rope = rope->frequencies != NULL && e->model->shape.n_rotary != 0 ? rope : NULL,
+        .is_cache_length_position = event->stream->is_cache_length_position,
+    };
+}
+
+static kvl_head_view head_view(const kvl_layer_view *in, uint32_t head, size_t target) {
+    const kvl_head_entries entries = kvl_cache_entries(in->cache, in->layer, head);
+    return (kvl_head_view){
+        .in = in, .head = head, .n = entries.n, .positions = entries.positions, .target = target};
+}
+
+/* Blocks of a thread's scratch, handed out in order. */
+static void *take(char **at, size_t n_bytes) {
+    void *block = *at;
+    *at += kvl_round_up(n_bytes, KVL_ALIGN_BYTES);
+    return block;
+}
+
+static float *take_floats(float **at, size_t n) {
+    float *block = *at;
+    *at += kvl_round_up(n, 16);
+    return block;
+}
+
+/* What a selection failed with, by the name of the press. */
+static kvl_status name_press(const kvl_policy *policy, kvl_status status, kvl_err *err) {
+    if (status != KVL_OK && err != NULL) {
+        const kvl_err found = *err;
+        status = kvl_fail(err, status, "press %s: %s", kvl_policy_press(policy)->name, found.msg);
+    }
+    return status;
+}
+
+/* ---- heads by themselves ---- */
+
 kvl_status kvli_compress_head(kvl_engine *e, const kvli_event *event, uint32_t layer, uint32_t head,
                               unsigned thread, kvl_err *err) {
     const kvl_policy *policy = event->policy;
-    kvl_stream *stream = event->stream;
-    size_t target = kvli_target_of(policy, stream, layer, head);
-    if (target >= kvl_cache_len(stream->cache, layer, head)) {
+    kvl_cache *cache = event->stream->cache;
+    const size_t target = kvli_target_of(policy, event->stream, &e->model->shape, layer, head);
+    if (target >= kvl_cache_len(cache, layer, head)) {
         return KVL_OK;
     }
-    KVL_TRY(kvl_cache_own(stream->cache, layer, head, err)); /* presses see one list */
-    const kvl_head_entries entries = kvl_cache_entries(stream->cache, layer, head);
-    kvl_head_view view = {
-        .cache = stream->cache,
-        .shape = &e->model->shape,
-        .layer = layer,
-        .head = head,
-        .n = entries.n,
-        .positions = entries.positions,
-        .n_seen = event->n_seen,
-        .event = event->n_events,
-        .seed = stream->seed,
-    };
-    float *scores = e->scratch[thread].floats;
-    uint32_t *slots = e->scratch[thread].bytes;
-    void *select_scratch = (char *)slots + kvl_round_up(entries.n * sizeof *slots, KVL_ALIGN_BYTES);
-    policy->press->score(policy->conf, &view, scores, scores + kvl_round_up(entries.n, 16));
-    KVL_TRY(kvl_select(slots, target, policy, scores, entries.positions, entries.n, select_scratch, err));
-    return kvl_cache_keep(stream->cache, layer, head, slots, target, err);
+    KVL_TRY(kvl_cache_own(cache, layer, head, err)); /* presses see one list */
+    const kvl_layer_view in = layer_view(e, event, layer);
+    const kvl_head_view view = head_view(&in, head, target);
+    const kvl_press_node *node = kvl_press_scorer(policy->tree);
+    float *floats = e->scratch[thread].floats;
+    char *bytes = e->scratch[thread].bytes;
+    float *scores = take_floats(&floats, view.n);
+    uint32_t *slots = take(&bytes, view.n * sizeof *slots);
+    node->press->score(node->conf, &view, scores, floats);
+    KVL_TRY(name_press(
+        policy, kvl_select(slots, target, &policy->protections, scores, view.positions, view.n, bytes, err),
+        err));
+    return kvl_cache_keep(cache, layer, head, slots, target, err);
+}
+
+/* ---- heads of a layer together ---- */
+
+/* Whether the policy acts on the layer; makes the lists of its heads their own, since presses see one list.
+ */
+static kvl_status begin_layer(const kvli_event *event, const kvl_shape *s, uint32_t layer, bool *acts,
+                              kvl_err *err) {
+    *acts = false;
+    for (uint32_t head = 0; head < s->n_kv_heads; head++) {
+        *acts = *acts || kvli_target_of(event->policy, event->stream, s, layer, head) <
+                             kvl_cache_len(event->stream->cache, layer, head);
+    }
+    for (uint32_t head = 0; *acts && head < s->n_kv_heads; head++) {
+        KVL_TRY(kvl_cache_own(event->stream->cache, layer, head, err));
+    }
+    return KVL_OK;
+}
+
+static kvl_status compress_heads(kvl_engine *e, const kvli_event *event, uint32_t layer, unsigned thread,
+                                 kvl_err *err) {
+    const kvl_shape *s = &e->model->shape;
+    const kvl_policy *policy = event->policy;
+    kvl_cache *cache = event->stream->cache;
+    kvl_layer_view view = layer_view(e, event, layer);
+    float *floats = e->scratch[thread].floats;
+    char *bytes = e->scratch[thread].bytes;
+    kvl_head_view *heads = take(&bytes, s->n_kv_heads * sizeof *heads);
+    kvl_choice *choices = take(&bytes, s->n_kv_heads * sizeof *choices);
+    float **scores = take(&bytes, s->n_kv_heads * sizeof *scores);
+    for (uint32_t head = 0; head < s->n_kv_heads; head++) {
+        heads[head] = head_view(&view, head, kvli_target_of(policy, event->stream, s, layer, head));
+        scores[head] = take_floats(&floats, heads[head].n);
+        choices[head].slots = take(&bytes, heads[head].n * sizeof *choices[head].slots);
+    }
+    view.heads = heads;
+    kvl_press_score_layer(policy->tree, &view, scores, floats);
+    KVL_TRY(name_press(
+        policy, kvl_press_select(policy->tree, &view, scores, choices, &policy->protections, bytes, err),
+        err));
+    for (uint32_t head = 0; head < s->n_kv_heads; head++) {
+        kvl_press_alter(policy->tree, &heads[head], cache, &choices[head], floats);
+        if (choices[head].n < heads[head].n) {
+            KVL_TRY(kvl_cache_keep(cache, layer, head, choices[head].slots, choices[head].n, err));
+        }
+    }
+    return KVL_OK;
 }
 
 static kvl_status compress_layer(void *ud, size_t item, unsigned thread, kvl_err *err) {
     const batch *b = ud;
     const kvl_shape *shape = &b->e->model->shape;
     const kvl_compress_job *job = &b->jobs[item / shape->n_layers];
+    const uint32_t layer = (uint32_t)(item % shape->n_layers);
     const kvli_event event = {job->stream, job->policy, job->stream->n_seen, job->stream->n_events};
+    if (!kvl_policy_is_by_head(job->policy)) {
+        bool acts = false;
+        KVL_TRY(begin_layer(&event, shape, layer, &acts, err));
+        return acts ? compress_heads(b->e, &event, layer, thread, err) : KVL_OK;
+    }
     for (uint32_t head = 0; head < shape->n_kv_heads; head++) {
-        KVL_TRY(kvli_compress_head(b->e, &event, (uint32_t)(item % shape->n_layers), head, thread, err));
+        KVL_TRY(kvli_compress_head(b->e, &event, layer, head, thread, err));
     }
     return KVL_OK;
 }
 
-size_t kvli_compress_floats(const kvl_press *press, const kvl_shape *shape, size_t n) {
-    return kvl_round_up(n, 16) + (press->scratch_floats != NULL ? press->scratch_floats(shape, n) : 0);
+/* ---- scratch ---- */
+
+/* Heads that are compressed together. */
+static size_t n_together(const kvl_policy *policy, const kvl_shape *s) {
+    return kvl_policy_is_by_head(policy) ? 1 : s->n_kv_heads;
 }
 
-size_t kvli_compress_bytes(size_t n) {
-    return kvl_round_up(n * sizeof(uint32_t), KVL_ALIGN_BYTES) + kvl_select_scratch_bytes(n);
+size_t kvli_compress_floats(const kvl_policy *policy, const kvl_shape *shape, size_t n) {
+    return n_together(policy, shape) * kvl_round_up(n, 16) + kvl_press_scratch_floats(policy->tree, shape, n);
+}
+
+size_t kvli_compress_bytes(const kvl_policy *policy, const kvl_shape *shape, size_t n) {
+    const size_t n_heads = n_together(policy, shape);
+    const size_t list_bytes = n_heads * (sizeof(kvl_head_view) + sizeof(kvl_choice) + sizeof(float *));
+    return n_heads * kvl_round_up(n * sizeof(uint32_t), KVL_ALIGN_BYTES) +
+           (kvl_policy_is_by_head(policy) ? 0 : list_bytes + 3 * (size_t)KVL_ALIGN_BYTES) +
+           kvl_select_scratch_bytes(n_heads * n);
 }
 
 /* Scratch for the largest head of all jobs. */
@@ -110,13 +235,16 @@ static kvl_status prepare(kvl_engine *e, const kvl_compress_job *jobs, size_t n_
     size_t n_floats = 0;
     size_t n_bytes = 0;
     for (size_t j = 0; j < n_jobs; j++) {
-        const kvl_press *press = jobs[j].policy->press;
+        const kvl_policy *policy = jobs[j].policy;
+        size_t longest = 0;
+        KVL_TRY(kvli_check_needs(policy, jobs[j].stream, shape, err));
         for (size_t i = 0; i < (size_t)shape->n_layers * shape->n_kv_heads; i++) {
-            size_t n = kvl_cache_len(jobs[j].stream->cache, (uint32_t)(i / shape->n_kv_heads),
-                                     (uint32_t)(i % shape->n_kv_heads));
-            n_floats = kvl_max_size(n_floats, kvli_compress_floats(press, shape, n));
-            n_bytes = kvl_max_size(n_bytes, kvli_compress_bytes(n));
+            longest =
+                kvl_max_size(longest, kvl_cache_len(jobs[j].stream->cache, (uint32_t)(i / shape->n_kv_heads),
+                                                    (uint32_t)(i % shape->n_kv_heads)));
         }
+        n_floats = kvl_max_size(n_floats, kvli_compress_floats(policy, shape, longest));
+        n_bytes = kvl_max_size(n_bytes, kvli_compress_bytes(policy, shape, longest));
     }
     return kvli_engine_scratch(e, n_floats, n_bytes, err);
 }

@@ -23,6 +23,25 @@ static kvl_status count_rows(const kvl_row *rows, size_t n_rows, const kvl_shape
     return KVL_OK;
 }
 
+kvl_status kvl_count_follow(kvl_stream *counting, const kvl_stream *real, const kvl_shape *s, kvl_err *err) {
+    for (uint32_t layer = 0; layer < s->n_layers; layer++) {
+        for (uint32_t head = 0; head < s->n_kv_heads; head++) {
+            const size_t have = kvl_cache_len(counting->cache, layer, head);
+            const size_t want = kvl_cache_len(real->cache, layer, head);
+            if (want < have) {
+                KVL_TRY(kvl_cache_keep(counting->cache, layer, head, NULL, want, err));
+                continue;
+            }
+            KVL_TRY(kvl_cache_reserve_head(counting->cache, layer, head, want - have, err));
+            for (size_t i = have; i < want; i++) {
+                kvl_cache_append(counting->cache, layer, head, NULL, NULL, 0);
+            }
+        }
+    }
+    counting->n_events = real->n_events;
+    return KVL_OK;
+}
+
 kvl_status kvl_count_forward(const kvl_shape *shape, const kvl_row *rows, size_t n_rows, kvl_err *err) {
     for (size_t i = 0; i < n_rows;) {
         size_t end = kvl_min_size(n_rows, (i / KVL_BATCH_ROWS + 1) * KVL_BATCH_ROWS); /* of the batch */
@@ -41,10 +60,9 @@ kvl_status kvl_count_compress(const kvl_shape *shape, const kvl_compress_job *jo
     for (size_t j = 0; j < n_jobs; j++) {
         kvl_cache *cache = jobs[j].stream->cache;
         for (uint32_t layer = 0; layer < shape->n_layers; layer++) {
-            for (uint32_t head = 0; head < shape->n_kv_heads && !kvl_policy_skips(jobs[j].policy, layer);
-                 head++) {
+            for (uint32_t head = 0; head < shape->n_kv_heads; head++) {
                 size_t n = kvl_cache_len(cache, layer, head);
-                size_t target = kvl_policy_target(jobs[j].policy, n);
+                size_t target = kvl_policy_target(jobs[j].policy, shape, layer, n);
                 if (target < n) {
                     KVL_TRY(kvl_cache_keep(cache, layer, head, NULL, target, err));
                 }

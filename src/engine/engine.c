@@ -258,18 +258,45 @@ kvl_status kvl_stream_fork(kvl_stream **out, const kvl_stream *s, kvl_err *err) 
         return kvl_fail_nomem(err, "stream");
     }
     *copy = *s;
+    copy->cache = NULL;
+    copy->tap = NULL;
     kvl_status status = kvl_cache_fork(&copy->cache, s->cache, err);
+    if (status == KVL_OK && s->tap != NULL) {
+        status = kvl_tap_fork(&copy->tap, s->tap, err);
+    }
     if (status != KVL_OK) {
-        kvl_free(copy);
+        kvl_stream_destroy(copy);
         return status;
     }
     *out = copy;
     return KVL_OK;
 }
 
+kvl_status kvl_stream_watch(kvl_stream *s, const kvl_shape *shape, kvl_needs needs, kvl_err *err) {
+    s->needs = needs;
+    if (needs.has_mass) {
+        kvl_cache_track_mass(s->cache);
+    }
+    if ((needs.n_queries == 0 && !needs.has_moments) || kvl_cache_is_counting(s->cache)) {
+        return KVL_OK;
+    }
+    return kvl_tap_create(&s->tap, shape, needs, err);
+}
+
+void kvl_stream_unwatch(kvl_stream *s) {
+    s->needs = (kvl_needs){.has_mass = s->needs.has_mass};
+    kvl_tap_destroy(s->tap);
+    s->tap = NULL;
+}
+
+uint64_t kvl_stream_tap_bytes(const kvl_stream *s, const kvl_shape *shape) {
+    return kvl_tap_bytes_of(shape, s->needs, (size_t)s->n_seen);
+}
+
 void kvl_stream_destroy(kvl_stream *s) {
     if (s != NULL) {
         kvl_cache_destroy(s->cache);
+        kvl_tap_destroy(s->tap);
         kvl_free(s);
     }
 }

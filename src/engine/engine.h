@@ -28,6 +28,8 @@ typedef struct kvl_stream {
     uint64_t n_seen;               /* tokens processed: the position of the next token in mode `true` */
     uint64_t n_events;             /* compressions so far */
     uint64_t seed;                 /* for presses that draw; set by the caller, copied by forks */
+    kvl_needs needs;               /* what is noted of it: kvl_stream_watch */
+    kvl_tap *tap;                  /* where queries are noted; or NULL */
     bool is_cache_length_position; /* position of the next token: length of layer 0, not n_seen */
 } kvl_stream;
 
@@ -40,7 +42,8 @@ typedef struct kvl_row {
     const float *reference; /* [E], caller's: `hidden` of the same token with another cache, of an earlier
                              * pass or of a row before this one; fill `kl` and `is_same_top`; or NULL */
     /* Compress the stream by this policy, which must fire then, after the row: what kvl_engine_compress would
-     * do between two passes, with the same bits. NULL: do not. */
+     * do between two passes, with the same bits. Only policies that act by head (kvl_policy_is_by_head).
+     * NULL: do not. */
     const kvl_policy *evict;
     /* filled in by the pass */
     int32_t top;      /* most likely next token; the lowest id among equals */
@@ -71,6 +74,15 @@ kvl_status kvl_stream_create(kvl_stream **out, const kvl_engine *e, kvl_err *err
 kvl_status kvl_stream_fork(kvl_stream **out, const kvl_stream *s, kvl_err *err) KVL_MUST_USE;
 void kvl_stream_destroy(kvl_stream *s);
 
+/* Has a stream that has seen nothing yet note what policies need: the union of kvl_policy_needs of all by
+ * which it or its forks will be compressed. */
+kvl_status kvl_stream_watch(kvl_stream *s, const kvl_shape *shape, kvl_needs needs,
+                            kvl_err *err) KVL_MUST_USE;
+/* Stops noting queries and gives their memory back, when no press will ask for them any more. */
+void kvl_stream_unwatch(kvl_stream *s);
+/* Bytes of the noted queries. */
+uint64_t kvl_stream_tap_bytes(const kvl_stream *s, const kvl_shape *shape);
+
 /* Makes room for n_more tokens of a stream in its cache, the scratch and the rotation tables, so that passes
  * over its rows (256 at most in one) allocate nothing until they are there. */
 kvl_status kvl_stream_reserve(kvl_engine *e, kvl_stream *s, size_t n_more, kvl_err *err) KVL_MUST_USE;
@@ -86,6 +98,9 @@ typedef struct kvl_compress_job {
     const kvl_policy *policy;
 } kvl_compress_job;
 
+/* Whether each head is compressed by itself, to a length that is known before: the policy may act between the
+ * rows of a pass. */
+bool kvl_policy_is_by_head(const kvl_policy *policy);
 /* Whether the policy, looked at now, would evict anything from this stream. */
 bool kvl_policy_fires(const kvl_policy *policy, const kvl_stream *stream, const kvl_shape *shape);
 /* Whether two policies that both fire would do the same to this stream now: same scores, sizes, protections
@@ -102,13 +117,17 @@ bool kvl_policies_nest(const kvl_policy *a, const kvl_policy *b, const kvl_strea
 kvl_status kvl_stream_nest(kvl_stream **out, const kvl_stream *s, const kvl_policy *policy,
                            const kvl_shape *shape, kvl_err *err) KVL_MUST_USE;
 /* Scores, selects and applies for every head of every layer on which the policy acts. Jobs are of distinct
- * streams on which their policies fire; each stream's n_events is raised by one. */
+ * streams on which their policies fire; each stream's n_events is raised by one. E_CHECK also for a policy
+ * whose needs its stream was not told of. */
 kvl_status kvl_engine_compress(kvl_engine *e, const kvl_compress_job *jobs, size_t n_jobs,
                                kvl_err *err) KVL_MUST_USE;
 
 /* Streams with counting caches (kvl_cache_create_counting), and what passes and compressions do to their
  * lengths, room and events; nothing is computed, so that a run can be followed before it takes place. */
 kvl_status kvl_stream_create_counting(kvl_stream **out, const kvl_shape *shape, kvl_err *err) KVL_MUST_USE;
+/* Takes over the lengths of another stream's heads: what a ragged press left cannot be counted before. */
+kvl_status kvl_count_follow(kvl_stream *counting, const kvl_stream *real, const kvl_shape *shape,
+                            kvl_err *err) KVL_MUST_USE;
 /* Rows of one stream follow each other; their compressions are counted too. */
 kvl_status kvl_count_forward(const kvl_shape *shape, const kvl_row *rows, size_t n_rows,
                              kvl_err *err) KVL_MUST_USE;

@@ -41,11 +41,12 @@ static inline size_t kvli_grown(size_t have, size_t need) {
 }
 /* Positions that the rotation table starts with. */
 size_t kvli_first_positions(const kvl_shape *shape);
-/* Scratch of every thread for a compression of heads of n entries. */
-size_t kvli_compress_floats(const kvl_press *press, const kvl_shape *shape, size_t n);
-size_t kvli_compress_bytes(size_t n);
+/* Scratch of every thread for a compression of heads of up to n entries. */
+size_t kvli_compress_floats(const kvl_policy *policy, const kvl_shape *shape, size_t n);
+size_t kvli_compress_bytes(const kvl_policy *policy, const kvl_shape *shape, size_t n);
 /* Entries that a policy, acting now, leaves in a head; all of a layer it skips. */
-size_t kvli_target_of(const kvl_policy *policy, const kvl_stream *stream, uint32_t layer, uint32_t head);
+size_t kvli_target_of(const kvl_policy *policy, const kvl_stream *stream, const kvl_shape *shape,
+                      uint32_t layer, uint32_t head);
 
 /* What stays of one row's logits x in one piece of the vocabulary; the last three where they are needed. */
 typedef struct kvl_score_part {
@@ -141,10 +142,17 @@ typedef struct kvli_event {
 /* Scores, selects and applies for one head, if the policy acts on it. */
 kvl_status kvli_compress_head(kvl_engine *e, const kvli_event *event, uint32_t layer, uint32_t head,
                               unsigned thread, kvl_err *err) KVL_MUST_USE;
-/* Floats of scratch with which a thread attends to heads of up to n entries. */
-static inline size_t kvli_attend_floats(size_t n) {
+/* E_CHECK if the stream does not note what the policy needs. */
+kvl_status kvli_check_needs(const kvl_policy *policy, const kvl_stream *stream, const kvl_shape *shape,
+                            kvl_err *err) KVL_MUST_USE;
+/* Floats of scratch with which a thread attends to heads of up to n entries: weights, and the mass of a block
+ * of rows behind them. */
+static inline size_t kvli_weight_floats(size_t n) {
     /* shared and own entries each fill whole panels */
     return KVL_ATTEND_ROWS * kvl_round_up(n + KVL_KEY_PANEL - 1, KVL_KEY_PANEL);
+}
+static inline size_t kvli_attend_floats(size_t n, bool has_mass) {
+    return kvli_weight_floats(n) + (has_mass ? n * sizeof(int64_t) / sizeof(float) : 0);
 }
 static inline size_t kvli_vocab_pieces(const kvl_shape *s) {
     return (s->n_vocab + KVL_VOCAB_PIECE - 1) / KVL_VOCAB_PIECE;

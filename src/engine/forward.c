@@ -31,7 +31,7 @@ static void take_row(kvl_engine *e, kvl_span *span, size_t row, size_t *length) 
         (int32_t)(span->stream->is_cache_length_position ? *length : span->n_seen + span->n_rows);
     ++*length;
     if (evict != NULL) {
-        *length = kvl_policy_skips(evict, 0) ? *length : kvl_policy_target(evict, *length);
+        *length = kvl_policy_target(evict, &e->model->shape, 0, *length);
         span->is_evicting = true;
     }
     span->n_rows++;
@@ -94,7 +94,10 @@ static kvl_status prepare(kvl_engine *e, kvl_err *err) {
     for (size_t i = 0; i < e->n_spans; i++) {
         const kvl_span *span = &e->spans[i];
         const size_t longest = longest_head(span->stream, s, span->n_rows);
-        n_floats = kvl_max_size(n_floats, kvli_attend_floats(longest));
+        n_floats = kvl_max_size(n_floats, kvli_attend_floats(longest, span->stream->needs.has_mass));
+        if (span->stream->tap != NULL) {
+            KVL_TRY(kvl_tap_reserve(span->stream->tap, (size_t)span->n_seen + span->n_rows, err));
+        }
         if (!span->is_evicting) {
             KVL_TRY(kvl_cache_reserve(span->stream->cache, span->n_rows, err));
         }
@@ -102,8 +105,9 @@ static kvl_status prepare(kvl_engine *e, kvl_err *err) {
             const kvl_policy *evict = e->rows[e->order[k]].evict;
             last_position = kvl_max_size(last_position, (size_t)e->position[e->order[k]]);
             if (evict != NULL) {
-                n_floats = kvl_max_size(n_floats, kvli_compress_floats(evict->press, s, longest));
-                n_bytes = kvl_max_size(n_bytes, kvli_compress_bytes(longest));
+                KVL_TRY(kvli_check_needs(evict, span->stream, s, err));
+                n_floats = kvl_max_size(n_floats, kvli_compress_floats(evict, s, longest));
+                n_bytes = kvl_max_size(n_bytes, kvli_compress_bytes(evict, s, longest));
             }
         }
     }
@@ -118,7 +122,11 @@ static kvl_status prepare(kvl_engine *e, kvl_err *err) {
 kvl_status kvl_stream_reserve(kvl_engine *e, kvl_stream *s, size_t n_more, kvl_err *err) {
     KVL_TRY(kvl_cache_reserve(s->cache, n_more, err));
     KVL_TRY(kvli_engine_rotary(e, (size_t)s->n_seen + n_more, err));
-    return kvli_engine_scratch(e, kvli_attend_floats(longest_head(s, &e->model->shape, n_more)), 0, err);
+    if (s->tap != NULL) {
+        KVL_TRY(kvl_tap_reserve(s->tap, (size_t)s->n_seen + n_more, err));
+    }
+    const size_t longest = longest_head(s, &e->model->shape, n_more);
+    return kvli_engine_scratch(e, kvli_attend_floats(longest, s->needs.has_mass), 0, err);
 }
 
 /* Row-wise steps of a layer, one item per row. */

@@ -12,7 +12,8 @@ bool kvl_policies_nest(const kvl_policy *a, const kvl_policy *b, const kvl_strea
     like.is_trigger_gt = a->is_trigger_gt;
     /* before its first compression all heads of a stream hold the same number of entries: either all are
      * sorted or none */
-    return a->is_score_order && a->cadence_tok == 0 && b->cadence_tok == 0 && stream->n_events == 0 &&
+    return a->protections.is_score_order && kvl_policy_is_by_head(a) && !stream->needs.has_mass &&
+           a->cadence_tok == 0 && b->cadence_tok == 0 && stream->n_events == 0 &&
            kvl_cache_base(stream->cache) == NULL && kvl_policies_act_alike(a, &like, stream, shape);
 }
 
@@ -27,12 +28,14 @@ kvl_status kvl_stream_nest(kvl_stream **out, const kvl_stream *s, const kvl_poli
         KVL_GO(kvl_fail_nomem(err, "stream"));
     }
     for (size_t i = 0; i < n_heads; i++) {
-        n_kept[i] = (uint32_t)kvli_target_of(policy, s, (uint32_t)(i / shape->n_kv_heads),
+        n_kept[i] = (uint32_t)kvli_target_of(policy, s, shape, (uint32_t)(i / shape->n_kv_heads),
                                              (uint32_t)(i % shape->n_kv_heads));
     }
     *above = *s;
     above->n_events++;
     above->cache = NULL;
+    above->tap = NULL; /* these policies act once */
+    above->needs = (kvl_needs){0};
     KVL_GO(kvl_cache_stand_on(&above->cache, s->cache, n_kept, err));
     *out = above;
     above = NULL;

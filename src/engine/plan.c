@@ -88,21 +88,31 @@ static void pass(run *r, size_t n_rows) {
     }
     r->n_seen += n_rows;
     grow_rotary(r, r->n_seen);
-    grow_scratch(r, &r->n_floats, kvli_attend_floats(longest), r->n_threads, sizeof(float));
+    const bool has_mass = kvl_policy_needs(r->policy, &r->model->shape).has_mass;
+    grow_scratch(r, &r->n_floats, kvli_attend_floats(longest, has_mass), r->n_threads, sizeof(float));
+}
+
+/* The first layer on which the policy acts; 0 if there is none. */
+static uint32_t first_acting(const run *r) {
+    uint32_t layer = 0;
+    while (layer + 1 < r->model->shape.n_layers && kvl_policy_skips(r->policy, layer)) {
+        layer++;
+    }
+    return layer;
 }
 
 /* The heads of a layer go one after another, as many layers at once as there are threads. */
 static void compress(run *r) {
     const kvl_shape *s = &r->model->shape;
     size_t n = r->n[ACTING];
-    size_t target = kvl_policy_target(r->policy, n);
+    size_t target = kvl_policy_target(r->policy, s, first_acting(r), n);
     if (target >= n || r->n_heads[ACTING] == 0) {
         return;
     }
     size_t cap = kvl_cache_kept_cap(r->cap[ACTING], target);
-    grow_scratch(r, &r->n_floats, kvli_compress_floats(r->policy->press, s, n), r->n_threads, sizeof(float));
-    grow_scratch(r, &r->n_bytes, kvli_compress_bytes(n), r->n_threads, 1);
-    if (cap < r->cap[ACTING] || r->policy->is_score_order) {
+    grow_scratch(r, &r->n_floats, kvli_compress_floats(r->policy, s, n), r->n_threads, sizeof(float));
+    grow_scratch(r, &r->n_bytes, kvli_compress_bytes(r->policy, s, n), r->n_threads, 1);
+    if (cap < r->cap[ACTING] || r->policy->protections.is_score_order) {
         size_t n_at_once = kvl_min_size(r->n_threads, r->n_heads[ACTING] / s->n_kv_heads);
         note_peak(r, n_at_once * head_bytes(r, cap), 0);
         r->kv_bytes -= r->n_heads[ACTING] * (head_bytes(r, r->cap[ACTING]) - head_bytes(r, cap));
@@ -140,13 +150,18 @@ void kvl_plan_make(kvl_plan *out, const kvl_model *model, const kvl_policy *poli
 uint64_t kvl_plan_most_scratch_bytes(const kvl_model *model, const kvl_policy *policies, size_t n_policies,
                                      unsigned n_threads, size_t n_tokens) {
     run r = {.model = model, .policy = policies, .n_threads = n_threads};
-    size_t n_floats = kvli_attend_floats(n_tokens);
+    bool has_mass = false;
+    size_t n_floats = 0;
+    size_t n_bytes = 0;
     for (size_t p = 0; p < n_policies; p++) {
-        n_floats = kvl_max_size(n_floats, kvli_compress_floats(policies[p].press, &model->shape, n_tokens));
+        n_floats = kvl_max_size(n_floats, kvli_compress_floats(&policies[p], &model->shape, n_tokens));
+        n_bytes = kvl_max_size(n_bytes, kvli_compress_bytes(&policies[p], &model->shape, n_tokens));
+        has_mass = has_mass || kvl_policy_needs(&policies[p], &model->shape).has_mass;
     }
+    n_floats = kvl_max_size(n_floats, kvli_attend_floats(n_tokens, has_mass));
     create(&r);
     uint64_t rotary_bytes = (uint64_t)n_tokens * model->shape.n_rotary * sizeof(float);
-    uint64_t thread_bytes = (uint64_t)n_floats * sizeof(float) + kvli_compress_bytes(n_tokens);
+    uint64_t thread_bytes = (uint64_t)n_floats * sizeof(float) + n_bytes;
     if (n_tokens > r.n_positions) {
         r.scratch_bytes += (2 * n_rotary_tables(model) + 1) * rotary_bytes;
     }

@@ -92,10 +92,14 @@ typedef struct kvl_attention {
     const void *keys;
     const void *values;
     const int32_t *positions;
+    int64_t *mass; /* [n], or NULL: each row adds its weight of each entry of the call, times KVL_MASS_ONE and
+                    * rounded to a whole number, so that the order of additions does not matter */
     size_t head_dim;
     float scale;
     float softcap;
 } kvl_attention;
+
+enum { KVL_MASS_ONE = 1 << 30 };
 
 /* One row: it sees entries 0 .. n-1 and behind them n_own of its own, laid out as those of the call (n +
  * n_own >= 1); of entries with positions only positions >= oldest (one at least). q and out [head_dim]. */

@@ -213,6 +213,9 @@ static void attend_row(const kvl_attention *a, const kvl_attention_row *row, flo
         const void *values = j < row->n ? a->values : row->own_values;
         const size_t first = (j < row->n ? j : j - row->n) * a->head_dim;
         scratch[j] *= inverse;
+        if (a->mass != NULL && j < row->n) {
+            a->mass[j] += (int64_t)(scratch[j] * (float)KVL_MASS_ONE + 0.5f);
+        }
         for (size_t d = 0; d < a->head_dim; d++) {
             row->out[d] += scratch[j] * kv_at(values, a->value_type, first + d);
         }

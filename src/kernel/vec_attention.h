@@ -199,6 +199,21 @@ static void softmax_row(float *scores, const kvl_attention *a, const kvl_attenti
     }
 }
 
+/* Adds the weights of a row to what its entries have received. */
+static void add_mass(int64_t *mass, const float *weights, size_t first, size_t n) {
+    size_t j = first;
+    for (; j + VW <= n; j += VW) {
+        const ivec whole =
+            __builtin_convertvector(load(weights + j) * splat((float)KVL_MASS_ONE) + splat(0.5f), ivec);
+        for (size_t i = 0; i < VW; i++) {
+            mass[j + i] += whole[i];
+        }
+    }
+    for (; j < n; j++) {
+        mass[j] += (int32_t)(weights[j] * (float)KVL_MASS_ONE + 0.5f);
+    }
+}
+
 /* Shared entries before the first panel of which a row sees anything: weights exactly 0, so the bits stay. */
 static size_t first_seen(const kvl_attention *a, const kvl_attention_row *rows, size_t n_rows) {
     int32_t oldest = INT32_MAX;
@@ -258,6 +273,9 @@ static void attend_tile(const kvl_attention *a, const kvl_attention_row *rows, s
     for (size_t r = 0; r < n_rows; r++) {
         softmax_row(scores + r * stride, a, &rows[r], first, stride);
         memset(rows[r].out, 0, a->head_dim * sizeof *rows[r].out);
+        if (a->mass != NULL) {
+            add_mass(a->mass, scores + r * stride, first, rows[r].n);
+        }
     }
     n = n_rows;
     for (size_t from = first; (n = rows_beyond(rows, n, from)) != 0; from = rows[n - 1].n) {

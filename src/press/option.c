@@ -54,8 +54,35 @@ static int choice_index(const char *choices, const char *text, size_t n) {
     return -1;
 }
 
+/* "VALUE[xTIMES]+..." */
+static bool store_list(const kvl_option *o, kvl_numbers *to, const char *text, size_t n) {
+    enum { max_numbers = sizeof to->values / sizeof to->values[0] };
+    *to = (kvl_numbers){0};
+    for (size_t done = 0, len; done <= n; done += len + 1) {
+        const char *item = text + done;
+        const char *plus = memchr(item, '+', n - done);
+        len = plus != NULL ? (size_t)(plus - item) : n - done;
+        const char *times = memchr(item, 'x', len);
+        uint64_t count = 1;
+        double value = 0;
+        const size_t n_value = times != NULL ? (size_t)(times - item) : len;
+        if ((times != NULL && !kvl_parse_count(&count, times + 1, len - n_value - 1)) ||
+            !kvl_parse_number(&value, item, n_value) || !(value >= o->min && value <= o->max) || count == 0 ||
+            count > max_numbers - to->n) {
+            return false;
+        }
+        for (; count != 0; count--) {
+            to->values[to->n++] = value;
+        }
+    }
+    return true;
+}
+
 static bool store(const kvl_option *o, void *conf, const char *text, size_t n) {
     char *field = (char *)conf + o->offset;
+    if (o->kind == KVL_OPTION_LIST) {
+        return store_list(o, (kvl_numbers *)(void *)field, text, n);
+    }
     if (o->kind == KVL_OPTION_NUMBER) {
         double value = 0;
         bool is_good = kvl_parse_number(&value, text, n) && value >= o->min && value <= o->max;
@@ -86,6 +113,12 @@ static kvl_status fail_value(const kvl_option *o, const char *owner, const char 
     if (o->kind == KVL_OPTION_CHOICE) {
         return kvl_fail(err, KVL_E_USAGE, "press %s: option %s: expected one of %s, found '%.*s'", owner,
                         o->name, o->choices, (int)kvl_min_size(n, 80), text);
+    }
+    if (o->kind == KVL_OPTION_LIST) {
+        return kvl_fail(err, KVL_E_USAGE,
+                        "press %s: option %s: expected at most 60 numbers from %g to %g, as 0.9x4+0.5, found "
+                        "'%.*s'",
+                        owner, o->name, o->min, o->max, (int)kvl_min_size(n, 80), text);
     }
     return kvl_fail(err, KVL_E_USAGE, "press %s: option %s: expected a %s from %g to %g, found '%.*s'", owner,
                     o->name, o->kind == KVL_OPTION_COUNT ? "whole number" : "number", o->min, o->max,
@@ -144,8 +177,23 @@ kvl_status kvl_options_parse(const kvl_option *options, size_t n, void *conf, co
     return KVL_OK;
 }
 
+static void print_list(const kvl_numbers *list, kvl_str *out) {
+    for (size_t i = 0, same; i < list->n; i += same) {
+        for (same = 1; i + same < list->n && list->values[i + same] == list->values[i]; same++) {
+        }
+        kvl_str_printf(out, "%s%.15g", i == 0 ? "" : "+", list->values[i]);
+        if (same > 1) {
+            kvl_str_printf(out, "x%zu", same);
+        }
+    }
+}
+
 static void print_value(const kvl_option *o, const void *conf, kvl_str *out) {
     const char *field = (const char *)conf + o->offset;
+    if (o->kind == KVL_OPTION_LIST) {
+        print_list((const kvl_numbers *)(const void *)field, out);
+        return;
+    }
     if (o->kind == KVL_OPTION_NUMBER) {
         double value;
         memcpy(&value, field, sizeof value);

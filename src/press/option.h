@@ -8,14 +8,21 @@ typedef enum kvl_option_kind {
     KVL_OPTION_COUNT,  /* whole number >= 0, stored as uint64_t */
     KVL_OPTION_NUMBER, /* finite double */
     KVL_OPTION_CHOICE, /* one of `choices`, stored as uint64_t index */
+    KVL_OPTION_LIST,   /* numbers as "0.9x4+0.5", stored as kvl_numbers */
 } kvl_option_kind;
+
+/* Numbers for layers; those beyond the last are as the last. */
+typedef struct kvl_numbers {
+    uint64_t n;
+    double values[60];
+} kvl_numbers;
 
 typedef struct kvl_option {
     const char *name;
     kvl_option_kind kind;
     size_t offset;       /* of the field in the configuration struct */
     const char *initial; /* default, in the text form */
-    double min, max;     /* bounds of numbers, inclusive */
+    double min, max;     /* bounds of numbers and of those of a list, inclusive */
     const char *choices; /* "low|high" */
     const char *help;    /* one line */
 } kvl_option;

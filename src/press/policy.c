@@ -1,24 +1,35 @@
 /* Policy text: parsing on top of defaults, canonical printing. */
 #include "press/policy.h"
 
+#include "press/tree.h"
+
 #include <math.h>
 #include <string.h>
 
 void kvl_policy_init(kvl_policy *p) { *p = (kvl_policy){.keep_ratio = 1.0, .cap_tok = 1, .cadence_tok = 1}; }
 
+kvl_needs kvl_policy_needs(const kvl_policy *p, const kvl_shape *shape) {
+    return kvl_press_needs(p->tree, shape);
+}
+
 bool kvl_policy_skips(const kvl_policy *p, uint32_t layer) {
     return layer < KVL_POLICY_MAX_LAYERS && ((p->skip[layer / 64] >> (layer % 64)) & 1) != 0;
 }
 
-size_t kvl_policy_target(const kvl_policy *p, size_t n) {
-    bool is_triggered = p->is_trigger_gt ? n > p->cap_tok : n >= p->cap_tok;
-    if (p->press->is_identity || !is_triggered) {
+size_t kvl_budget_target(double keep_ratio, uint64_t size_tok, size_t n) {
+    /* ceil in double is the exact ceiling for every ratio of up to 4 decimals and n <= 4096 */
+    const double share = size_tok != 0 ? (double)size_tok : ceil(keep_ratio * (double)n);
+    const size_t target = share >= (double)n ? n : (size_t)share;
+    return target < 1 && n > 0 ? 1 : target;
+}
+
+size_t kvl_policy_target(const kvl_policy *p, const kvl_shape *shape, uint32_t layer, size_t n) {
+    const bool is_triggered = p->is_trigger_gt ? n > p->cap_tok : n >= p->cap_tok;
+    if (kvl_policy_press(p)->is_identity || !is_triggered || n == 0 || kvl_policy_skips(p, layer)) {
         return n;
     }
-    /* ceil in double is the exact ceiling for every ratio of up to 4 decimals and n <= 4096 */
-    double share = p->size_tok != 0 ? (double)p->size_tok : ceil(p->keep_ratio * (double)n);
-    size_t target = share >= (double)n ? n : (size_t)share;
-    return target < 1 && n > 0 ? 1 : target;
+    const size_t target = kvl_budget_target(p->keep_ratio, p->size_tok, n);
+    return kvl_min_size(n, kvl_press_budget(p->tree, shape, layer, n, target));
 }
 
 static kvl_status fail_key(const char *key, const char *expected, const char *value, kvl_err *err) {
@@ -107,16 +118,16 @@ kvl_status kvl_policy_set(kvl_policy *p, const char *key, const char *value, kvl
         return set_cadence(p, value, err);
     }
     if (strcmp(key, "sinks") == 0) {
-        return set_count(&p->n_sinks, key, value, 0, err);
+        return set_count(&p->protections.n_sinks, key, value, 0, err);
     }
     if (strcmp(key, "recent") == 0) {
-        return set_count(&p->n_recent, key, value, 0, err);
+        return set_count(&p->protections.n_recent, key, value, 0, err);
     }
     if (strcmp(key, "skip") == 0) {
         return set_skip(p, value, err);
     }
     if (strcmp(key, "order") == 0) {
-        return set_either(&p->is_score_order, key, value, "time", "score", err);
+        return set_either(&p->protections.is_score_order, key, value, "time", "score", err);
     }
     if (strcmp(key, "positions") == 0) {
         return set_either(&p->is_cache_length_position, key, value, "true", "cache-length", err);
@@ -128,38 +139,9 @@ kvl_status kvl_policy_set(kvl_policy *p, const char *key, const char *value, kvl
         key);
 }
 
-/* Length of the press part: up to the first ':' outside parentheses. Sets *n_name to the name's length. */
-static size_t press_part(const char *text, size_t *n_name) {
-    int depth = 0;
-    size_t i = 0;
-    *n_name = strcspn(text, "(:");
-    for (; text[i] != '\0' && !(text[i] == ':' && depth == 0); i++) {
-        depth += text[i] == '(';
-        depth -= text[i] == ')';
-    }
-    return i;
-}
-
-static kvl_status parse_press(kvl_policy *p, const char *text, size_t n_name, size_t n_part, kvl_err *err) {
-    const kvl_press *press = NULL;
-    KVL_TRY(kvl_press_find(&press, text, n_name, err));
-    p->press = press;
-    memset(p->conf, 0, sizeof p->conf);
-    kvl_options_reset(press->options, press->n_options, p->conf);
-    if (n_part == n_name) {
-        return KVL_OK;
-    }
-    if (text[n_part - 1] != ')' || n_part < n_name + 2) {
-        return kvl_fail(err, KVL_E_USAGE, "policy: expected a closing ) in '%.80s'", text);
-    }
-    return kvl_options_parse(press->options, press->n_options, p->conf, press->name, text + n_name + 1,
-                             n_part - n_name - 2, err);
-}
-
 kvl_status kvl_policy_parse(kvl_policy *p, const char *text, kvl_err *err) {
-    size_t n_name = 0;
-    size_t n_part = press_part(text, &n_name);
-    KVL_TRY(parse_press(p, text, n_name, n_part, err));
+    const size_t n_part = kvli_press_part(text, strlen(text));
+    KVL_TRY(kvli_tree_parse(p->tree, text, n_part, err));
     const char *rest = text + n_part;
     while (*rest == ':') {
         rest++;
@@ -182,15 +164,7 @@ kvl_status kvl_policy_parse(kvl_policy *p, const char *text, kvl_err *err) {
     return KVL_OK;
 }
 
-void kvl_policy_press_text(const kvl_policy *p, kvl_str *out) {
-    kvl_str options = {0};
-    kvl_options_text(p->press->options, p->press->n_options, p->conf, &options);
-    kvl_str_puts(out, p->press->name);
-    if (options.len != 0) {
-        kvl_str_printf(out, "(%s)", kvl_str_text(&options));
-    }
-    kvl_str_free(&options);
-}
+void kvl_policy_press_text(const kvl_policy *p, kvl_str *out) { kvli_tree_text(p->tree, out); }
 
 static void print_skip(const kvl_policy *p, kvl_str *out) {
     bool is_first = true;
@@ -204,7 +178,7 @@ static void print_skip(const kvl_policy *p, kvl_str *out) {
 
 void kvl_policy_text(const kvl_policy *p, kvl_str *out) {
     kvl_policy_press_text(p, out);
-    if (p->press->is_identity) {
+    if (kvl_policy_press(p)->is_identity) {
         return;
     }
     if (p->size_tok != 0) {
@@ -219,13 +193,13 @@ void kvl_policy_text(const kvl_policy *p, kvl_str *out) {
     } else if (p->cadence_tok > 1) {
         kvl_str_printf(out, ":cadence=%llu", (unsigned long long)p->cadence_tok);
     }
-    if (p->n_sinks != 0) {
-        kvl_str_printf(out, ":sinks=%llu", (unsigned long long)p->n_sinks);
+    if (p->protections.n_sinks != 0) {
+        kvl_str_printf(out, ":sinks=%llu", (unsigned long long)p->protections.n_sinks);
     }
-    if (p->n_recent != 0) {
-        kvl_str_printf(out, ":recent=%llu", (unsigned long long)p->n_recent);
+    if (p->protections.n_recent != 0) {
+        kvl_str_printf(out, ":recent=%llu", (unsigned long long)p->protections.n_recent);
     }
     print_skip(p, out);
-    kvl_str_puts(out, p->is_score_order ? ":order=score" : "");
+    kvl_str_puts(out, p->protections.is_score_order ? ":order=score" : "");
     kvl_str_puts(out, p->is_cache_length_position ? ":positions=cache-length" : "");
 }

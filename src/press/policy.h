@@ -1,6 +1,8 @@
 /* A policy: press + budget + schedule + protections + position mode, and its text.
  *
- * Text: PRESS[(OPTIONS)][:KEY=VALUE]...   for example   knorm:keep=0.75:cap=32:skip=0
+ * Text: PRESS[(ARGUMENTS)][:KEY=VALUE]...   for example   knorm:keep=0.75:cap=32:skip=0
+ * Arguments of a press are the presses it wraps, then its options: adakv(snapkv(window=32),alpha=0.3). A
+ * wrapped press may have a budget of its own: composed(knorm:keep=0.5,snapkv:size=64).
  *   keep=R        keep ceil(R n) of n entries, 0 < R <= 1
  *   size=N        keep N entries instead of a share
  *   cap=N         act when a head holds n entries and n >= cap (trigger=ge) or n > cap (trigger=gt)
@@ -17,20 +19,17 @@
 
 #include "press/press.h"
 
-enum { KVL_POLICY_MAX_LAYERS = 1024 };
+enum { KVL_POLICY_MAX_LAYERS = 1024, KVL_POLICY_MAX_PRESSES = 6 };
 
 typedef struct kvl_policy {
-    const kvl_press *press;
-    _Alignas(16) unsigned char conf[KVL_PRESS_CONF_BYTES];
-    double keep_ratio;    /* used when size_tok is 0 */
-    uint64_t size_tok;    /* entries per head; 0: keep_ratio */
-    uint64_t cap_tok;     /* trigger threshold */
-    bool is_trigger_gt;   /* n > cap instead of n >= cap */
-    uint64_t cadence_tok; /* look every so many steps; 0: once */
-    uint64_t n_sinks;
-    uint64_t n_recent;
+    kvl_press_node tree[KVL_POLICY_MAX_PRESSES]; /* the press, and those it wraps */
+    double keep_ratio;                           /* used when size_tok is 0 */
+    uint64_t size_tok;                           /* entries per head; 0: keep_ratio */
+    uint64_t cap_tok;                            /* trigger threshold */
+    bool is_trigger_gt;                          /* n > cap instead of n >= cap */
+    uint64_t cadence_tok;                        /* look every so many steps; 0: once */
+    kvl_protections protections;
     uint64_t skip[KVL_POLICY_MAX_LAYERS / 64]; /* bit l: layer l is left alone */
-    bool is_score_order;
     bool is_cache_length_position;
 } kvl_policy;
 
@@ -45,8 +44,15 @@ void kvl_policy_text(const kvl_policy *p, kvl_str *out);
 /* Canonical press with options: "knorm(high)". */
 void kvl_policy_press_text(const kvl_policy *p, kvl_str *out);
 
+/* The outermost press. */
+static inline const kvl_press *kvl_policy_press(const kvl_policy *p) { return p->tree[0].press; }
+kvl_needs kvl_policy_needs(const kvl_policy *p, const kvl_shape *shape);
+
 bool kvl_policy_skips(const kvl_policy *p, uint32_t layer);
-/* Entries that stay of n: n itself when the policy does not act on that many. */
-size_t kvl_policy_target(const kvl_policy *p, size_t n);
+/* Entries that stay of n in a head of a layer (of a ragged press: in the mean): n itself when the policy does
+ * not act on that many, or not on that layer. */
+size_t kvl_policy_target(const kvl_policy *p, const kvl_shape *shape, uint32_t layer, size_t n);
+/* The share of a budget: ceil(keep n), or size; from 1 to n. */
+size_t kvl_budget_target(double keep_ratio, uint64_t size_tok, size_t n);
 
 #endif

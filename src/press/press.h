@@ -1,53 +1,125 @@
-/* A press ranks the entries of one KV head: larger score = keep.
+/* A press ranks the entries of a KV cache: larger score = keep.
  *
- * A press is a constant struct in a file of its own and one line in press_list.def. It scores and does
- * nothing else: budgets, protections and ties are select.c's, moving memory is the cache's. It sees one head
- * through a read-only view and knows neither storage types nor panel layout nor other streams.
- * press_template.c is a working press to copy; docs/write-a-press.md walks through it.
+ * A press is a constant struct in a file of its own and one line in press_list.def. Three steps, each a
+ * function that a press may have: score (how much an entry is worth), budget (how many stay in a layer) and
+ * select (which stay). Most presses only score; rounding, protections and ties are select.c's, moving memory
+ * is the cache's. A wrapper is a press around another one: what it does not do itself, that one does, as in
+ * adakv(snapkv(window=32)). press_template.c is a press to copy; docs/write-a-press.md walks through it.
  */
 #ifndef KVL_PRESS_PRESS_H
 #define KVL_PRESS_PRESS_H
 
-#include "cache/cache.h"
 #include "press/option.h"
+#include "press/view.h"
 
-/* One KV head of one layer at the moment of a compression. Borrowed, read only. */
-typedef struct kvl_head_view {
-    const kvl_cache *cache;
-    const kvl_shape *shape;
-    uint32_t layer;
-    uint32_t head;
-    size_t n;                 /* entries */
-    const int32_t *positions; /* [n] token positions, in slot order */
-    uint64_t n_seen;          /* tokens the stream has processed */
-    uint64_t event;           /* compressions of this stream before this one */
-    uint64_t seed;            /* of the policy and the stream: equal runs see equal seeds */
-} kvl_head_view;
+enum { KVL_PRESS_CONF_BYTES = 512 };
 
-enum { KVL_PRESS_CONF_BYTES = 64 };
+typedef struct kvl_press kvl_press;
 
-typedef struct kvl_press {
+/* A press with its options, and behind it those it wraps: a tree in the order of its text. */
+typedef struct kvl_press_node {
+    const kvl_press *press;
+    uint64_t n_nodes;  /* of this press and all within it */
+    double keep_ratio; /* a budget of its own as a part of another press: 0 and 0 for the policy's */
+    uint64_t size_tok;
+    _Alignas(16) unsigned char conf[KVL_PRESS_CONF_BYTES];
+} kvl_press_node;
+
+/* Its options, a struct of the press's own. */
+static inline const void *kvl_press_conf(const kvl_press_node *node) { return node->conf; }
+/* The index-th wrapped press. */
+static inline const kvl_press_node *kvl_press_inner(const kvl_press_node *node, unsigned index) {
+    const kvl_press_node *inner = node + 1;
+    for (; index != 0; index--) {
+        inner += inner->n_nodes;
+    }
+    return inner;
+}
+
+/* Which entries of one head stay. */
+typedef struct kvl_choice {
+    uint32_t *slots; /* [n] room for all entries of the head */
+    size_t n;
+} kvl_choice;
+
+/* What the policy asks of every selection. */
+typedef struct kvl_protections {
+    uint64_t n_sinks;    /* entries of positions below always stay */
+    uint64_t n_recent;   /* and the newest of a head */
+    bool is_score_order; /* survivors in the order of their ranks, not of their positions */
+} kvl_protections;
+
+struct kvl_press {
     const char *name;    /* id on the command line and in records: stable for ever */
     const char *summary; /* one line */
     const char *source;  /* paper and equation, or code and version */
+    const char *formula; /* of the score, in one line of plain text */
+    const char *cost;    /* operations and memory of one compression of a layer */
+    const char *differs; /* from the reference code; NULL: not known to */
     unsigned version;    /* raised when results change */
-    bool is_identity;    /* never evicts; score is NULL */
+    bool is_identity;    /* never evicts; has no functions */
+    bool is_ragged;      /* heads of a layer may keep other numbers than the budget says */
+    unsigned n_inner;    /* presses it wraps: first in its parentheses */
+    const char *inner;   /* text of a wrapped press that is not given; NULL: must be given */
     const kvl_option *options;
     size_t n_options;
     size_t conf_bytes; /* <= KVL_PRESS_CONF_BYTES */
-    /* Floats of scratch for a head of n entries; NULL: none. */
-    size_t (*scratch_floats)(const kvl_shape *shape, size_t n);
-    /* Fills scores [view->n]. Pure: the same view gives the same scores. Must not give NaN. */
+
+    /* What streams must note for it; NULL: nothing. Needs of wrapped presses are added. */
+    kvl_needs (*needs)(const kvl_press_node *self, const kvl_shape *shape);
+    /* Floats of scratch for heads of up to n entries, those of wrapped presses included; NULL: none, or
+     * those of the wrapped press. */
+    size_t (*scratch_floats)(const kvl_press_node *self, const kvl_shape *shape, size_t n);
+
+    /* Fills scores [view->n] of one head, which depend on that head alone. Pure: the same view gives the same
+     * scores. No NaN. scratch is 64-byte aligned. */
     void (*score)(const void *conf, const kvl_head_view *view, float *scores, float *scratch);
-} kvl_press;
+    /* The same where heads of a layer depend on each other: scores[k] [view->heads[k].n]. A press has one of
+     * the two, a wrapper at most one. */
+    void (*score_layer)(const kvl_press_node *self, const kvl_layer_view *view, float *const *scores,
+                        float *scratch);
+
+    /* Entries that stay of n in each head of a layer, when the policy's budget says `target`. Must not fall
+     * when target grows. NULL: target. */
+    size_t (*budget)(const kvl_press_node *self, const kvl_shape *shape, uint32_t layer, size_t n,
+                     size_t target);
+    /* Chooses what stays in each head of a layer, choices [K]. NULL: kvl_select for each head.
+     *   scratch  kvl_select_scratch_bytes(all entries of the layer), 8-byte aligned */
+    kvl_status (*select)(const kvl_press_node *self, const kvl_layer_view *view, float *const *scores,
+                         kvl_choice *choices, const kvl_protections *protections, void *scratch,
+                         kvl_err *err);
+    /* Changes survivors of one head, before the others go: slots of the cache, by kvl_cache_set_*. */
+    void (*alter)(const kvl_press_node *self, const kvl_head_view *view, kvl_cache *cache,
+                  const kvl_choice *choice, float *scratch);
+};
 
 /* All presses, in the order of the list. */
 const kvl_press *const *kvl_presses(size_t *n);
 /* By name [n_name]; E_USAGE with the nearest names when unknown. */
 kvl_status kvl_press_find(const kvl_press **out, const char *name, size_t n_name, kvl_err *err) KVL_MUST_USE;
 
-/* Row-major keys of the head, after rotation, and values, widened to f32: dst [n, D]. */
-void kvl_view_keys(const kvl_head_view *view, float *dst);
-void kvl_view_values(const kvl_head_view *view, float *dst);
+/* The steps of a press or of the one that does it for it. */
+kvl_needs kvl_press_needs(const kvl_press_node *node, const kvl_shape *shape);
+size_t kvl_press_scratch_floats(const kvl_press_node *node, const kvl_shape *shape, size_t n);
+void kvl_press_score_layer(const kvl_press_node *node, const kvl_layer_view *view, float *const *scores,
+                           float *scratch);
+size_t kvl_press_budget(const kvl_press_node *node, const kvl_shape *shape, uint32_t layer, size_t n,
+                        size_t target);
+kvl_status kvl_press_select(const kvl_press_node *node, const kvl_layer_view *view, float *const *scores,
+                            kvl_choice *choices, const kvl_protections *protections, void *scratch,
+                            kvl_err *err) KVL_MUST_USE;
+void kvl_press_alter(const kvl_press_node *node, const kvl_head_view *view, kvl_cache *cache,
+                     const kvl_choice *choice, float *scratch);
+/* The press of a tree that scores. */
+const kvl_press_node *kvl_press_scorer(const kvl_press_node *node);
+/* Whether each head is scored and selected by itself: no function of the tree sees a layer. */
+bool kvl_press_is_by_head(const kvl_press_node *node);
+bool kvl_press_is_ragged(const kvl_press_node *node);
+
+/* Every score becomes the mean over the heads that hold that position. */
+void kvl_scores_mean_over_heads(const kvl_layer_view *view, float *const *scores);
+/* Gives entries of the first n_first and the last n_last tokens the largest score of the layer plus 1: how
+ * several presses protect sinks and windows. */
+void kvl_scores_protect(const kvl_layer_view *view, float *const *scores, size_t n_first, size_t n_last);
 
 #endif

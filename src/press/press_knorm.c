@@ -25,11 +25,14 @@ static const kvl_option options[] = {
      .help = "which norms stay"},
 };
 
-static size_t scratch_floats(const kvl_shape *shape, size_t n) { return n * shape->head_dim; }
+static size_t scratch_floats(const kvl_press_node *self, const kvl_shape *shape, size_t n) {
+    (void)self;
+    return n * shape->head_dim;
+}
 
 static void score(const void *conf_ptr, const kvl_head_view *view, float *scores, float *scratch) {
     const conf *c = conf_ptr;
-    size_t head_dim = view->shape->head_dim;
+    size_t head_dim = view->in->shape->head_dim;
     kvl_view_keys(view, scratch);
     for (size_t j = 0; j < view->n; j++) {
         const float *key = scratch + j * head_dim;

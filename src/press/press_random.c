@@ -32,9 +32,9 @@ static const kvl_option options[] = {
 static void score(const void *conf_ptr, const kvl_head_view *view, float *scores, float *scratch) {
     (void)scratch;
     const conf *c = conf_ptr;
-    uint64_t head = (uint64_t)view->layer * view->shape->n_kv_heads + view->head;
-    uint64_t event = c->kind == 0 ? 0 : view->event + 1;
-    uint64_t seed = kvl_rng_mix(c->seed) ^ view->seed;
+    uint64_t head = (uint64_t)view->in->layer * view->in->shape->n_kv_heads + view->head;
+    uint64_t event = c->kind == 0 ? 0 : view->in->event + 1;
+    uint64_t seed = kvl_rng_mix(c->seed) ^ view->in->seed;
     for (size_t j = 0; j < view->n; j++) {
         scores[j] = kvl_rng_unit(seed, kvl_rng_mix(event) ^ head, (uint64_t)view->positions[j]);
     }

@@ -70,10 +70,10 @@ static int by_key(const void *a, const void *b) {
 }
 
 /* The candidates in the order in which they are stored; they come by slot. */
-static void sort(candidate *list, size_t n, const kvl_policy *policy, const int32_t *positions) {
+static void sort(candidate *list, size_t n, bool is_score_order, const int32_t *positions) {
     bool is_sorted = true;
     for (size_t j = 0; j < n; j++) {
-        list[j].key = policy->is_score_order ? ~list[j].key : (uint64_t)positions[list[j].slot];
+        list[j].key = is_score_order ? ~list[j].key : (uint64_t)positions[list[j].slot];
         is_sorted = is_sorted && (j == 0 || list[j].key > list[j - 1].key);
     }
     if (!is_sorted) {
@@ -81,21 +81,31 @@ static void sort(candidate *list, size_t n, const kvl_policy *policy, const int3
     }
 }
 
-kvl_status kvl_select(uint32_t *slots, size_t target, const kvl_policy *policy, const float *scores,
+/* The key of each entry of a head: protected ones above all scores (bit 63; sinks bit 62 too), then scores,
+ * then the newer. spare [n] is overwritten. */
+static kvl_status make_keys(uint64_t *keys, const kvl_protections *protections, const float *scores,
+                            const int32_t *positions, size_t n, uint64_t *spare, kvl_err *err) {
+    const int64_t newest = recent_from(spare, positions, n, protections->n_recent);
+    for (size_t j = 0; j < n; j++) {
+        if (isnan(scores[j])) {
+            return kvl_fail(err, KVL_E_CHECK, "expected a number as score of slot %zu, found NaN", j);
+        }
+        const uint64_t rank = (uint64_t)positions[j] < protections->n_sinks ? 3
+                              : positions[j] >= newest                      ? 2
+                                                                            : 0;
+        const uint64_t score = rank != 0 ? 0 : ordered_bits(scores[j]);
+        keys[j] = rank << 62 | score << 31 | (uint64_t)positions[j];
+    }
+    return KVL_OK;
+}
+
+kvl_status kvl_select(uint32_t *slots, size_t target, const kvl_protections *protections, const float *scores,
                       const int32_t *positions, size_t n, void *scratch, kvl_err *err) {
     candidate *list = scratch;
     uint64_t *keys = (uint64_t *)(list + n);
-    const int64_t newest = recent_from(keys, positions, n, policy->n_recent);
     size_t n_kept = 0;
+    KVL_TRY(make_keys(keys, protections, scores, positions, n, keys, err));
     for (size_t j = 0; j < n; j++) {
-        if (isnan(scores[j])) {
-            return kvl_fail(err, KVL_E_CHECK, "press %s: expected a number as score of slot %zu, found NaN",
-                            policy->press->name, j);
-        }
-        /* protected ones above all scores: bit 63, sinks bit 62 */
-        const uint64_t rank = (uint64_t)positions[j] < policy->n_sinks ? 3 : positions[j] >= newest ? 2 : 0;
-        const uint64_t score = rank != 0 ? 0 : ordered_bits(scores[j]);
-        keys[j] = rank << 62 | score << 31 | (uint64_t)positions[j];
         list[j] = (candidate){.key = keys[j], .slot = (uint32_t)j};
     }
     const uint64_t least = nth_largest(keys, n, target);
@@ -103,9 +113,60 @@ kvl_status kvl_select(uint32_t *slots, size_t target, const kvl_policy *policy, 
         list[n_kept] = list[j];
         n_kept += list[j].key >= least;
     }
-    sort(list, n_kept, policy, positions);
+    sort(list, n_kept, protections->is_score_order, positions);
     for (size_t j = 0; j < n_kept; j++) {
         slots[j] = list[j].slot;
+    }
+    return KVL_OK;
+}
+
+/* ---- heads that compete ---- */
+
+/* Keys of all heads, one after another; those of each head's safe entries become the largest there are. */
+static kvl_status make_layer_keys(uint64_t *keys, uint64_t *spare, const kvl_layer_view *view,
+                                  float *const *scores, double alpha, const kvl_protections *protections,
+                                  kvl_err *err) {
+    for (uint32_t k = 0; k < view->shape->n_kv_heads; k++) {
+        const kvl_head_view *head = &view->heads[k];
+        const size_t n_safe = kvl_max_size(1, (size_t)(alpha * (double)head->target));
+        KVL_TRY(make_keys(keys, protections, scores[k], head->positions, head->n, spare, err));
+        memcpy(spare, keys, head->n * sizeof *keys);
+        const uint64_t least = nth_largest(spare, head->n, kvl_min_size(n_safe, head->n));
+        for (size_t j = 0; j < head->n; j++) {
+            keys[j] = keys[j] >= least ? UINT64_MAX : keys[j];
+        }
+        keys += head->n;
+    }
+    return KVL_OK;
+}
+
+kvl_status kvl_select_together(const kvl_layer_view *view, float *const *scores, double alpha,
+                               kvl_choice *choices, const kvl_protections *protections, void *scratch,
+                               kvl_err *err) {
+    size_t n = 0;
+    size_t target = 0;
+    for (uint32_t k = 0; k < view->shape->n_kv_heads; k++) {
+        n += view->heads[k].n;
+        target += view->heads[k].target;
+    }
+    uint64_t *keys = scratch;
+    uint64_t *spare = keys + n;
+    KVL_TRY(make_layer_keys(keys, spare, view, scores, alpha, protections, err));
+    memcpy(spare, keys, n * sizeof *keys);
+    const uint64_t least = nth_largest(spare, n, target);
+    size_t n_equal = target; /* that still may stay */
+    for (size_t i = 0; i < n; i++) {
+        n_equal -= keys[i] > least;
+    }
+    for (uint32_t k = 0; k < view->shape->n_kv_heads; k++) {
+        choices[k].n = 0;
+        for (size_t j = 0; j < view->heads[k].n; j++, keys++) {
+            const bool is_last = *keys == least && n_equal != 0;
+            n_equal -= is_last;
+            if (is_last || *keys > least) {
+                choices[k].slots[choices[k].n++] = (uint32_t)j;
+            }
+        }
     }
     return KVL_OK;
 }

@@ -2,7 +2,7 @@
 #ifndef KVL_PRESS_SELECT_H
 #define KVL_PRESS_SELECT_H
 
-#include "press/policy.h"
+#include "press/press.h"
 
 /* Scratch of one selection over n entries. */
 size_t kvl_select_scratch_bytes(size_t n);
@@ -16,7 +16,15 @@ size_t kvl_select_scratch_bytes(size_t n);
  *   scores     [n] no NaN (E_CHECK names the slot)
  *   positions  [n] distinct, from 0
  *   scratch    kvl_select_scratch_bytes(n), 8-byte aligned */
-kvl_status kvl_select(uint32_t *slots, size_t target, const kvl_policy *policy, const float *scores,
+kvl_status kvl_select(uint32_t *slots, size_t target, const kvl_protections *protections, const float *scores,
                       const int32_t *positions, size_t n, void *scratch, kvl_err *err) KVL_MUST_USE;
+
+/* The same for heads that compete: each head k keeps its best max(1, (size_t)(alpha * target)), target =
+ * view->heads[k].target; the rest of the sum of targets goes to the best of all heads (policy's protections
+ * before all scores; equal ones: the newer entry, then the lower head). Writes choices [K].
+ *   scratch  kvl_select_scratch_bytes(entries of all heads) */
+kvl_status kvl_select_together(const kvl_layer_view *view, float *const *scores, double alpha,
+                               kvl_choice *choices, const kvl_protections *protections, void *scratch,
+                               kvl_err *err) KVL_MUST_USE;
 
 #endif

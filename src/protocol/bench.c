@@ -71,22 +71,32 @@ static void count_work(kvl_bench_result *out, const run *r, const kvl_cache *cac
 
 /* ---- running it ---- */
 
+/* All entries of a cache. */
+static double n_entries(const kvl_shape *s, const kvl_cache *cache) {
+    return (double)kvl_cache_live_bytes(cache) * (double)s->n_layers * s->n_kv_heads /
+           (double)kvl_shape_kv_bytes(s);
+}
+
 /* Compresses a cache at depth, then runs the test; the stream is used up. */
 static kvl_status measure(kvl_bench_result *out, const run *r, const kvl_policy *policy, kvl_stream *stream,
                           double *test_ns, double *compress_ns, kvl_err *err) {
     const kvl_bench_config *c = r->config;
     kvl_policy once = kvl_timing_once(policy);
+    const kvl_shape *shape = &kvl_engine_model(r->engine)->shape;
+    const double n_before = n_entries(shape, stream->cache);
     int32_t token = r->ids[0];
     uint64_t start = kvl_clock_ns();
-    if (!policy->press->is_identity) {
-        if (!kvl_policy_fires(&once, stream, &kvl_engine_model(r->engine)->shape)) {
+    if (!kvl_policy_press(policy)->is_identity) {
+        if (!kvl_policy_fires(&once, stream, shape)) {
             return kvl_fail(err, KVL_E_USAGE, "press %s: expected to evict at depth %zu, would evict nothing",
-                            policy->press->name, c->n_depth);
+                            kvl_policy_press(policy)->name, c->n_depth);
         }
         KVL_TRY(
             kvl_engine_compress(r->engine, &(kvl_compress_job){.stream = stream, .policy = &once}, 1, err));
     }
-    *compress_ns = policy->press->is_identity ? 0 : (double)(kvl_clock_ns() - start);
+    *compress_ns = kvl_policy_press(policy)->is_identity ? 0 : (double)(kvl_clock_ns() - start);
+    out->keep_ratio = n_before > 0 ? n_entries(shape, stream->cache) / n_before : 1;
+    kvl_stream_unwatch(stream); /* no press will act again */
     /* a server makes room for a request before it starts */
     KVL_TRY(kvl_stream_reserve(r->engine, stream, c->n_prompt + c->n_gen, err));
     count_work(out, r, stream->cache);
@@ -104,7 +114,13 @@ static kvl_status measure(kvl_bench_result *out, const run *r, const kvl_policy 
 
 static kvl_status make_depth(kvl_stream **out, const run *r, kvl_err *err) {
     int32_t ignored;
+    const kvl_shape *shape = &kvl_engine_model(r->engine)->shape;
+    kvl_needs needs = {0};
+    for (size_t p = 0; p < r->config->n_policies; p++) {
+        needs = kvl_needs_join(needs, kvl_policy_needs(&r->config->policies[p], shape));
+    }
     KVL_TRY(kvl_stream_create(out, r->engine, err));
+    KVL_TRY(kvl_stream_watch(*out, shape, needs, err));
     return kvl_timing_prefill(r->engine, *out, r->ids, r->config->n_depth, r->config->n_batch, r->rows,
                               &ignored, err);
 }

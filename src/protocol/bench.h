@@ -23,6 +23,7 @@ typedef struct kvl_bench_config {
 typedef struct kvl_bench_result {
     double *samples_ns;         /* [n_repetitions], caller's */
     double compress_ns;         /* median; 0 where nothing is evicted */
+    double keep_ratio;          /* entries that were left of those before, all layers */
     uint64_t kv_bytes_live;     /* at the end of the test */
     uint64_t kv_bytes_reserved; /* and allocated for the cache */
     uint64_t scratch_bytes;     /* of the engine */

@@ -53,18 +53,21 @@ kvl_status kvl_timing_decode(kvl_engine *engine, kvl_stream *stream, int32_t *to
 static kvl_status generate(kvl_engine *engine, const kvl_timing_config *config, const kvl_policy *policy,
                            kvl_timing *t, observation *seen, kvl_row *rows, double *token_ns, kvl_err *err) {
     kvl_stream *stream = NULL;
-    KVL_TRY(kvl_stream_create(&stream, engine, err));
+    const kvl_shape *shape = &kvl_engine_model(engine)->shape;
     kvl_status status = KVL_OK;
     int32_t token = -1;
+    KVL_TRY(kvl_stream_create(&stream, engine, err));
+    KVL_GO(kvl_stream_watch(stream, shape, kvl_policy_needs(policy, shape), err));
     uint64_t start = kvl_clock_ns();
     KVL_GO(kvl_timing_prefill(engine, stream, config->sample->ids.ids, t->n_prompt, t->n_prompt, rows, &token,
                               err));
     uint64_t first_token = kvl_clock_ns();
-    if (kvl_policy_fires(policy, stream, &kvl_engine_model(engine)->shape)) {
+    if (kvl_policy_fires(policy, stream, shape)) {
         kvl_compress_job job = {.stream = stream, .policy = policy};
         KVL_GO(kvl_engine_compress(engine, &job, 1, err));
     }
     uint64_t compressed = kvl_clock_ns();
+    kvl_stream_unwatch(stream); /* no press will act again */
     t->kv_bytes_live = kvl_cache_live_bytes(stream->cache);
     KVL_GO(kvl_stream_reserve(engine, stream, t->n_new, err));
     KVL_GO(kvl_timing_decode(engine, stream, &token, t->n_new, token_ns, err));

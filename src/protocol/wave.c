@@ -38,11 +38,17 @@ static void score_cell(kvl_cell *c, double nll) {
     c->nll_sum += nll;
 }
 
-static kvl_status create_stream(const kvli_run *r, kvl_stream **out, size_t sample, kvl_err *err) {
+/* A stream that notes what policies first .. end - 1 need. */
+static kvl_status create_stream(const kvli_run *r, kvl_stream **out, size_t sample, size_t first, size_t end,
+                                kvl_err *err) {
+    kvl_needs needs = {0};
+    for (size_t p = first; p < end; p++) {
+        needs = kvl_needs_join(needs, kvl_policy_needs(&r->sweep->policies[p], r->shape));
+    }
     KVL_TRY(r->is_counting ? kvl_stream_create_counting(out, r->shape, err)
                            : kvl_stream_create(out, r->engine, err));
     (*out)->seed = kvli_sample_of(r, sample)->hash;
-    return KVL_OK;
+    return kvl_stream_watch(*out, r->shape, needs, err);
 }
 
 static kvl_status forward(kvli_run *r, kvl_row *rows, size_t n_rows, kvl_err *err) {
@@ -121,7 +127,7 @@ static kvl_status open_lane(kvli_run *r, const kvl_wave *wave, size_t sample, kv
         reset_cell(cell_at(r, p, sample), r->shape->n_layers);
     }
     KVL_TRY(kvl_stream_create_counting(&l->shadow, r->shape, err));
-    return create_stream(r, &l->stream, sample, err);
+    return create_stream(r, &l->stream, sample, wave->first_policy, wave->end_policy, err);
 }
 
 static void close_lane(kvli_lane *l) {
@@ -227,11 +233,21 @@ static kvl_status queue_job(kvli_run *r, size_t lane_index, kvl_err *err) {
     return compress_shadow(r, l, &job->policy, err);
 }
 
+/* What a cell's policy keeps of n entries in the first layer on which it acts. */
+static size_t first_target(const kvli_run *r, const kvli_lane *l, size_t index, size_t n) {
+    const kvl_policy *policy = policy_of(r, l, index);
+    uint32_t layer = 0;
+    while (layer + 1 < r->shape->n_layers && kvl_policy_skips(policy, layer)) {
+        layer++;
+    }
+    return kvl_policy_target(policy, r->shape, layer, n);
+}
+
 /* The cell of a lane whose policy keeps most of heads that all hold n entries. */
 static size_t widest_cell(const kvli_run *r, const kvli_lane *l, size_t n) {
     size_t widest = 0;
     for (size_t i = 1; i < l->n; i++) {
-        if (kvl_policy_target(policy_of(r, l, i), n) > kvl_policy_target(policy_of(r, l, widest), n)) {
+        if (first_target(r, l, i, n) > first_target(r, l, widest, n)) {
             widest = i;
         }
     }
@@ -300,14 +316,20 @@ static kvl_status part_lanes(kvli_run *r, kvl_err *err) {
             KVL_TRY(part_lane(r, i, err));
         }
     }
-    for (size_t i = 0; i < r->n_lanes;
-         i++) { /* forks are there, what parts has not shrunk: the most of this pass */
-        kv_bytes += r->lanes[i].stream != NULL ? kvl_cache_most_bytes(r->lanes[i].stream->cache) : 0;
+    for (size_t i = 0; i < r->n_lanes; i++) { /* forks are there, what parts has not shrunk: the most of this
+                                               * pass */
+        kvl_stream *stream = r->lanes[i].stream;
+        kv_bytes +=
+            stream != NULL ? kvl_cache_most_bytes(stream->cache) + kvl_stream_tap_bytes(stream, r->shape) : 0;
     }
     note_kv_bytes(r, kv_bytes);
     KVL_TRY(r->is_counting ? kvl_count_compress(r->shape, r->jobs, r->n_jobs, err)
                            : kvl_engine_compress(r->engine, r->jobs, r->n_jobs, err));
     share_time(r, kvl_clock_ns() - start, r->acting, r->n_acting);
+    for (size_t i = 0; i < r->n_acting; i++) { /* what heads that compete were left */
+        kvli_lane *l = &r->lanes[r->acting[i]];
+        KVL_TRY(kvl_count_follow(l->shadow, l->stream, r->shape, err));
+    }
     return KVL_OK;
 }
 
@@ -376,7 +398,8 @@ static kvl_status queue_rows(kvli_run *r, size_t lane_index, size_t most, size_t
         r->row_lane[(*n_rows)++] = lane_index;
         KVL_TRY(advance_shadow(r, l, err));
         size_t firing = find_firing(r, l);
-        l->is_parting = firing < l->n && gather(r, l, firing, kvl_policies_act_alike) < l->n;
+        l->is_parting = firing < l->n && (!kvl_policy_is_by_head(policy_of(r, l, firing)) ||
+                                          gather(r, l, firing, kvl_policies_act_alike) < l->n);
         if (firing < l->n && !l->is_parting) {
             KVL_TRY(compress_shadow(r, l, &row->evict, err));
         }
@@ -484,7 +507,7 @@ kvl_status kvli_one_pass_run(kvli_run *r, size_t sample, kvl_err *err) {
                           : 0;
     kvl_row *rows = kvl_calloc(n_steps, sizeof *rows);
     kvl_status status =
-        rows != NULL ? create_stream(r, &stream, sample, err) : kvl_fail_nomem(err, "baseline");
+        rows != NULL ? create_stream(r, &stream, sample, 0, 0, err) : kvl_fail_nomem(err, "baseline");
     if (status != KVL_OK) {
         goto done;
     }

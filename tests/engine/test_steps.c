@@ -214,7 +214,7 @@ static void score_nan(const void *conf, const kvl_head_view *view, float *scores
     (void)conf;
     (void)scratch;
     for (size_t j = 0; j < view->n; j++) {
-        scores[j] = view->layer == 1 && view->head == 1 && j == 5 ? NAN : 0;
+        scores[j] = view->in->layer == 1 && view->head == 1 && j == 5 ? NAN : 0;
     }
 }
 
@@ -227,7 +227,7 @@ static void test_bad_score(void **state) {
     kvl_policy policy = policy_of("recency:size=4:cap=12");
     kvl_err err = {0};
     kvl_row rows[40];
-    policy.press = &press;
+    policy.tree[0].press = &press;
     text_run r = start(e, &policy);
     for (size_t t = 0; t < 40; t++) {
         rows[t] = (kvl_row){

@@ -2,6 +2,7 @@
 #include "support.h"
 
 #include "base/rng.h"
+#include "press/policy.h"
 #include "press/select.h"
 
 #include <math.h>
@@ -95,6 +96,7 @@ static kvl_policy policy_of(const char *text) {
 /* Kept entries at the trigger of 32, as the published protocol rounds: ceil(rho n). */
 static void test_targets(void **state) {
     (void)state;
+    const kvl_shape shape = {.n_layers = 1, .n_heads = 1, .n_kv_heads = 1, .head_dim = 2};
     static const struct {
         const char *keep;
         size_t kept;
@@ -104,16 +106,16 @@ static void test_targets(void **state) {
         char text[64] = "knorm:cap=32:keep=";
         memcpy(text + strlen(text), cases[i].keep, strlen(cases[i].keep) + 1);
         kvl_policy p = policy_of(text);
-        assert_int_equal(kvl_policy_target(&p, 32), cases[i].kept);
-        assert_int_equal(kvl_policy_target(&p, 31), 31); /* below the trigger: nothing */
+        assert_int_equal(kvl_policy_target(&p, &shape, 0, 32), cases[i].kept);
+        assert_int_equal(kvl_policy_target(&p, &shape, 0, 31), 31); /* below the trigger: nothing */
     }
     kvl_policy gt = policy_of("knorm:cap=32:trigger=gt:size=16");
-    assert_int_equal(kvl_policy_target(&gt, 32), 32);
-    assert_int_equal(kvl_policy_target(&gt, 33), 16);
+    assert_int_equal(kvl_policy_target(&gt, &shape, 0, 32), 32);
+    assert_int_equal(kvl_policy_target(&gt, &shape, 0, 33), 16);
     kvl_policy tiny = policy_of("knorm:keep=0.0001");
-    assert_int_equal(kvl_policy_target(&tiny, 5), 1);
+    assert_int_equal(kvl_policy_target(&tiny, &shape, 0, 5), 1);
     kvl_policy none = policy_of("none");
-    assert_int_equal(kvl_policy_target(&none, 1000), 1000);
+    assert_int_equal(kvl_policy_target(&none, &shape, 0, 1000), 1000);
 }
 
 /* 2: sink, 1: among the newest, 0: by score. */
@@ -122,7 +124,7 @@ static int rank_of(const kvl_policy *p, const int32_t *positions, size_t n, size
     for (size_t i = 0; i < n; i++) {
         newer += positions[i] > positions[j];
     }
-    return (uint64_t)positions[j] < p->n_sinks ? 2 : newer < p->n_recent ? 1 : 0;
+    return (uint64_t)positions[j] < p->protections.n_sinks ? 2 : newer < p->protections.n_recent ? 1 : 0;
 }
 
 static bool is_before(const kvl_policy *p, const float *scores, const int32_t *positions, size_t n, size_t a,
@@ -147,10 +149,11 @@ static void check_select(uint64_t seed, size_t n, size_t target, const char *tex
     _Alignas(16) static char scratch[200 * 32];
     assert_true(kvl_select_scratch_bytes(n) <= sizeof scratch);
     for (size_t j = 0; j < n; j++) {
-        scores[j] = values[kvl_rng_draw(seed, 0, j) % 8];                             /* many ties */
-        positions[j] = (int32_t)(p.is_score_order || seed % 2 ? (j * 7 + 3) % n : j); /* sorted or not */
+        scores[j] = values[kvl_rng_draw(seed, 0, j) % 8]; /* many ties */
+        positions[j] =
+            (int32_t)(p.protections.is_score_order || seed % 2 ? (j * 7 + 3) % n : j); /* sorted or not */
     }
-    assert_int_equal(kvl_select(slots, target, &p, scores, positions, n, scratch, NULL), KVL_OK);
+    assert_int_equal(kvl_select(slots, target, &p.protections, scores, positions, n, scratch, NULL), KVL_OK);
     bool is_taken[200] = {false};
     bool want[200] = {false};
     for (size_t k = 0; k < target; k++) {
@@ -162,14 +165,14 @@ static void check_select(uint64_t seed, size_t n, size_t target, const char *tex
         }
         is_taken[best] = true;
         want[best] = true;
-        if (p.is_score_order) {
+        if (p.protections.is_score_order) {
             assert_int_equal(slots[k], best);
         }
     }
     for (size_t k = 0; k < target; k++) {
         assert_true(want[slots[k]]);
         want[slots[k]] = false;
-        assert_true(p.is_score_order || k == 0 || positions[slots[k]] > positions[slots[k - 1]]);
+        assert_true(p.protections.is_score_order || k == 0 || positions[slots[k]] > positions[slots[k - 1]]);
     }
 }
 
@@ -199,7 +202,7 @@ static void test_nan_score_is_refused(void **state) {
     uint32_t slots[2];
     _Alignas(16) char scratch[128];
     kvl_err err = {0};
-    assert_int_equal(kvl_select(slots, 2, &p, scores, positions, 3, scratch, &err), KVL_E_CHECK);
+    assert_int_equal(kvl_select(slots, 2, &p.protections, scores, positions, 3, scratch, &err), KVL_E_CHECK);
     assert_non_null(strstr(err.msg, "slot 1"));
 }
 
@@ -215,11 +218,11 @@ static void score_with(const char *text, float scores[4], uint64_t event) {
         kvl_cache_append(c, 1, 0, keys[j], values[j], 10 * j);
     }
     kvl_policy p = policy_of(text);
-    kvl_head_view view = {
-        .cache = c, .shape = &shape, .layer = 1, .n = 4, .n_seen = 31, .event = event, .seed = 5};
-    view.positions = kvl_cache_entries(c, 1, 0).positions;
+    const kvl_layer_view in = {
+        .cache = c, .shape = &shape, .layer = 1, .n_seen = 31, .event = event, .seed = 5};
+    const kvl_head_view view = {.in = &in, .n = 4, .positions = kvl_cache_entries(c, 1, 0).positions};
     float scratch[64];
-    p.press->score(p.conf, &view, scores, scratch);
+    kvl_policy_press(&p)->score(p.tree[0].conf, &view, scores, scratch);
     kvl_cache_destroy(c);
 }
 

@@ -38,7 +38,7 @@ static size_t make_policies(kvl_policy *out, const kvl_preset *preset) {
             out[n].cap_tok = kvl_min_size(out[n].cap_tok, 24);
             out[n].size_tok = kvl_min_size(out[n].size_tok, 20);
             out[n].skip[0] &= 1; /* some have two layers: one must remain */
-            n += !out[n].press->is_identity;
+            n += !kvl_policy_press(&out[n])->is_identity;
         }
     }
     return n;

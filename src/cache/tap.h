@@ -1,0 +1,60 @@
+/* What a stream notes of its queries while it runs, for presses that rank by them.
+ *
+ * Keys and values stay in the cache; queries are gone after their pass unless they are noted here: those of
+ * the last tokens, after rotation, and the moments of all of them, before rotation. What one token adds does
+ * not depend on how the text was cut into passes: same bits. One thread may note queries of a (layer, head)
+ * while others note those of others.
+ *
+ * Attention received by entries is kept beside them in the cache (kvl_cache_track_mass): it moves with them.
+ */
+#ifndef KVL_CACHE_TAP_H
+#define KVL_CACHE_TAP_H
+
+#include "base/status.h"
+#include "model/shape.h"
+
+enum {
+    KVL_TAP_FIRST = 64, /* queries of so many first tokens are kept, to be left out of the moments */
+};
+#define KVL_ALL_QUERIES UINT32_MAX
+
+/* What must be noted; all zero: nothing. */
+typedef struct kvl_needs {
+    uint32_t n_queries; /* of the last so many tokens, after rotation; KVL_ALL_QUERIES: of all */
+    bool has_moments;   /* sums and products of all queries before rotation, and the first ones */
+    bool has_mass;      /* attention that each entry has received */
+} kvl_needs;
+
+typedef struct kvl_tap kvl_tap;
+
+/* What serves both. */
+kvl_needs kvl_needs_join(kvl_needs a, kvl_needs b);
+bool kvl_needs_are_met(kvl_needs needs, kvl_needs by);
+
+/* Destroy with kvl_tap_destroy. */
+kvl_status kvl_tap_create(kvl_tap **out, const kvl_shape *shape, kvl_needs needs, kvl_err *err) KVL_MUST_USE;
+kvl_status kvl_tap_fork(kvl_tap **out, const kvl_tap *t, kvl_err *err) KVL_MUST_USE;
+void kvl_tap_destroy(kvl_tap *t);
+kvl_needs kvl_tap_needs(const kvl_tap *t);
+
+/* Makes room for tokens below n_tokens, so that noting them cannot fail. */
+kvl_status kvl_tap_reserve(kvl_tap *t, size_t n_tokens, kvl_err *err) KVL_MUST_USE;
+/* Notes the query [D] of query head `head` for token number `token` (from 0, each once, in order): before
+ * its rotation, and after it. */
+void kvl_tap_note_plain(kvl_tap *t, uint32_t layer, uint32_t head, uint64_t token, const float *query);
+void kvl_tap_note_rotated(kvl_tap *t, uint32_t layer, uint32_t head, uint64_t token, const float *query);
+
+/* The first token whose rotated queries are still there when n_seen were noted. */
+uint64_t kvl_tap_oldest(const kvl_tap *t, uint64_t n_seen);
+/* The rotated query [D] of a token from there on. */
+const float *kvl_tap_query(const kvl_tap *t, uint32_t layer, uint32_t head, uint64_t token);
+/* Mean [D] and covariance [D, D] (divided by the count) of the plain queries of tokens n_skip .. n_seen - 1;
+ * n_skip <= KVL_TAP_FIRST, below n_seen. scratch [D] doubles. */
+void kvl_tap_moments(const kvl_tap *t, uint32_t layer, uint32_t head, uint64_t n_seen, uint64_t n_skip,
+                     float *mean, float *covariance, double *scratch);
+
+/* Bytes allocated now, and by a tap with such needs after n_tokens. */
+uint64_t kvl_tap_bytes(const kvl_tap *t);
+uint64_t kvl_tap_bytes_of(const kvl_shape *shape, kvl_needs needs, size_t n_tokens);
+
+#endif

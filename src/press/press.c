@@ -1,0 +1,185 @@
+/* The list of presses, look-up by name, and the steps of a tree: a step that a press does not have is that of
+ * the press it wraps. */
+#include "press/press.h"
+
+#include "press/select.h"
+
+#include <math.h>
+#include <string.h>
+
+#define X(id) extern const kvl_press id;
+#include "press/press_list.def"
+#undef X
+
+static const kvl_press *const all[] = {
+#define X(id) &id,
+#include "press/press_list.def"
+#undef X
+};
+
+const kvl_press *const *kvl_presses(size_t *n) {
+    *n = sizeof all / sizeof all[0];
+    return all;
+}
+
+kvl_status kvl_press_find(const kvl_press **out, const char *name, size_t n_name, kvl_err *err) {
+    kvl_str known = {0};
+    *out = NULL;
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        if (strlen(all[i]->name) == n_name && memcmp(all[i]->name, name, n_name) == 0) {
+            *out = all[i];
+            kvl_str_free(&known);
+            return KVL_OK;
+        }
+        kvl_str_printf(&known, "%s%s", i == 0 ? "" : ", ", all[i]->name);
+    }
+    kvl_status status = kvl_fail(err, KVL_E_USAGE, "unknown press '%.*s'; known presses: %s",
+                                 (int)kvl_min_size(n_name, 80), name, kvl_str_text(&known));
+    kvl_str_free(&known);
+    return status;
+}
+
+/* ---- steps ---- */
+
+/* The first press from the outside, along the first wrapped one, for which `field` is there; or the last. */
+#define FIRST_WITH(node, field)                                                                              \
+    while ((node)->press->field == NULL && (node)->press->n_inner != 0) {                                    \
+        (node) = kvl_press_inner((node), 0);                                                                 \
+    }
+
+kvl_needs kvl_press_needs(const kvl_press_node *node, const kvl_shape *shape) {
+    kvl_needs needs = {0};
+    for (uint64_t i = 0; i < node->n_nodes; i++) {
+        const kvl_press *press = node[i].press;
+        needs = press->needs != NULL ? kvl_needs_join(needs, press->needs(node + i, shape)) : needs;
+    }
+    return needs;
+}
+
+size_t kvl_press_scratch_floats(const kvl_press_node *node, const kvl_shape *shape, size_t n) {
+    FIRST_WITH(node, scratch_floats)
+    return node->press->scratch_floats != NULL ? node->press->scratch_floats(node, shape, n) : 0;
+}
+
+const kvl_press_node *kvl_press_scorer(const kvl_press_node *node) {
+    while (node->press->score == NULL && node->press->score_layer == NULL && node->press->n_inner != 0) {
+        node = kvl_press_inner(node, 0);
+    }
+    return node;
+}
+
+void kvl_press_score_layer(const kvl_press_node *node, const kvl_layer_view *view, float *const *scores,
+                           float *scratch) {
+    node = kvl_press_scorer(node);
+    if (node->press->score_layer != NULL) {
+        node->press->score_layer(node, view, scores, scratch);
+        return;
+    }
+    for (uint32_t k = 0; k < view->shape->n_kv_heads; k++) {
+        node->press->score(node->conf, &view->heads[k], scores[k], scratch);
+    }
+}
+
+size_t kvl_press_budget(const kvl_press_node *node, const kvl_shape *shape, uint32_t layer, size_t n,
+                        size_t target) {
+    FIRST_WITH(node, budget)
+    return node->press->budget != NULL ? node->press->budget(node, shape, layer, n, target) : target;
+}
+
+kvl_status kvl_press_select(const kvl_press_node *node, const kvl_layer_view *view, float *const *scores,
+                            kvl_choice *choices, const kvl_protections *protections, void *scratch,
+                            kvl_err *err) {
+    FIRST_WITH(node, select)
+    if (node->press->select != NULL) {
+        return node->press->select(node, view, scores, choices, protections, scratch, err);
+    }
+    for (uint32_t k = 0; k < view->shape->n_kv_heads; k++) {
+        const kvl_head_view *head = &view->heads[k];
+        choices[k].n = head->target;
+        KVL_TRY(kvl_select(choices[k].slots, head->target, protections, scores[k], head->positions, head->n,
+                           scratch, err));
+    }
+    return KVL_OK;
+}
+
+void kvl_press_alter(const kvl_press_node *node, const kvl_head_view *view, kvl_cache *cache,
+                     const kvl_choice *choice, float *scratch) {
+    FIRST_WITH(node, alter)
+    if (node->press->alter != NULL) {
+        node->press->alter(node, view, cache, choice, scratch);
+    }
+}
+
+bool kvl_press_is_by_head(const kvl_press_node *node) {
+    bool is_by_head = true;
+    for (uint64_t i = 0; i < node->n_nodes; i++) {
+        const kvl_press *press = node[i].press;
+        is_by_head =
+            is_by_head && press->score_layer == NULL && press->select == NULL && press->alter == NULL;
+    }
+    return is_by_head;
+}
+
+bool kvl_press_is_ragged(const kvl_press_node *node) {
+    bool is_ragged = false;
+    for (uint64_t i = 0; i < node->n_nodes; i++) {
+        is_ragged = is_ragged || node[i].press->is_ragged;
+    }
+    return is_ragged;
+}
+
+/* Heads that hold the same positions, as they do until something acts on them by themselves, go slot by slot;
+ * otherwise positions are looked up. */
+static const float *score_at(const kvl_head_view *head, const float *scores, size_t slot, int32_t position) {
+    if (slot < head->n && head->positions[slot] == position) {
+        return &scores[slot];
+    }
+    for (size_t j = 0; j < head->n; j++) {
+        if (head->positions[j] == position) {
+            return &scores[j];
+        }
+    }
+    return NULL;
+}
+
+/* Head by head from the first: those before already hold means, which a head that shares a position takes. */
+void kvl_scores_mean_over_heads(const kvl_layer_view *view, float *const *scores) {
+    const uint32_t n_heads = view->shape->n_kv_heads;
+    for (uint32_t k = 0; k < n_heads; k++) {
+        for (size_t j = 0; j < view->heads[k].n; j++) {
+            const int32_t position = view->heads[k].positions[j];
+            double sum = 0;
+            uint32_t n = 0;
+            const float *done = NULL;
+            for (uint32_t i = 0; i < n_heads && done == NULL; i++) {
+                const float *score = score_at(&view->heads[i], scores[i], j, position);
+                done = i < k ? score : NULL;
+                sum += score != NULL ? (double)*score : 0;
+                n += score != NULL;
+            }
+            scores[k][j] = done != NULL ? *done : (float)(sum / n);
+        }
+    }
+}
+
+static bool is_protected(const kvl_layer_view *view, const kvl_head_view *head, size_t j, size_t n_first,
+                         size_t n_last) {
+    const uint64_t position = (uint64_t)head->positions[j];
+    return position < n_first || position + n_last >= view->n_seen;
+}
+
+void kvl_scores_protect(const kvl_layer_view *view, float *const *scores, size_t n_first, size_t n_last) {
+    float most = -INFINITY;
+    for (uint32_t k = 0; k < view->shape->n_kv_heads; k++) {
+        for (size_t j = 0; j < view->heads[k].n; j++) {
+            const bool is_free = !is_protected(view, &view->heads[k], j, n_first, n_last);
+            most = is_free && scores[k][j] > most ? scores[k][j] : most;
+        }
+    }
+    most = most == -INFINITY ? 1 : most + 1;
+    for (uint32_t k = 0; k < view->shape->n_kv_heads; k++) {
+        for (size_t j = 0; j < view->heads[k].n; j++) {
+            scores[k][j] = is_protected(view, &view->heads[k], j, n_first, n_last) ? most : scores[k][j];
+        }
+    }
+}

@@ -1,0 +1,169 @@
+/* Accessors of a view: from the cache and the tap to rows of numbers. */
+#include "press/view.h"
+
+#include <math.h>
+
+void kvl_view_keys(const kvl_head_view *view, float *dst) {
+    kvl_cache_copy_keys(view->in->cache, view->in->layer, view->head, dst);
+}
+
+void kvl_view_values(const kvl_head_view *view, float *dst) {
+    kvl_cache_copy_values(view->in->cache, view->in->layer, view->head, dst);
+}
+
+/* The angle is formed in float, as where keys were rotated. The table's gain is left out: turning back must
+ * undo it, turning on must not apply it twice. */
+static void turn(const kvl_layer_view *view, float *v, double by, float gain) {
+    const size_t n_pairs = view->shape->n_rotary / 2;
+    for (size_t i = 0; i < n_pairs; i++) {
+        const double angle = (double)((float)by * view->rope->frequencies[i]);
+        const float c = (float)cos(angle) * gain;
+        const float s = (float)sin(angle) * gain;
+        const float a = v[i];
+        const float b = v[i + n_pairs];
+        v[i] = a * c - b * s;
+        v[i + n_pairs] = b * c + a * s;
+    }
+}
+
+void kvl_view_rotate(const kvl_layer_view *view, float *v, double by) {
+    if (view->rope != NULL) {
+        turn(view, v, by, 1);
+    }
+}
+
+void kvl_view_plain_keys(const kvl_head_view *view, float *dst) {
+    kvl_view_keys(view, dst);
+    for (size_t j = 0; view->in->rope != NULL && j < view->n; j++) {
+        const double by = view->in->is_cache_length_position ? (double)j : (double)view->positions[j];
+        turn(view->in, dst + j * view->in->shape->head_dim, -by, 1 / view->in->rope->gain);
+    }
+}
+
+void kvl_view_mass(const kvl_head_view *view, float *dst) {
+    const kvl_head_entries entries = kvl_cache_entries(view->in->cache, view->in->layer, view->head);
+    for (size_t j = 0; j < view->n; j++) {
+        dst[j] = (float)((double)entries.mass[j] / KVL_MASS_ONE);
+    }
+}
+
+size_t kvl_view_window(const kvl_layer_view *view, size_t n_queries) {
+    const uint64_t oldest = kvl_tap_oldest(view->tap, view->n_seen);
+    return kvl_min_size(n_queries, (size_t)(view->n_seen - oldest));
+}
+
+const float *kvl_view_query(const kvl_layer_view *view, uint32_t head, uint64_t position) {
+    return kvl_tap_query(view->tap, view->layer, head, position);
+}
+
+enum { key_block = 128 }; /* keys multiplied at once with the queries */
+
+size_t kvl_view_attention_floats(const kvl_shape *shape) { return 2 * (size_t)key_block * shape->head_dim; }
+
+/* A row of products becomes weights; entries that the query does not see get 0. */
+static void softmax(const kvl_head_view *view, int64_t position, float *row) {
+    const kvl_layer_view *in = view->in;
+    const kvl_shape *s = in->shape;
+    const int64_t oldest = in->is_local ? position - (int64_t)s->window + 1 : 0;
+    float most = 0;
+    for (size_t j = 0; j < view->n; j++) {
+        const float x = row[j] * s->attn_scale;
+        const bool is_seen = view->positions[j] <= position && view->positions[j] >= oldest;
+        row[j] = !is_seen              ? -INFINITY
+                 : s->attn_softcap > 0 ? s->attn_softcap * tanhf(x / s->attn_softcap)
+                                       : x;
+    }
+    const float inverse = (float)(1 / in->kernels->sum_exp(&most, row, row, view->n));
+    for (size_t j = 0; j < view->n; j++) {
+        row[j] *= inverse;
+    }
+}
+
+/* Products of the queries of one head, tokens first .. end - 1, with n packed keys; in runs, since noted
+ * queries lie in a ring. */
+static void multiply(const kvl_layer_view *in, uint32_t head, uint64_t first, uint64_t end,
+                     const kvl_panels *keys, size_t n, float *out, size_t out_stride) {
+    const size_t dim = in->shape->head_dim;
+    for (uint64_t p = first, next; p < end; p = next) {
+        const float *run = kvl_view_query(in, head, p);
+        for (next = p + 1; next < end && kvl_view_query(in, head, next) == run + (next - p) * dim; next++) {
+        }
+        in->kernels->gemm(out + (p - first) * out_stride, out_stride, run, dim, keys, NULL,
+                          (size_t)(next - p), dim, n);
+    }
+}
+
+void kvl_view_attention(const kvl_head_view *view, uint64_t first, uint64_t end, float *weights,
+                        float *scratch) {
+    const kvl_layer_view *in = view->in;
+    const size_t dim = in->shape->head_dim;
+    const uint32_t group = kvl_view_group(in);
+    const size_t n_tokens = (size_t)(end - first);
+    const kvl_panels packed = {.type = KVL_PANEL_F32, .data = scratch};
+    float *keys = scratch + key_block * dim;
+    for (size_t done = 0; done < view->n; done += key_block) {
+        const size_t n = kvl_min_size(key_block, view->n - done);
+        kvl_cache_copy_key_rows(in->cache, in->layer, view->head, done, n, keys);
+        kvl_pack_panels(packed.data, KVL_PANEL_F32, keys, dim, n);
+        for (uint32_t g = 0; g < group; g++) {
+            multiply(in, view->head * group + g, first, end, &packed, n,
+                     weights + g * n_tokens * view->n + done, view->n);
+        }
+    }
+    for (size_t i = 0; i < group * n_tokens; i++) {
+        softmax(view, (int64_t)(first + i % n_tokens), weights + i * view->n);
+    }
+}
+
+enum { vote_tokens = 8 }; /* whose weights are there at once */
+
+size_t kvl_view_votes_floats(const kvl_shape *shape, size_t n) {
+    return kvl_round_up(vote_tokens * n * (shape->n_heads / shape->n_kv_heads), 16) +
+           kvl_view_attention_floats(shape);
+}
+
+void kvl_view_votes(const kvl_head_view *view, uint64_t first, uint64_t end, float *votes, float *scratch) {
+    const uint32_t group = kvl_view_group(view->in);
+    float *weights = scratch;
+    float *rest = scratch + kvl_round_up(vote_tokens * view->n * group, 16);
+    for (size_t j = 0; j < view->n; j++) {
+        votes[j] = 0;
+    }
+    for (uint64_t p = first; p < end; p += vote_tokens) {
+        const uint64_t to = kvl_min_size(end, p + vote_tokens);
+        kvl_view_attention(view, p, to, weights, rest);
+        for (size_t i = 0; i < group * (to - p); i++) {
+            view->in->kernels->add(votes, weights + i * view->n, view->n);
+        }
+    }
+    for (size_t j = 0; j < view->n; j++) {
+        votes[j] /= (float)(group * (end - first));
+    }
+}
+
+size_t kvl_view_entries_before(const kvl_head_view *view, uint64_t position) {
+    size_t n = 0;
+    for (size_t j = 0; j < view->n; j++) {
+        n += (uint64_t)view->positions[j] < position;
+    }
+    return n;
+}
+
+void kvl_pool_average(float *out, const float *x, size_t n, size_t kernel) {
+    for (size_t i = 0; i < n; i++) {
+        const size_t from = i < kernel / 2 ? 0 : i - kernel / 2;
+        const size_t to = kvl_min_size(n, i + kernel / 2 + 1);
+        double sum = 0;
+        for (size_t j = from; j < to; j++) {
+            sum += (double)x[j];
+        }
+        out[i] = (float)(sum / (double)kernel);
+    }
+}
+
+void kvl_view_output(const kvl_layer_view *view, float *dst) {
+    const kvl_linear *w = &view->weights->attn_out;
+    for (size_t i = 0; i < w->n_out; i++) {
+        kvl_linear_column(w, i, dst + i * w->n_in);
+    }
+}

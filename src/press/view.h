@@ -1,0 +1,85 @@
+/* What presses see of a compression: one layer of one stream at one moment, read only.
+ *
+ * Numbers come through accessors, row by row in f32, so that a press knows neither storage types nor panel
+ * layout nor other streams. Query heads are numbered 0 .. H-1; those of KV head j are j * G .. j * G + G - 1
+ * with G = H / K.
+ */
+#ifndef KVL_PRESS_VIEW_H
+#define KVL_PRESS_VIEW_H
+
+#include "cache/cache.h"
+#include "cache/tap.h"
+#include "model/model.h"
+
+typedef struct kvl_layer_view kvl_layer_view;
+
+/* One KV head. */
+typedef struct kvl_head_view {
+    const kvl_layer_view *in;
+    uint32_t head;
+    size_t n;                 /* entries */
+    const int32_t *positions; /* [n] token positions, in slot order */
+    size_t target;            /* entries that the budget leaves; of a ragged press their mean */
+} kvl_head_view;
+
+struct kvl_layer_view {
+    const kvl_shape *shape;
+    const kvl_kernels *kernels;
+    uint32_t layer;
+    const kvl_head_view *heads; /* [K] */
+    uint64_t n_seen;            /* tokens the stream has processed */
+    uint64_t event;             /* compressions of this stream before this one */
+    uint64_t seed;              /* of the stream: equal runs see equal seeds */
+    bool is_local;              /* rows see the last shape->window tokens only */
+    /* for the accessors */
+    const kvl_cache *cache;
+    const kvl_tap *tap;            /* NULL: nothing was noted */
+    const kvl_layer *weights;      /* of this layer; NULL in tests of single heads */
+    const kvl_rope *rope;          /* frequencies of this layer; NULL: nothing is rotated */
+    bool is_cache_length_position; /* keys are rotated by their slots, not by their positions */
+};
+
+/* Keys after rotation, and values: dst [n, D]. */
+void kvl_view_keys(const kvl_head_view *view, float *dst);
+void kvl_view_values(const kvl_head_view *view, float *dst);
+/* Keys before rotation: dst [n, D]. */
+void kvl_view_plain_keys(const kvl_head_view *view, float *dst);
+/* Rotates the vector v [D] by `by` positions (which may be negative or fractional), in place. */
+void kvl_view_rotate(const kvl_layer_view *view, float *v, double by);
+/* Mean attention that each entry has received from all rows so far, summed over the group: dst [n].
+ * Needs has_mass. */
+void kvl_view_mass(const kvl_head_view *view, float *dst);
+
+/* Query heads of one KV head. */
+static inline uint32_t kvl_view_group(const kvl_layer_view *view) {
+    return view->shape->n_heads / view->shape->n_kv_heads;
+}
+/* The last tokens whose queries are there, at most n_queries of them, and n_seen. */
+size_t kvl_view_window(const kvl_layer_view *view, size_t n_queries);
+/* The rotated query [D] of query head `head` (0 .. H-1) for a token position. Needs n_queries. */
+const float *kvl_view_query(const kvl_layer_view *view, uint32_t head, uint64_t position);
+
+/* Attention weights of queries over all entries of one head, as the model computes them (scale, softcap,
+ * window, and only entries at or before the query's position); tokens first .. end - 1, whose queries are
+ * there.
+ *   weights  [G, end - first, n]
+ *   scratch  kvl_view_attention_floats(shape) floats, 64-byte aligned */
+void kvl_view_attention(const kvl_head_view *view, uint64_t first, uint64_t end, float *weights,
+                        float *scratch);
+size_t kvl_view_attention_floats(const kvl_shape *shape);
+
+/* The same, summed over tokens first .. end - 1 and the group, divided by their number: votes [n].
+ *   scratch  kvl_view_votes_floats(shape, n) floats, 64-byte aligned */
+void kvl_view_votes(const kvl_head_view *view, uint64_t first, uint64_t end, float *votes, float *scratch);
+size_t kvl_view_votes_floats(const kvl_shape *shape, size_t n);
+
+/* Entries of positions below `position`, counted. */
+size_t kvl_view_entries_before(const kvl_head_view *view, uint64_t position);
+/* out[i] = sum of x[i - kernel / 2 .. i + kernel / 2] / kernel for n values; what lies beyond the ends is 0.
+ */
+void kvl_pool_average(float *out, const float *x, size_t n, size_t kernel);
+
+/* The weights of attention's output projection, a row for each output: dst [E, H D]. */
+void kvl_view_output(const kvl_layer_view *view, float *dst);
+
+#endif
