@@ -163,31 +163,50 @@ static kvl_status begin_layer(const kvli_event *event, const kvl_shape *s, uint3
     return KVL_OK;
 }
 
+/* A layer of a compression: its view, and the lists of its heads in a thread's scratch. */
+typedef struct layer_lists {
+    kvl_layer_view view;
+    kvl_head_view *heads;
+    kvl_choice *choices;
+    float **scores;
+    float *floats; /* what is left of the scratch */
+    char *bytes;
+} layer_lists;
+
+/* view.heads points into scratch; view itself must stay where it is. */
+static void open_lists(layer_lists *l, kvl_engine *e, const kvli_event *event, uint32_t layer,
+                       unsigned thread) {
+    const kvl_shape *s = &e->model->shape;
+    l->view = layer_view(e, event, layer);
+    l->floats = e->scratch[thread].floats;
+    l->bytes = e->scratch[thread].bytes;
+    l->heads = take(&l->bytes, s->n_kv_heads * sizeof *l->heads);
+    l->choices = take(&l->bytes, s->n_kv_heads * sizeof *l->choices);
+    l->scores = take(&l->bytes, s->n_kv_heads * sizeof *l->scores);
+    l->view.heads = l->heads;
+    for (uint32_t head = 0; head < s->n_kv_heads; head++) {
+        l->heads[head] =
+            head_view(&l->view, head, kvli_target_of(event->policy, event->stream, s, layer, head));
+        l->scores[head] = take_floats(&l->floats, l->heads[head].n);
+        l->choices[head].slots = take(&l->bytes, l->heads[head].n * sizeof *l->choices[head].slots);
+    }
+}
+
 static kvl_status compress_heads(kvl_engine *e, const kvli_event *event, uint32_t layer, unsigned thread,
                                  kvl_err *err) {
-    const kvl_shape *s = &e->model->shape;
     const kvl_policy *policy = event->policy;
     kvl_cache *cache = event->stream->cache;
-    kvl_layer_view view = layer_view(e, event, layer);
-    float *floats = e->scratch[thread].floats;
-    char *bytes = e->scratch[thread].bytes;
-    kvl_head_view *heads = take(&bytes, s->n_kv_heads * sizeof *heads);
-    kvl_choice *choices = take(&bytes, s->n_kv_heads * sizeof *choices);
-    float **scores = take(&bytes, s->n_kv_heads * sizeof *scores);
-    for (uint32_t head = 0; head < s->n_kv_heads; head++) {
-        heads[head] = head_view(&view, head, kvli_target_of(policy, event->stream, s, layer, head));
-        scores[head] = take_floats(&floats, heads[head].n);
-        choices[head].slots = take(&bytes, heads[head].n * sizeof *choices[head].slots);
-    }
-    view.heads = heads;
-    kvl_press_score_layer(policy->tree, &view, scores, floats);
+    layer_lists l;
+    open_lists(&l, e, event, layer, thread);
+    kvl_press_score_layer(policy->tree, &l.view, l.scores, l.floats);
     KVL_TRY(name_press(
-        policy, kvl_press_select(policy->tree, &view, scores, choices, &policy->protections, bytes, err),
+        policy,
+        kvl_press_select(policy->tree, &l.view, l.scores, l.choices, &policy->protections, l.bytes, err),
         err));
-    for (uint32_t head = 0; head < s->n_kv_heads; head++) {
-        kvl_press_alter(policy->tree, &heads[head], cache, &choices[head], floats);
-        if (choices[head].n < heads[head].n) {
-            KVL_TRY(kvl_cache_keep(cache, layer, head, choices[head].slots, choices[head].n, err));
+    for (uint32_t head = 0; head < e->model->shape.n_kv_heads; head++) {
+        kvl_press_alter(policy->tree, &l.heads[head], cache, &l.choices[head], l.floats);
+        if (l.choices[head].n < l.heads[head].n) {
+            KVL_TRY(kvl_cache_keep(cache, layer, head, l.choices[head].slots, l.choices[head].n, err));
         }
     }
     return KVL_OK;
@@ -212,21 +231,36 @@ static kvl_status compress_layer(void *ud, size_t item, unsigned thread, kvl_err
 
 /* ---- scratch ---- */
 
-/* Heads that are compressed together. */
-static size_t n_together(const kvl_policy *policy, const kvl_shape *s) {
-    return kvl_policy_is_by_head(policy) ? 1 : s->n_kv_heads;
+/* Scores, and lists, of all heads of a layer. */
+static size_t layer_floats(const kvl_policy *policy, const kvl_shape *s, size_t n) {
+    return s->n_kv_heads * kvl_round_up(n, 16) + kvl_press_scratch_floats(policy->tree, s, n);
+}
+
+static size_t layer_bytes(const kvl_shape *s, size_t n) {
+    const size_t list_bytes = sizeof(kvl_head_view) + sizeof(kvl_choice) + sizeof(float *);
+    return s->n_kv_heads * (kvl_round_up(n * sizeof(uint32_t), KVL_ALIGN_BYTES) + list_bytes) +
+           3 * (size_t)KVL_ALIGN_BYTES;
 }
 
 size_t kvli_compress_floats(const kvl_policy *policy, const kvl_shape *shape, size_t n) {
-    return n_together(policy, shape) * kvl_round_up(n, 16) + kvl_press_scratch_floats(policy->tree, shape, n);
+    return kvl_policy_is_by_head(policy)
+               ? kvl_round_up(n, 16) + kvl_press_scratch_floats(policy->tree, shape, n)
+               : layer_floats(policy, shape, n);
 }
 
 size_t kvli_compress_bytes(const kvl_policy *policy, const kvl_shape *shape, size_t n) {
-    const size_t n_heads = n_together(policy, shape);
-    const size_t list_bytes = n_heads * (sizeof(kvl_head_view) + sizeof(kvl_choice) + sizeof(float *));
-    return n_heads * kvl_round_up(n * sizeof(uint32_t), KVL_ALIGN_BYTES) +
-           (kvl_policy_is_by_head(policy) ? 0 : list_bytes + 3 * (size_t)KVL_ALIGN_BYTES) +
-           kvl_select_scratch_bytes(n_heads * n);
+    return kvl_policy_is_by_head(policy)
+               ? kvl_round_up(n * sizeof(uint32_t), KVL_ALIGN_BYTES) + kvl_select_scratch_bytes(n)
+               : layer_bytes(shape, n) + kvl_select_scratch_bytes(shape->n_kv_heads * n);
+}
+
+static size_t longest_head(const kvl_cache *cache, const kvl_shape *s) {
+    size_t longest = 0;
+    for (size_t i = 0; i < (size_t)s->n_layers * s->n_kv_heads; i++) {
+        const size_t n = kvl_cache_len(cache, (uint32_t)(i / s->n_kv_heads), (uint32_t)(i % s->n_kv_heads));
+        longest = kvl_max_size(longest, n);
+    }
+    return longest;
 }
 
 /* Scratch for the largest head of all jobs. */
@@ -236,13 +270,8 @@ static kvl_status prepare(kvl_engine *e, const kvl_compress_job *jobs, size_t n_
     size_t n_bytes = 0;
     for (size_t j = 0; j < n_jobs; j++) {
         const kvl_policy *policy = jobs[j].policy;
-        size_t longest = 0;
+        const size_t longest = longest_head(jobs[j].stream->cache, shape);
         KVL_TRY(kvli_check_needs(policy, jobs[j].stream, shape, err));
-        for (size_t i = 0; i < (size_t)shape->n_layers * shape->n_kv_heads; i++) {
-            longest =
-                kvl_max_size(longest, kvl_cache_len(jobs[j].stream->cache, (uint32_t)(i / shape->n_kv_heads),
-                                                    (uint32_t)(i % shape->n_kv_heads)));
-        }
         n_floats = kvl_max_size(n_floats, kvli_compress_floats(policy, shape, longest));
         n_bytes = kvl_max_size(n_bytes, kvli_compress_bytes(policy, shape, longest));
     }
@@ -255,6 +284,25 @@ kvl_status kvl_engine_compress(kvl_engine *e, const kvl_compress_job *jobs, size
     KVL_TRY(kvli_engine_run(e, n_jobs * e->model->shape.n_layers, compress_layer, &b, err));
     for (size_t j = 0; j < n_jobs; j++) {
         jobs[j].stream->n_events++;
+    }
+    return KVL_OK;
+}
+
+kvl_status kvl_engine_rank(kvl_engine *e, kvl_stream *stream, const kvl_policy *policy, float *scores,
+                           kvl_err *err) {
+    const kvl_shape *s = &e->model->shape;
+    const kvli_event event = {stream, policy, stream->n_seen, stream->n_events};
+    KVL_TRY(kvli_check_needs(policy, stream, s, err));
+    const size_t longest = longest_head(stream->cache, s);
+    KVL_TRY(kvli_engine_scratch(e, layer_floats(policy, s, longest), layer_bytes(s, longest), err));
+    for (uint32_t layer = 0; layer < s->n_layers; layer++) {
+        layer_lists l;
+        open_lists(&l, e, &event, layer, 0);
+        kvl_press_score_layer(policy->tree, &l.view, l.scores, l.floats);
+        for (uint32_t head = 0; head < s->n_kv_heads; head++) {
+            memcpy(scores, l.scores[head], l.heads[head].n * sizeof *scores);
+            scores += l.heads[head].n;
+        }
     }
     return KVL_OK;
 }

@@ -122,6 +122,11 @@ kvl_status kvl_stream_nest(kvl_stream **out, const kvl_stream *s, const kvl_poli
 kvl_status kvl_engine_compress(kvl_engine *e, const kvl_compress_job *jobs, size_t n_jobs,
                                kvl_err *err) KVL_MUST_USE;
 
+/* The scores by which a policy would rank a stream's entries now: for each layer, for each KV head, one for
+ * each entry, all in a row. The stream must note what the policy needs (E_CHECK), and stands on no other. */
+kvl_status kvl_engine_rank(kvl_engine *e, kvl_stream *stream, const kvl_policy *policy, float *scores,
+                           kvl_err *err) KVL_MUST_USE;
+
 /* Streams with counting caches (kvl_cache_create_counting), and what passes and compressions do to their
  * lengths, room and events; nothing is computed, so that a run can be followed before it takes place. */
 kvl_status kvl_stream_create_counting(kvl_stream **out, const kvl_shape *shape, kvl_err *err) KVL_MUST_USE;
