@@ -204,8 +204,10 @@ static uint64_t entry_bytes(uint32_t head_dim, kvl_kv_type key_type, kvl_kv_type
     return head_dim * (uint64_t)(kvl_kv_bytes(key_type) + kvl_kv_bytes(value_type));
 }
 
-uint64_t kvl_cache_head_bytes(const kvl_shape *s, size_t cap) {
-    return cap * (entry_bytes(s->head_dim, s->key_type, s->value_type) + sizeof(int32_t));
+static uint64_t beside_bytes(bool has_mass) { return sizeof(int32_t) + (has_mass ? sizeof(int64_t) : 0); }
+
+uint64_t kvl_cache_head_bytes(const kvl_shape *s, bool has_mass, size_t cap) {
+    return cap * (entry_bytes(s->head_dim, s->key_type, s->value_type) + beside_bytes(has_mass));
 }
 
 static kvl_status reserve(const kvl_cache *c, head_store *h, size_t n_more, kvl_err *err) {
@@ -473,8 +475,7 @@ uint64_t kvl_cache_live_bytes(const kvl_cache *c) {
 
 /* Of room for n entries. */
 static uint64_t room_bytes(const kvl_cache *c, size_t n) {
-    const uint64_t beside = sizeof(int32_t) + (c->has_mass ? sizeof(int64_t) : 0);
-    return n * (entry_bytes(c->head_dim, c->key_type, c->value_type) + beside);
+    return n * (entry_bytes(c->head_dim, c->key_type, c->value_type) + beside_bytes(c->has_mass));
 }
 
 uint64_t kvl_cache_reserved_bytes(const kvl_cache *c) {

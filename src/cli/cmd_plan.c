@@ -136,8 +136,8 @@ static void add_row(report *r, const kvl_policy *policy) {
     kvl_plan_make(&to->plan, r->model, policy, o->n_threads, r->n_tokens);
     to->process_bytes = r->program_bytes + to->plan.peak_bytes;
     to->keep_ratio = kvl_policy_press(policy)->is_identity ? 1
-                     : policy->size_tok != 0    ? (double)to->plan.n_kept / (double)r->n_tokens
-                                                : policy->keep_ratio;
+                     : policy->size_tok != 0               ? (double)to->plan.n_kept / (double)r->n_tokens
+                                                           : policy->keep_ratio;
     if (o->memory_bytes > r->program_bytes) {
         size_t most = r->model->shape.has_positions ? r->model->shape.n_context : MAX_TOKENS;
         to->longest =
@@ -191,7 +191,7 @@ static kvl_status compute(report *r, kvl_err *err) {
 /* ---- writing ---- */
 
 /* The columns: head on a terminal, name in CSV and JSON, bytes or a count. The last one needs --memory. */
-enum { N_COLUMNS = 10 };
+enum { N_COLUMNS = 11 };
 static const struct {
     const char *head, *name;
     bool is_bytes;
@@ -203,6 +203,7 @@ static const struct {
     {"KV kept", "kv_live_bytes", true},
     {"KV reserved", "kv_reserved_bytes", true},
     {"KV peak", "kv_peak_bytes", true},
+    {"noted", "noted_bytes", true},
     {"scratch", "scratch_bytes", true},
     {"process peak", "process_peak_bytes", true},
     {"longest prompt", "longest_prompt_tokens", false},
@@ -218,6 +219,7 @@ static uint64_t value_of(const row *w, size_t column) {
                                         w->plan.kv_live_bytes,
                                         w->plan.kv_reserved_bytes,
                                         w->plan.kv_peak_bytes,
+                                        w->plan.noted_bytes,
                                         w->plan.scratch_bytes,
                                         w->process_bytes,
                                         w->longest};

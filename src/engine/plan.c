@@ -1,34 +1,32 @@
 /* Following a prefill and a compression through the engine's rules of allocation.
  *
- * All heads that a policy treats alike have the same length, so that two kinds of heads are followed: those
- * of layers it acts on, and those of layers it skips. Where n equal blocks grow one after another, the worst
- * moment is the last: all new ones and one old one. */
+ * Until the compression all heads have the same length; after it those of a layer have. Where n equal blocks
+ * grow one after another, the worst moment is the last: all new ones and one old one. Of heads that compete
+ * the mean is followed: their sum is known, their shares are not. */
 #include "engine/plan.h"
 
 #include "engine/engine_int.h"
 
-enum { ACTING, SKIPPED, N_KINDS };
-
 typedef struct run {
     const kvl_model *model;
     const kvl_policy *policy;
+    kvl_needs needs;
     unsigned n_threads;
-    size_t n_heads[N_KINDS];
-    size_t n[N_KINDS];   /* entries of a head */
-    size_t cap[N_KINDS]; /* entries there is room for */
-    size_t n_seen;
+    size_t n;           /* entries of a head */
+    size_t cap;         /* entries there is room for */
     size_t n_positions; /* of the rotation table */
     size_t n_floats;    /* of a thread's scratch */
     size_t n_bytes;
     uint64_t kv_bytes, kv_peak_bytes;
+    uint64_t noted_bytes;
     uint64_t scratch_bytes;
-    uint64_t peak_bytes; /* of cache and scratch */
+    uint64_t peak_bytes; /* of cache, noted queries and scratch */
 } run;
 
 /* Takes note of the moment: what is there now, and copies that will be gone. */
 static void note_peak(run *r, uint64_t kv_copy_bytes, uint64_t scratch_copy_bytes) {
     uint64_t kv = r->kv_bytes + kv_copy_bytes;
-    uint64_t all = kv + r->scratch_bytes + scratch_copy_bytes;
+    uint64_t all = kv + r->noted_bytes + r->scratch_bytes + scratch_copy_bytes;
     r->kv_peak_bytes = kv > r->kv_peak_bytes ? kv : r->kv_peak_bytes;
     r->peak_bytes = all > r->peak_bytes ? all : r->peak_bytes;
 }
@@ -43,7 +41,11 @@ static void grow_scratch(run *r, size_t *have, size_t need, size_t n, size_t ite
     }
 }
 
-static uint64_t head_bytes(const run *r, size_t cap) { return kvl_cache_head_bytes(&r->model->shape, cap); }
+static uint64_t head_bytes(const run *r, size_t cap) {
+    return kvl_cache_head_bytes(&r->model->shape, r->needs.has_mass, cap);
+}
+
+static size_t n_heads(const run *r) { return (size_t)r->model->shape.n_layers * r->model->shape.n_kv_heads; }
 
 static size_t n_rotary_tables(const kvl_model *model) {
     size_t n = 0;
@@ -68,88 +70,94 @@ static void create(run *r) {
     }
     r->scratch_bytes += KVL_SCORE_ROWS * kvli_vocab_pieces(s) * sizeof(kvl_score_part);
     grow_rotary(r, kvli_first_positions(s));
-    for (uint32_t layer = 0; layer < s->n_layers; layer++) {
-        r->n_heads[kvl_policy_skips(r->policy, layer) ? SKIPPED : ACTING] += s->n_kv_heads;
-    }
+    r->noted_bytes = kvl_tap_bytes_of(s, r->needs, 0);
+    note_peak(r, 0, 0);
 }
 
 /* One batch of rows, at most KVL_BATCH_ROWS. */
 static void pass(run *r, size_t n_rows) {
-    size_t longest = 0;
-    for (int kind = 0; kind < N_KINDS; kind++) {
-        size_t cap = kvl_cache_grown_cap(r->cap[kind], r->n[kind] + n_rows);
-        if (cap > r->cap[kind] && r->n_heads[kind] != 0) {
-            r->kv_bytes += r->n_heads[kind] * (head_bytes(r, cap) - head_bytes(r, r->cap[kind]));
-            note_peak(r, head_bytes(r, r->cap[kind]), 0);
-            r->cap[kind] = cap;
-        }
-        r->n[kind] += n_rows;
-        longest = r->n_heads[kind] != 0 ? kvl_max_size(longest, r->n[kind]) : longest;
+    const kvl_shape *s = &r->model->shape;
+    const uint64_t noted_before = r->noted_bytes;
+    const size_t cap = kvl_cache_grown_cap(r->cap, r->n + n_rows);
+    r->n += n_rows;
+    r->noted_bytes = kvl_tap_bytes_of(s, r->needs, r->n);
+    note_peak(r, 0, r->noted_bytes > noted_before ? noted_before : 0);
+    if (cap > r->cap) {
+        r->kv_bytes += n_heads(r) * (head_bytes(r, cap) - head_bytes(r, r->cap));
+        note_peak(r, head_bytes(r, r->cap), 0);
+        r->cap = cap;
     }
-    r->n_seen += n_rows;
-    grow_rotary(r, r->n_seen);
-    const bool has_mass = kvl_policy_needs(r->policy, &r->model->shape).has_mass;
-    grow_scratch(r, &r->n_floats, kvli_attend_floats(longest, has_mass), r->n_threads, sizeof(float));
+    grow_rotary(r, r->n);
+    grow_scratch(r, &r->n_floats, kvli_attend_floats(r->n, r->needs.has_mass), r->n_threads, sizeof(float));
 }
 
-/* The first layer on which the policy acts; 0 if there is none. */
-static uint32_t first_acting(const run *r) {
-    uint32_t layer = 0;
-    while (layer + 1 < r->model->shape.n_layers && kvl_policy_skips(r->policy, layer)) {
-        layer++;
+/* What a compression leaves. */
+typedef struct left {
+    uint64_t n_entries;   /* of all heads */
+    size_t n_acting;      /* layers it acts on */
+    uint64_t n_in_acting; /* entries of a head, summed over these layers */
+    size_t n_room;
+    uint64_t reserved_bytes;
+    uint64_t largest_copy_bytes; /* of a head whose survivors are moved to a block of their own */
+} left;
+
+static left count_left(const run *r) {
+    const kvl_shape *s = &r->model->shape;
+    left l = {.n_room = SIZE_MAX};
+    for (uint32_t layer = 0; layer < s->n_layers; layer++) {
+        const size_t n = kvl_policy_target(r->policy, s, layer, r->n);
+        const size_t cap = n < r->n ? kvl_cache_kept_cap(r->cap, n) : r->cap;
+        const bool is_moved = n < r->n && (cap < r->cap || r->policy->protections.is_score_order);
+        l.n_entries += (uint64_t)n * s->n_kv_heads;
+        l.n_acting += n < r->n;
+        l.n_in_acting += n < r->n ? n : 0;
+        l.n_room = kvl_min_size(l.n_room, cap - n);
+        l.reserved_bytes += s->n_kv_heads * head_bytes(r, cap);
+        l.largest_copy_bytes =
+            is_moved && head_bytes(r, cap) > l.largest_copy_bytes ? head_bytes(r, cap) : l.largest_copy_bytes;
     }
-    return layer;
+    return l;
 }
 
 /* The heads of a layer go one after another, as many layers at once as there are threads. */
-static void compress(run *r) {
+static void compress(run *r, const left *l) {
     const kvl_shape *s = &r->model->shape;
-    size_t n = r->n[ACTING];
-    size_t target = kvl_policy_target(r->policy, s, first_acting(r), n);
-    if (target >= n || r->n_heads[ACTING] == 0) {
-        return;
+    if (l->n_acting != 0) {
+        grow_scratch(r, &r->n_floats, kvli_compress_floats(r->policy, s, r->n), r->n_threads, sizeof(float));
+        grow_scratch(r, &r->n_bytes, kvli_compress_bytes(r->policy, s, r->n), r->n_threads, 1);
+        note_peak(r, kvl_min_size(r->n_threads, l->n_acting) * l->largest_copy_bytes, 0);
+        r->kv_bytes = l->reserved_bytes;
     }
-    size_t cap = kvl_cache_kept_cap(r->cap[ACTING], target);
-    grow_scratch(r, &r->n_floats, kvli_compress_floats(r->policy, s, n), r->n_threads, sizeof(float));
-    grow_scratch(r, &r->n_bytes, kvli_compress_bytes(r->policy, s, n), r->n_threads, 1);
-    if (cap < r->cap[ACTING] || r->policy->protections.is_score_order) {
-        size_t n_at_once = kvl_min_size(r->n_threads, r->n_heads[ACTING] / s->n_kv_heads);
-        note_peak(r, n_at_once * head_bytes(r, cap), 0);
-        r->kv_bytes -= r->n_heads[ACTING] * (head_bytes(r, r->cap[ACTING]) - head_bytes(r, cap));
-    }
-    r->n[ACTING] = target;
-    r->cap[ACTING] = cap;
 }
 
 void kvl_plan_make(kvl_plan *out, const kvl_model *model, const kvl_policy *policy, unsigned n_threads,
                    size_t n_tokens) {
-    run r = {.model = model, .policy = policy, .n_threads = n_threads};
     const kvl_shape *shape = &model->shape;
-    uint64_t entry_bytes = kvl_shape_kv_bytes(shape) / ((uint64_t)shape->n_layers * shape->n_kv_heads);
+    run r = {
+        .model = model, .policy = policy, .needs = kvl_policy_needs(policy, shape), .n_threads = n_threads};
     create(&r);
     for (size_t done = 0; done < n_tokens; done += KVL_BATCH_ROWS) {
         pass(&r, kvl_min_size(KVL_BATCH_ROWS, n_tokens - done));
     }
-    *out = (kvl_plan){.weight_bytes = model->weight_bytes};
-    out->kv_prefill_bytes = n_tokens * kvl_shape_kv_bytes(shape);
-    compress(&r);
-    out->n_kept = r.n[ACTING];
-    out->kv_live_bytes = (r.n_heads[ACTING] * r.n[ACTING] + r.n_heads[SKIPPED] * r.n[SKIPPED]) * entry_bytes;
-    out->kv_reserved_bytes = r.kv_bytes;
-    out->n_room = SIZE_MAX;
-    for (int kind = 0; kind < N_KINDS; kind++) {
-        if (r.n_heads[kind] != 0) {
-            out->n_room = kvl_min_size(out->n_room, r.cap[kind] - r.n[kind]);
-        }
-    }
-    out->kv_peak_bytes = r.kv_peak_bytes;
-    out->scratch_bytes = r.scratch_bytes;
-    out->peak_bytes = model->weight_bytes + r.peak_bytes;
+    const left l = count_left(&r);
+    compress(&r, &l);
+    *out = (kvl_plan){
+        .n_kept = l.n_acting != 0 ? (size_t)(l.n_in_acting / l.n_acting) : n_tokens,
+        .n_room = l.n_room,
+        .weight_bytes = model->weight_bytes,
+        .kv_prefill_bytes = n_tokens * kvl_shape_kv_bytes(shape),
+        .kv_live_bytes = l.n_entries * kvl_shape_kv_bytes(shape) / n_heads(&r),
+        .kv_reserved_bytes = r.kv_bytes,
+        .kv_peak_bytes = r.kv_peak_bytes,
+        .noted_bytes = r.noted_bytes,
+        .scratch_bytes = r.scratch_bytes,
+        .peak_bytes = model->weight_bytes + r.peak_bytes,
+    };
 }
 
 uint64_t kvl_plan_most_scratch_bytes(const kvl_model *model, const kvl_policy *policies, size_t n_policies,
                                      unsigned n_threads, size_t n_tokens) {
-    run r = {.model = model, .policy = policies, .n_threads = n_threads};
+    run r = {.model = model, .n_threads = n_threads};
     bool has_mass = false;
     size_t n_floats = 0;
     size_t n_bytes = 0;

@@ -2,9 +2,9 @@
  *
  * A deployment prefills n tokens in one stream, compresses once, and decodes. The plan follows it to the
  * first decoded token by the same rules of growth as the cache and the engine, step by step; nothing is
- * estimated. Decoding takes room until n_room tokens; then each head's room grows by half. Bytes are those of
- * the blocks that the library allocates: the program, its threads' stacks and the allocator's own records
- * come on top.
+ * estimated but how heads that compete share their layer's budget: the plan gives each the mean. Decoding
+ * takes room until n_room tokens; then each head's room grows by half. Bytes are those of the blocks that the
+ * library allocates: the program, its threads' stacks and the allocator's own records come on top.
  */
 #ifndef KVL_ENGINE_PLAN_H
 #define KVL_ENGINE_PLAN_H
@@ -13,7 +13,7 @@
 #include "press/policy.h"
 
 typedef struct kvl_plan {
-    size_t n_kept; /* entries of a head of a compressed layer; n where nothing is evicted */
+    size_t n_kept; /* entries of a head of a compressed layer, in the mean; n where nothing is evicted */
     size_t n_room; /* tokens that can be decoded before the cache grows */
     uint64_t weight_bytes;
     uint64_t kv_prefill_bytes; /* keys and values of all tokens, before the compression */
@@ -21,6 +21,7 @@ typedef struct kvl_plan {
     uint64_t
         kv_reserved_bytes;  /* allocated for them, with positions and room to grow, after the compression */
     uint64_t kv_peak_bytes; /* the most that the cache holds at once: room to grow, a head being copied */
+    uint64_t noted_bytes;   /* queries that the stream notes for the press until the compression */
     uint64_t scratch_bytes; /* kvl_engine_scratch_bytes after the compression */
     uint64_t peak_bytes;    /* the most of all together at one moment */
 } kvl_plan;

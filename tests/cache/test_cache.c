@@ -80,7 +80,7 @@ static void test_narrow_types(void **state) {
         }
         assert_int_equal(kvl_cache_live_bytes(c),
                          40 * 7 * (kvl_kv_bytes(types[t / 3]) + kvl_kv_bytes(types[t % 3])));
-        assert_int_equal(kvl_cache_reserved_bytes(c), kvl_cache_head_bytes(&narrow, 48));
+        assert_int_equal(kvl_cache_reserved_bytes(c), kvl_cache_head_bytes(&narrow, false, 48));
         assert_int_equal(kvl_cache_fork(&fork, c, NULL), KVL_OK);
         assert_int_equal(kvl_cache_keep(fork, 0, 0, slots, 5, NULL), KVL_OK);
         for (size_t part = 0; part < 2; part++) {
@@ -252,7 +252,7 @@ static void test_caches_share_a_base(void **state) {
     assert_int_equal(kvl_cache_fork(&caches[2], caches[1], NULL), KVL_OK);
     own_bytes = kvl_cache_reserved_bytes(caches[1]);
     assert_int_equal(kvl_cache_reserved_bytes(caches[0]), 0);
-    assert_int_equal(own_bytes, 6 * kvl_cache_head_bytes(&shape, 16));
+    assert_int_equal(own_bytes, 6 * kvl_cache_head_bytes(&shape, false, 16));
     assert_int_equal(kvl_cache_live_bytes(caches[1]), (4 * 2 + 10 + 6 * 5) * 2 * 5 * sizeof(float));
     kvl_err err = {0};
     kvl_cache *other = NULL;
@@ -329,7 +329,7 @@ static void test_room_is_foretold(void **state) {
             }
             cap = kvl_cache_grown_cap(cap, n);
             assert_true(cap >= n && cap % 16 == 0);
-            assert_int_equal(kvl_cache_reserved_bytes(c), 6 * kvl_cache_head_bytes(&shape, cap));
+            assert_int_equal(kvl_cache_reserved_bytes(c), 6 * kvl_cache_head_bytes(&shape, false, cap));
         }
         uint32_t slots[64];
         uint64_t full = kvl_cache_reserved_bytes(c);
@@ -338,10 +338,10 @@ static void test_room_is_foretold(void **state) {
         }
         assert_int_equal(kvl_cache_keep(c, 0, 0, slots, 64, NULL), KVL_OK);
         assert_int_equal(kvl_cache_kept_cap(cap, 64), 80); /* whole panels, and room for the next token */
-        assert_int_equal(full - kvl_cache_reserved_bytes(c), kvl_cache_head_bytes(&shape, cap - 80));
+        assert_int_equal(full - kvl_cache_reserved_bytes(c), kvl_cache_head_bytes(&shape, false, cap - 80));
         kvl_cache_destroy(c);
     }
-    assert_int_equal(kvl_cache_head_bytes(&(kvl_shape){.head_dim = 5}, 16), 16 * (2 * 5 * 4 + 4));
+    assert_int_equal(kvl_cache_head_bytes(&(kvl_shape){.head_dim = 5}, false, 16), 16 * (2 * 5 * 4 + 4));
     assert_int_equal(kvl_cache_kept_cap(160, 79), 80);
     assert_int_equal(kvl_cache_kept_cap(160, 80), 160); /* more than half would be used */
 }

@@ -56,10 +56,13 @@ static void check_run(const kvl_model *model, const kvl_model *headers, const ch
     kvl_plan_make(&plan, headers, &policy, n_threads, n);
     assert_int_equal(kvl_engine_create(&e, model, &options, NULL), KVL_OK);
     assert_int_equal(kvl_stream_create(&s, e, NULL), KVL_OK);
+    assert_int_equal(kvl_stream_watch(s, &model->shape, kvl_policy_needs(&policy, &model->shape), NULL),
+                     KVL_OK);
     s->is_cache_length_position = policy.is_cache_length_position;
     forward(e, s, n);
     uint64_t full = kvl_cache_reserved_bytes(s->cache);
     assert_int_equal(kvl_cache_live_bytes(s->cache), plan.kv_prefill_bytes);
+    assert_int_equal(kvl_tap_bytes(s->tap), plan.noted_bytes);
     if (kvl_policy_fires(&policy, s, &model->shape)) {
         kvl_compress_job job = {.stream = s, .policy = &policy};
         assert_int_equal(kvl_engine_compress(e, &job, 1, NULL), KVL_OK);
@@ -124,6 +127,8 @@ static void test_embedded_model(void **state) {
     check_run(model, headers, "none", 2, 1000);
     check_run(model, headers, "knorm:keep=0.2", 2, 700);
     check_run(model, headers, "streaming:size=40:skip=0+4", 1, 513);
+    check_run(model, headers, "snapkv(window=16):keep=0.3", 2, 700);
+    check_run(model, headers, "observed:keep=0.3", 3, 513);
     kvl_model_close(headers);
     kvl_model_close(model);
 }
@@ -139,7 +144,7 @@ static void test_longest(void **state) {
         kvl_plan plan;
         for (size_t n = 1; n < 3000; n += n % 5 + 1) {
             kvl_plan_make(&plan, m, &policy, 3, n);
-            assert_true(plan.peak_bytes + 3 * kvl_cache_head_bytes(&m->shape, n) >= before);
+            assert_true(plan.peak_bytes + 3 * kvl_cache_head_bytes(&m->shape, false, n) >= before);
             before = plan.peak_bytes;
         }
         for (uint64_t memory = 32 << 20; memory <= 256 << 20; memory += 17 << 20) {
