@@ -29,7 +29,8 @@ BASE = dict(vocab_size=N_VOCAB, hidden_size=48, num_attention_heads=4, num_key_v
             rope_parameters=dict(rope_type="default", rope_theta=10000.0))
 MODELS = {"llama": (transformers.LlamaConfig, dict(num_hidden_layers=3), 301),
           "qwen3": (transformers.Qwen3Config, dict(num_hidden_layers=2), 302)}
-VERSIONS = {"kvpress": importlib.metadata.version("kvpress"), "torch": torch.__version__, "transformers": transformers.__version__}
+VERSIONS = {"kvpress": importlib.metadata.version("kvpress"), "torch": torch.__version__,
+            "transformers": transformers.__version__}
 
 
 def make_model(name):

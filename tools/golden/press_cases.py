@@ -146,6 +146,10 @@ add("chunkkv", "chunkkv(snapkv(window=16),chunk=8)", f"ChunkKVPress({SNAPKV}, ch
 for policy, press in ("knorm", "KnormPress(r)"), ("keydiff", "KeyDiffPress(r)"), ("cur", "CURPress(r)"):
     add("chunk", f"chunk({policy},chunk=40)", f"ChunkPress({press}, chunk_length=40)", sizes=(50, 100, 150), **NONE)
     add("block", f"block-oracle({policy},block=32)", f"BlockPress({press}, block_size=32)", **NONE)
+add("chunk", "chunk(knorm,chunk=60)", "ChunkPress(KnormPress(r), chunk_length=60)", sizes=(50, 100), **NONE)
+add("chunkkv", "chunkkv(snapkv(window=16),chunk=30):keep=0.5",
+    "ChunkKVPress(SnapKVPress(0.5, window_size=16), chunk_length=30)", sizes=(None,), note="half of 7 chunks, rounded "
+    "down; the last one is of 20 entries", **NONE)
 add("chunk", "chunk(snapkv(window=8),chunk=40)", "ChunkPress(SnapKVPress(r, window_size=8), chunk_length=40)",
     sizes=(50, 100), setup="rotate_chunks", differs="the queries of a chunk's window are rotated to their own "
     "positions, kvpress rotates them to the end of the sequence", **NONE)
@@ -194,6 +198,15 @@ for policy, press in (("knorm", "KnormPress()"), ("keydiff", "KeyDiffPress()"), 
 add("decoding", "decoding(streaming(sinks=4),interval=8)",
     "DecodingPress(StreamingLLMPress(n_sink=4), compression_interval=8, target_size=size)", sizes=(100,), then=19,
     setup="keep_order", differs=NO_SORT, **NONE)
+add("decoding", "decoding(lagkv(lag=16,cross=on),interval=8)",
+    "DecodingPress(LagKVPress(lag_size=16, cross_scoring=True), compression_interval=8, target_size=size)",
+    sizes=(100,), then=19, setup="keep_order", differs=NO_SORT, **NONE)
+add("decoding", "decoding(snapkv(window=8),interval=10)",
+    "DecodingPress(SnapKVPress(window_size=8), compression_interval=10, target_size=size)", sizes=(100,), then=22,
+    setup="rotate_buffered", differs=f"{NO_SORT}; queries are rotated to their own positions, kvpress rotates all to "
+    "the newest", **NONE)
+add("decoding", "decoding(tova,interval=8)", "DecodingPress(TOVAPress(), compression_interval=8, target_size=size)",
+    sizes=(100,), model="qwen3", then=19, **NONE)
 add("decoding", "decoding(knorm,interval=8):keep=0.5",
     "CompressionRatioDecodingPress(KnormPress(), target_compression_ratio=0.5, compression_interval=8)", sizes=(None,),
     then=19, note="of all tokens seen", **NONE)
@@ -204,4 +217,7 @@ for policy, press in ("knorm", "KnormPress()"), ("keydiff", "KeyDiffPress()"):
     for interval, merge, then in (1, 32, 12), (8, 4, 19):
         add("cam", f"cam({policy},merge={merge},interval={interval})",
             f"CAMPress({press}, compression_interval={interval}, target_size=size, merge_budget={merge})", sizes=(100,),
-            then=then, extra="merged_values", note="cam", **NONE)
+            then=then, extra="merged_values", **NONE)
+add("cam", "cam(knorm,merge=4,interval=8)",
+    "CAMPress(KnormPress(), compression_interval=8, target_size=size, merge_budget=4)", sizes=(100,), model="qwen3",
+    then=19, extra="merged_values", **NONE)

@@ -192,6 +192,19 @@ def keep_order(press, state, stack):
     replace(stack, kvpress.ScorerPress, "compress", compress)
 
 
+def rotate_buffered(press, state, stack):
+    """The wrapped press sees the rotations of the queries it is handed, not of the newest token alone."""
+    keep_order(press, state, stack)
+    inner = press.base_press.score
+
+    def score(module, hidden_states, keys, values, attentions, kwargs):
+        end = int(kwargs["cache_position"][-1]) + 1
+        own = module.rotary_emb(hidden_states, torch.arange(end - hidden_states.shape[1], end)[None])
+        return inner(module, hidden_states, keys, values, attentions, {**kwargs, "position_embeddings": own})
+
+    press.base_press.score = score
+
+
 # ---- outcomes ----
 
 def entries(watch, rows, name, of):
