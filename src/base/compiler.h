@@ -8,6 +8,9 @@
 
 #define KVL_MUST_USE __attribute__((warn_unused_result))
 #define KVL_PRINTF(fmt_arg, first_arg) __attribute__((format(printf, fmt_arg, first_arg)))
+/* What plug-ins may call (include/kvlab_press.h) stands between these two; all else stays hidden. */
+#define KVL_API_BEGIN _Pragma("GCC visibility push(default)")
+#define KVL_API_END _Pragma("GCC visibility pop")
 #define KVL_ALIGN_BYTES 64 /* one cache line, one AVX-512 vector */
 
 /* Overflow-checked arithmetic on sizes that come from files; true when *out holds the exact result. */

@@ -7,7 +7,9 @@
 
 /* Sets *err (may be NULL) and returns status. Control characters that reach the text from files are
  * printed as \xNN, so that a message can never drive a terminal. */
+KVL_API_BEGIN
 kvl_status kvl_fail(kvl_err *err, kvl_status status, const char *fmt, ...) KVL_PRINTF(3, 4);
+KVL_API_END
 
 #define KVL_TRY(call)                                                                                        \
     do {                                                                                                     \

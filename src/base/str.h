@@ -22,4 +22,7 @@ const char *kvl_str_text(const kvl_str *s);
 /* E_NOMEM if any append failed, naming what was being written. */
 kvl_status kvl_str_check(const kvl_str *s, const char *what, kvl_err *err) KVL_MUST_USE;
 
+/* The name in names [n] with the smallest edit distance to word, or NULL when none is near. */
+const char *kvl_nearest_name(const char *word, size_t n_word, const char *const *names, size_t n);
+
 #endif

@@ -83,9 +83,11 @@ void kvl_cache_copy_values(const kvl_cache *c, uint32_t layer, uint32_t head, fl
 void kvl_cache_copy_key_rows(const kvl_cache *c, uint32_t layer, uint32_t head, size_t first, size_t n,
                              float *dst);
 
+KVL_API_BEGIN
 /* Overwrites the key or the value [D] of an entry that is the head's own. */
 void kvl_cache_set_key(kvl_cache *c, uint32_t layer, uint32_t head, size_t slot, const float *key);
 void kvl_cache_set_value(kvl_cache *c, uint32_t layer, uint32_t head, size_t slot, const float *value);
+KVL_API_END
 
 /* Reduces one head to n_slots distinct slots, stored in the order given; all are then its own. Survivors keep
  * their positions and bits. Memory is given back when at least half of the block would stay empty.

@@ -6,42 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { max_name = 40, near_enough = 3 };
-
-static size_t edit_distance(const char *a, size_t n_a, const char *b, size_t n_b) {
-    size_t row[max_name + 1];
-    for (size_t j = 0; j <= n_b; j++) {
-        row[j] = j;
-    }
-    for (size_t i = 1; i <= n_a; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= n_b; j++) {
-            size_t replace = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            row[j] = kvl_min_size(replace, kvl_min_size(row[j], row[j - 1]) + 1);
-        }
-    }
-    return row[n_b];
-}
-
-const char *kvl_nearest_name(const char *word, size_t n_word, const char *const *names, size_t n) {
-    const char *best = NULL;
-    size_t best_distance = near_enough + 1;
-    if (n_word > max_name) {
-        return NULL;
-    }
-    for (size_t i = 0; i < n; i++) {
-        size_t n_name = strlen(names[i]);
-        size_t distance = n_name <= max_name ? edit_distance(word, n_word, names[i], n_name) : best_distance;
-        if (distance < best_distance && distance < n_name) {
-            best = names[i];
-            best_distance = distance;
-        }
-    }
-    return best;
-}
-
 static kvl_status fail_unknown(const kvl_arg *table, size_t n, const char *word, size_t n_word,
                                kvl_err *err) {
     const char *names[64];

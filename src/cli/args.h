@@ -25,8 +25,6 @@ void kvl_args_help(const kvl_arg *table, size_t n, kvl_str *out);
  * empty or very long item; those of fn. */
 typedef kvl_status kvl_item_text_fn(void *ud, const char *item, kvl_err *err);
 kvl_status kvl_args_items(const char *list, kvl_item_text_fn *fn, void *ud, kvl_err *err) KVL_MUST_USE;
-/* The name in names [n] with the smallest edit distance to word, or NULL when none is near. */
-const char *kvl_nearest_name(const char *word, size_t n_word, const char *const *names, size_t n);
 
 /* Reads a size as 8GiB, 512MiB, 1.5KiB or 65536; E_USAGE naming the option. */
 kvl_status kvl_args_bytes(uint64_t *out, const char *option, const char *value, kvl_err *err) KVL_MUST_USE;

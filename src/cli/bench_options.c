@@ -3,7 +3,9 @@
 
 #include "base/os.h"
 #include "cli/args.h"
+#include "cli/press_arg.h"
 #include "engine/engine.h"
+#include "press/plugin.h"
 
 #include <string.h>
 
@@ -45,6 +47,7 @@ static const kvl_arg table[] = {
     {OPT_THREADS, 't', "threads", "N[,...]", "threads (default: the processors this process may use)"},
     {OPT_REPETITIONS, 'r', "repetitions", "N", "repetitions of each test (default 5)"},
     {OPT_PRESS, 'P', "press", "POLICY[,...]", "compress the cache at depth, beside the full cache; needs -d"},
+    KVL_PRESS_ARGS,
     {OPT_RATIO, 0, "ratio", "RATIO[,...]",
      "keep ratios of the policies (default 0.5; -r counts repetitions)"},
     {OPT_FORMAT, 'o', "output", "FORMAT", "md, csv, json, jsonl, sql or table (default md)"},
@@ -257,6 +260,7 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     case OPT_NO_WARMUP: o->has_warmup = false; return KVL_OK;
     case OPT_ISA: o->isa = value; return KVL_OK;
     case OPT_ARITH: return kvl_arith_find(&o->arith, value, err);
+    case KVL_ARG_PRESS_SO: return kvl_press_load(value, err);
     case KVL_ARG_TYPE_K: return kvl_kv_type_find(&o->key_type, value, err);
     case KVL_ARG_TYPE_V: return kvl_kv_type_find(&o->value_type, value, err);
     case OPT_HELP: o->is_help = true; return KVL_OK;
@@ -306,6 +310,7 @@ static void set_default(kvl_bench_list *list, size_t value) {
 
 kvl_status kvl_bench_options_parse(kvl_bench_options *o, int argc, char **argv, kvl_err *err) {
     *o = (kvl_bench_options){.n_repetitions = 5, .has_warmup = true, .error_format = KVL_BENCH_NONE};
+    KVL_TRY(kvl_press_path_load(err));
     KVL_TRY(kvl_args_parse(table, n_table, argc, argv, 2, set_option, o, err));
     set_default(&o->prompts, 512);
     set_default(&o->gens, 128);

@@ -2,10 +2,12 @@
 #include "cli/args.h"
 #include "cli/cmd.h"
 #include "cli/model_arg.h"
+#include "cli/press_arg.h"
 
 #include "base/json.h"
 #include "base/os.h"
 #include "engine/plan.h"
+#include "press/plugin.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -20,6 +22,7 @@ static const kvl_arg table[] = {
     KVL_CACHE_TYPE_ARGS,
     {OPT_CONTEXT, 'c', "ctx", "N", "tokens of the prompt (default: the model's context)"},
     {OPT_PRESS, 'P', "press", "POLICY", "press or whole policy (default knorm)"},
+    KVL_PRESS_ARGS,
     {OPT_RATIO, 'r', "ratio", "RATIO[,...]", "keep ratios, above 0 and at most 1 (default 0.5,0.2)"},
     {OPT_THREADS, 't', "threads", "N", "threads (default: the processors this process may use)"},
     {OPT_MEMORY, 0, "memory", "SIZE", "also the longest prompt in so much memory, as 8GiB or 512MiB"},
@@ -112,6 +115,7 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     }
     size_t n = 0;
     switch (id) {
+    case KVL_ARG_PRESS_SO: return kvl_press_load(value, err);
     case KVL_ARG_TYPE_K: return kvl_kv_type_find(&o->key_type, value, err);
     case KVL_ARG_TYPE_V: return kvl_kv_type_find(&o->value_type, value, err);
     case OPT_CONTEXT: return set_count(&o->n_tokens, "--ctx", value, MAX_TOKENS, err);
@@ -345,6 +349,7 @@ done:
 kvl_status kvl_cmd_plan(int argc, char **argv, kvl_err *err) {
     options o = {.press = "knorm", .ratios = {0.5, 0.2}, .n_ratios = 2, .n_threads = kvl_cpu_count()};
     kvl_str out = {0};
+    KVL_TRY(kvl_press_path_load(err));
     kvl_status status = kvl_args_parse(table, n_table, argc, argv, 2, set_option, &o, err);
     if (status == KVL_OK && o.is_help) {
         kvl_str_puts(&out, "usage: kvlab plan [OPTIONS]\n\nMemory of a prompt of so many tokens that is "

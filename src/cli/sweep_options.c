@@ -3,6 +3,8 @@
 
 #include "base/alloc.h"
 #include "cli/args.h"
+#include "cli/press_arg.h"
+#include "press/plugin.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +35,7 @@ static const kvl_arg table[] = {
     {opt_preset, 0, "preset", "NAME", "protocol, policies and samples (default ucurve; list below)"},
     KVL_MODEL_ARGS,
     {opt_press, 'P', "press", "PRESS[,...]", "presses or whole policies, as knorm or knorm:recent=4"},
+    KVL_PRESS_ARGS,
     {opt_ratio, 'r', "ratio", "RATIO[,...]", "keep ratios, above 0 and at most 1"},
     {opt_compression, 0, "compression-ratio", "C[,...]", "the same as 1 - keep ratio"},
     {opt_file, 'f', "file", "TEXT", "text file to score instead of the preset's samples (repeatable)"},
@@ -64,9 +67,6 @@ static kvl_status add_press(void *ud, const char *word, kvl_err *err) {
     if (o->n_presses == KVL_MAX_LIST) {
         return kvl_fail(err, KVL_E_USAGE, "--press: expected at most %d items", KVL_MAX_LIST);
     }
-    kvl_policy probe;
-    kvl_policy_init(&probe);
-    KVL_TRY(kvl_policy_parse(&probe, word, err));
     kvl_str *copy = &o->list_text[o->n_presses];
     kvl_str_puts(copy, word);
     KVL_TRY(kvl_str_check(copy, "--press", err));
@@ -172,6 +172,7 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     case opt_format: return set_format(o, value, err);
     case opt_isa: o->isa = value; return KVL_OK;
     case opt_arith: return kvl_arith_find(&o->arith, value, err);
+    case KVL_ARG_PRESS_SO: return kvl_press_load(value, err);
     case KVL_ARG_TYPE_K: return kvl_kv_type_find(&o->key_type, value, err);
     case KVL_ARG_TYPE_V: return kvl_kv_type_find(&o->value_type, value, err);
     case opt_preset: return set_preset(o, value, err);
@@ -191,6 +192,7 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
 
 kvl_status kvl_sweep_options_parse(kvl_sweep_options *o, int argc, char **argv, kvl_err *err) {
     *o = (kvl_sweep_options){.preset = kvl_preset_find("ucurve"), .out_dir = "out", .has_chart = true};
+    KVL_TRY(kvl_press_path_load(err));
     kvl_status status = kvl_args_parse(table, n_table, argc, argv, 2, set_option, o, err);
     bool is_plan_format = o->format == KVL_SWEEP_TABLE || o->format == KVL_SWEEP_JSON;
     if (status == KVL_OK && o->is_dry_run && (o->is_timing || !is_plan_format)) {
@@ -243,7 +245,8 @@ void kvl_sweep_options_help(kvl_str *out) {
 static void add_policy(kvl_policy *list, size_t *n, const kvl_policy *policy, kvl_str *left_out) {
     kvl_str text = {0};
     kvl_policy_text(policy, &text);
-    bool is_baseline = kvl_policy_press(policy)->is_identity || (policy->size_tok == 0 && policy->keep_ratio >= 1);
+    bool is_baseline =
+        kvl_policy_press(policy)->is_identity || (policy->size_tok == 0 && policy->keep_ratio >= 1);
     bool is_there = false;
     for (size_t i = 0; i < *n && !is_there; i++) {
         kvl_str other = {0};

@@ -225,7 +225,9 @@ size_t kvl_panel_bytes(kvl_panel_type type, size_t n_in);
 size_t kvl_panels_bytes(kvl_panel_type type, size_t n_in, size_t n_cols);
 /* Packs rows [n_cols, n_in] of f32 (a weight matrix stored as out x in) into panels of type F32, F16, BF16 or
  * BF16_PAIRS; for F16 and BF16 the values must be such numbers. */
+KVL_API_BEGIN
 void kvl_pack_panels(void *panels, kvl_panel_type type, const float *rows, size_t n_in, size_t n_cols);
+KVL_API_END
 /* The n_in weights of one column, widened: out [n_in]. */
 void kvl_panel_column(float *out, const kvl_panels *w, size_t n_in, size_t column);
 

@@ -2,41 +2,72 @@
  * the press it wraps. */
 #include "press/press.h"
 
+#include "press/plugin.h"
 #include "press/select.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #define X(id) extern const kvl_press id;
 #include "press/press_list.def"
 #undef X
 
-static const kvl_press *const all[] = {
+#define X(id) +1
+enum {
+    n_own = 0
+#include "press/press_list.def"
+};
+#undef X
+
+static const kvl_press *all[n_own + KVL_MAX_PLUGINS] = {
 #define X(id) &id,
 #include "press/press_list.def"
 #undef X
 };
+static size_t n_all = n_own;
 
 const kvl_press *const *kvl_presses(size_t *n) {
-    *n = sizeof all / sizeof all[0];
+    *n = n_all;
     return all;
 }
 
-kvl_status kvl_press_find(const kvl_press **out, const char *name, size_t n_name, kvl_err *err) {
-    kvl_str known = {0};
-    *out = NULL;
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
-        if (strlen(all[i]->name) == n_name && memcmp(all[i]->name, name, n_name) == 0) {
-            *out = all[i];
-            kvl_str_free(&known);
-            return KVL_OK;
-        }
-        kvl_str_printf(&known, "%s%s", i == 0 ? "" : ", ", all[i]->name);
+void kvli_press_add(const kvl_press *press) { all[n_all++] = press; }
+
+/* Fails with the nearest name, or with one that holds the word or is held by it. */
+static kvl_status fail_unknown(const char *name, size_t n_name, kvl_err *err) {
+    const char *names[n_own + KVL_MAX_PLUGINS];
+    char word[41];
+    snprintf(word, sizeof word, "%.*s", (int)kvl_min_size(n_name, sizeof word - 1), name);
+    for (size_t i = 0; i < n_all; i++) {
+        names[i] = all[i]->name;
     }
-    kvl_status status = kvl_fail(err, KVL_E_USAGE, "unknown press '%.*s'; known presses: %s",
-                                 (int)kvl_min_size(n_name, 80), name, kvl_str_text(&known));
-    kvl_str_free(&known);
-    return status;
+    const char *nearest = kvl_nearest_name(name, n_name, names, n_all);
+    for (size_t i = 0; i < n_all && nearest == NULL && n_name > 2; i++) {
+        nearest = strstr(names[i], word) != NULL || strstr(word, names[i]) != NULL ? names[i] : NULL;
+    }
+    return kvl_fail(err, KVL_E_USAGE, "unknown press '%s'%s%s; kvlab press list shows all", word,
+                    nearest != NULL ? "; did you mean " : "", nearest != NULL ? nearest : "");
+}
+
+kvl_status kvl_press_find(const kvl_press **out, const char *name, size_t n_name, kvl_err *err) {
+    const char *at = memchr(name, '@', n_name);
+    const size_t n_plain = at != NULL ? (size_t)(at - name) : n_name;
+    *out = NULL;
+    for (size_t i = 0; i < n_all; i++) {
+        if (strlen(all[i]->name) != n_plain || memcmp(all[i]->name, name, n_plain) != 0) {
+            continue;
+        }
+        const char *hash = kvl_press_hash(all[i]);
+        if (at != NULL && (strlen(hash) != n_name - n_plain - 1 || memcmp(hash, at + 1, strlen(hash)) != 0)) {
+            return kvl_fail(err, KVL_E_USAGE, "press %s: expected %s%s, found '%.*s'", all[i]->name,
+                            hash[0] != '\0' ? "the loaded plug-in @" : "no hash (it comes with kvlab)", hash,
+                            (int)kvl_min_size(n_name - n_plain, 40), at);
+        }
+        *out = all[i];
+        return KVL_OK;
+    }
+    return fail_unknown(name, n_plain, err);
 }
 
 /* ---- steps ---- */

@@ -56,6 +56,8 @@ struct kvl_press {
     const char *formula; /* of the score, in one line of plain text */
     const char *cost;    /* operations and memory of one compression of a layer */
     const char *differs; /* from the reference code; NULL: not known to */
+    const char *reads;   /* of what the cache holds, as "keys" or "keys, values"; NULL: positions at most */
+    const char *advice;  /* when to take it, and when not, in a sentence or two; NULL: nothing to say */
     unsigned version;    /* raised when results change */
     bool is_identity;    /* never evicts; has no functions */
     bool is_ragged;      /* heads of a layer may keep other numbers than the budget says */
@@ -93,9 +95,12 @@ struct kvl_press {
                   const kvl_choice *choice, float *scratch);
 };
 
-/* All presses, in the order of the list. */
+KVL_API_BEGIN
+
+/* All presses, in the order of the list; those of plug-ins (plugin.h) behind them. */
 const kvl_press *const *kvl_presses(size_t *n);
-/* By name [n_name]; E_USAGE with the nearest names when unknown. */
+/* By name [n_name]; of a plug-in also as NAME@HASH, which must then be its hash. E_USAGE with the nearest
+ * names when unknown. */
 kvl_status kvl_press_find(const kvl_press **out, const char *name, size_t n_name, kvl_err *err) KVL_MUST_USE;
 
 /* The steps of a press or of the one that does it for it. */
@@ -121,5 +126,7 @@ void kvl_scores_mean_over_heads(const kvl_layer_view *view, float *const *scores
 /* Gives entries of the first n_first and the last n_last tokens the largest score of the layer plus 1: how
  * several presses protect sinks and windows. */
 void kvl_scores_protect(const kvl_layer_view *view, float *const *scores, size_t n_first, size_t n_last);
+
+KVL_API_END
 
 #endif

@@ -4,6 +4,8 @@
 
 #include "press/press.h"
 
+KVL_API_BEGIN
+
 /* Scratch of one selection over n entries. */
 size_t kvl_select_scratch_bytes(size_t n);
 
@@ -26,5 +28,7 @@ kvl_status kvl_select(uint32_t *slots, size_t target, const kvl_protections *pro
 kvl_status kvl_select_together(const kvl_layer_view *view, float *const *scores, double alpha,
                                kvl_choice *choices, const kvl_protections *protections, void *scratch,
                                kvl_err *err) KVL_MUST_USE;
+
+KVL_API_END
 
 #endif

@@ -1,6 +1,8 @@
 /* Presses within presses: parsing and printing. */
 #include "press/tree.h"
 
+#include "press/plugin.h"
+
 #include <string.h>
 
 /* Where the first of `ends` outside parentheses stands; n if there is none. */
@@ -136,7 +138,8 @@ void kvli_tree_text(const kvl_press_node *node, kvl_str *out) {
     if (options.len != 0) {
         kvl_str_printf(&inside, "%s%s", inside.len != 0 ? "," : "", kvl_str_text(&options));
     }
-    kvl_str_puts(out, press->name);
+    kvl_str_printf(out, "%s%s%s", press->name, kvl_press_hash(press)[0] != '\0' ? "@" : "",
+                   kvl_press_hash(press));
     if (inside.len != 0) {
         kvl_str_printf(out, "(%s)", kvl_str_text(&inside));
     }

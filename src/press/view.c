@@ -1,6 +1,8 @@
 /* Accessors of a view: from the cache and the tap to rows of numbers. */
 #include "press/view.h"
 
+#include "model/model.h"
+
 #include <math.h>
 
 void kvl_view_keys(const kvl_head_view *view, float *dst) {

@@ -9,9 +9,11 @@
 
 #include "cache/cache.h"
 #include "cache/tap.h"
-#include "model/model.h"
+#include "model/shape.h"
 
 typedef struct kvl_layer_view kvl_layer_view;
+struct kvl_layer;
+struct kvl_rope;
 
 /* One KV head. */
 typedef struct kvl_head_view {
@@ -33,11 +35,13 @@ struct kvl_layer_view {
     bool is_local;              /* rows see the last shape->window tokens only */
     /* for the accessors */
     const kvl_cache *cache;
-    const kvl_tap *tap;            /* NULL: nothing was noted */
-    const kvl_layer *weights;      /* of this layer; NULL in tests of single heads */
-    const kvl_rope *rope;          /* frequencies of this layer; NULL: nothing is rotated */
-    bool is_cache_length_position; /* keys are rotated by their slots, not by their positions */
+    const kvl_tap *tap;              /* NULL: nothing was noted */
+    const struct kvl_layer *weights; /* of this layer; NULL in tests of single heads */
+    const struct kvl_rope *rope;     /* frequencies of this layer; NULL: nothing is rotated */
+    bool is_cache_length_position;   /* keys are rotated by their slots, not by their positions */
 };
+
+KVL_API_BEGIN
 
 /* Keys after rotation, and values: dst [n, D]. */
 void kvl_view_keys(const kvl_head_view *view, float *dst);
@@ -81,5 +85,7 @@ void kvl_pool_average(float *out, const float *x, size_t n, size_t kernel);
 
 /* The weights of attention's output projection, a row for each output: dst [E, H D]. */
 void kvl_view_output(const kvl_layer_view *view, float *dst);
+
+KVL_API_END
 
 #endif

@@ -47,7 +47,7 @@ static void test_bad_text(void **state) {
         const char *text, *part;
     } cases[] = {
         {"", "unknown press ''"},
-        {"knrom", "unknown press 'knrom'; known presses: none, knorm"},
+        {"knrom", "unknown press 'knrom'; did you mean knorm"},
         {"knorm(", "closing )"},
         {"knorm(middle)", "expected one of low|high, found 'middle'"},
         {"knorm(size=3)", "unknown option 'size'; it has: side"},
