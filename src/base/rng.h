@@ -8,6 +8,8 @@
 
 #include "base/compiler.h"
 
+#include <math.h>
+
 static inline uint64_t kvl_rng_mix(uint64_t x) {
     x += 0x9e3779b97f4a7c15u;
     x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -20,6 +22,12 @@ static inline uint64_t kvl_rng_draw(uint64_t seed, uint64_t stream, uint64_t ind
 /* Uniform in [0, 1), 24 bits: exact in float. */
 static inline float kvl_rng_unit(uint64_t seed, uint64_t stream, uint64_t index) {
     return (float)(kvl_rng_draw(seed, stream, index) >> 40) * 0x1p-24f;
+}
+/* Normal with mean 0 and variance 1, from draws 2 index and 2 index + 1 (Box and Muller 1958). */
+static inline double kvl_rng_normal(uint64_t seed, uint64_t stream, uint64_t index) {
+    const double u1 = 1 - (double)kvl_rng_unit(seed, stream, 2 * index);
+    const double u2 = (double)kvl_rng_unit(seed, stream, 2 * index + 1);
+    return sqrt(-2 * log(u1)) * cos(6.283185307179586 * u2);
 }
 
 #endif

@@ -227,8 +227,10 @@ void kvl_sweep_options_help(kvl_str *out) {
         kvl_str_printf(out, "  %-18s %s\n", presses[i]->name, presses[i]->summary);
         for (size_t k = 0; k < presses[i]->n_options; k++) {
             const kvl_option *option = &presses[i]->options[k];
-            kvl_str_printf(out, "    %s=%s  %s (default %s)\n", option->name,
-                           option->choices != NULL ? option->choices : "N", option->help, option->initial);
+            kvl_str_printf(out, "    %s=%s%s  %s (default %s)\n", option->name,
+                           option->choices != NULL ? option->choices : "N",
+                           option->choices != NULL && option->kind == KVL_OPTION_NUMBER ? "|N" : "",
+                           option->help, option->initial);
         }
     }
     kvl_str_puts(out,

@@ -84,8 +84,9 @@ static bool store(const kvl_option *o, void *conf, const char *text, size_t n) {
         return store_list(o, (kvl_numbers *)(void *)field, text, n);
     }
     if (o->kind == KVL_OPTION_NUMBER) {
-        double value = 0;
-        bool is_good = kvl_parse_number(&value, text, n) && value >= o->min && value <= o->max;
+        double value = NAN;
+        bool is_good = (o->choices != NULL && choice_index(o->choices, text, n) == 0) ||
+                       (kvl_parse_number(&value, text, n) && value >= o->min && value <= o->max);
         memcpy(field, &value, sizeof value);
         return is_good;
     }
@@ -120,8 +121,9 @@ static kvl_status fail_value(const kvl_option *o, const char *owner, const char 
                         "'%.*s'",
                         owner, o->name, o->min, o->max, (int)kvl_min_size(n, 80), text);
     }
-    return kvl_fail(err, KVL_E_USAGE, "press %s: option %s: expected a %s from %g to %g, found '%.*s'", owner,
-                    o->name, o->kind == KVL_OPTION_COUNT ? "whole number" : "number", o->min, o->max,
+    return kvl_fail(err, KVL_E_USAGE, "press %s: option %s: expected %s%sa %s from %g to %g, found '%.*s'",
+                    owner, o->name, o->choices != NULL ? o->choices : "", o->choices != NULL ? " or " : "",
+                    o->kind == KVL_OPTION_COUNT ? "whole number" : "number", o->min, o->max,
                     (int)kvl_min_size(n, 80), text);
 }
 
@@ -197,7 +199,11 @@ static void print_value(const kvl_option *o, const void *conf, kvl_str *out) {
     if (o->kind == KVL_OPTION_NUMBER) {
         double value;
         memcpy(&value, field, sizeof value);
-        kvl_str_printf(out, "%.15g", value);
+        if (isnan(value)) {
+            kvl_str_puts(out, o->choices);
+        } else {
+            kvl_str_printf(out, "%.15g", value);
+        }
         return;
     }
     uint64_t value;

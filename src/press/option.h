@@ -6,7 +6,7 @@
 
 typedef enum kvl_option_kind {
     KVL_OPTION_COUNT,  /* whole number >= 0, stored as uint64_t */
-    KVL_OPTION_NUMBER, /* finite double */
+    KVL_OPTION_NUMBER, /* finite double, or the word `choices`, stored as NAN */
     KVL_OPTION_CHOICE, /* one of `choices`, stored as uint64_t index */
     KVL_OPTION_LIST,   /* numbers as "0.9x4+0.5", stored as kvl_numbers */
 } kvl_option_kind;
@@ -23,7 +23,7 @@ typedef struct kvl_option {
     size_t offset;       /* of the field in the configuration struct */
     const char *initial; /* default, in the text form */
     double min, max;     /* bounds of numbers and of those of a list, inclusive */
-    const char *choices; /* "low|high" */
+    const char *choices; /* "low|high"; of a number: a word that may stand for it, or NULL */
     const char *help;    /* one line */
 } kvl_option;
 

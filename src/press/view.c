@@ -81,17 +81,16 @@ static void softmax(const kvl_head_view *view, int64_t position, float *row) {
     }
 }
 
-/* Products of the queries of one head, tokens first .. end - 1, with n packed keys; in runs, since noted
- * queries lie in a ring. */
-static void multiply(const kvl_layer_view *in, uint32_t head, uint64_t first, uint64_t end,
-                     const kvl_panels *keys, size_t n, float *out, size_t out_stride) {
-    const size_t dim = in->shape->head_dim;
+/* In runs, since noted queries lie in a ring. */
+void kvl_view_multiply(const kvl_layer_view *view, uint32_t head, uint64_t first, uint64_t end,
+                       const kvl_panels *keys, size_t n, float *out, size_t out_stride) {
+    const size_t dim = view->shape->head_dim;
     for (uint64_t p = first, next; p < end; p = next) {
-        const float *run = kvl_view_query(in, head, p);
-        for (next = p + 1; next < end && kvl_view_query(in, head, next) == run + (next - p) * dim; next++) {
+        const float *run = kvl_view_query(view, head, p);
+        for (next = p + 1; next < end && kvl_view_query(view, head, next) == run + (next - p) * dim; next++) {
         }
-        in->kernels->gemm(out + (p - first) * out_stride, out_stride, run, dim, keys, NULL,
-                          (size_t)(next - p), dim, n);
+        view->kernels->gemm(out + (p - first) * out_stride, out_stride, run, dim, keys, NULL,
+                            (size_t)(next - p), dim, n);
     }
 }
 
@@ -108,8 +107,8 @@ void kvl_view_attention(const kvl_head_view *view, uint64_t first, uint64_t end,
         kvl_cache_copy_key_rows(in->cache, in->layer, view->head, done, n, keys);
         kvl_pack_panels(packed.data, KVL_PANEL_F32, keys, dim, n);
         for (uint32_t g = 0; g < group; g++) {
-            multiply(in, view->head * group + g, first, end, &packed, n,
-                     weights + g * n_tokens * view->n + done, view->n);
+            kvl_view_multiply(in, view->head * group + g, first, end, &packed, n,
+                              weights + g * n_tokens * view->n + done, view->n);
         }
     }
     for (size_t i = 0; i < group * n_tokens; i++) {
@@ -140,6 +139,23 @@ void kvl_view_votes(const kvl_head_view *view, uint64_t first, uint64_t end, flo
     }
     for (size_t j = 0; j < view->n; j++) {
         votes[j] /= (float)(group * (end - first));
+    }
+}
+
+/* Shell's sort: one look at each of log2 n gaps when they are in order, as they are but for order=score. */
+void kvl_view_by_age(const kvl_head_view *view, uint32_t *slots) {
+    for (size_t j = 0; j < view->n; j++) {
+        slots[j] = (uint32_t)j;
+    }
+    for (size_t gap = view->n / 2; gap != 0; gap /= 2) {
+        for (size_t j = gap; j < view->n; j++) {
+            const uint32_t slot = slots[j];
+            size_t to = j;
+            for (; to >= gap && view->positions[slots[to - gap]] > view->positions[slot]; to -= gap) {
+                slots[to] = slots[to - gap];
+            }
+            slots[to] = slot;
+        }
     }
 }
 

@@ -63,6 +63,11 @@ size_t kvl_view_window(const kvl_layer_view *view, size_t n_queries);
 /* The rotated query [D] of query head `head` (0 .. H-1) for a token position. Needs n_queries. */
 const float *kvl_view_query(const kvl_layer_view *view, uint32_t head, uint64_t position);
 
+/* Products of the rotated queries of one query head (tokens first .. end - 1, which must be there) with n
+ * packed keys of D: out [end - first, n], row stride out_stride floats. Without the scale of attention. */
+void kvl_view_multiply(const kvl_layer_view *view, uint32_t head, uint64_t first, uint64_t end,
+                       const kvl_panels *keys, size_t n, float *out, size_t out_stride);
+
 /* Attention weights of queries over all entries of one head, as the model computes them (scale, softcap,
  * window, and only entries at or before the query's position); tokens first .. end - 1, whose queries are
  * there.
@@ -77,6 +82,9 @@ size_t kvl_view_attention_floats(const kvl_shape *shape);
 void kvl_view_votes(const kvl_head_view *view, uint64_t first, uint64_t end, float *votes, float *scratch);
 size_t kvl_view_votes_floats(const kvl_shape *shape, size_t n);
 
+/* Slots of a head from its oldest entry to its newest: slots [n]. With order=score they are not in that order
+ * by themselves. */
+void kvl_view_by_age(const kvl_head_view *view, uint32_t *slots);
 /* Entries of positions below `position`, counted. */
 size_t kvl_view_entries_before(const kvl_head_view *view, uint64_t position);
 /* out[i] = sum of x[i - kernel / 2 .. i + kernel / 2] / kernel for n values; what lies beyond the ends is 0.
