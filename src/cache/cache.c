@@ -335,6 +335,13 @@ void kvl_cache_copy_values(const kvl_cache *c, uint32_t layer, uint32_t head, fl
     kvl_kv_widen(dst + shared.n * c->head_dim, c->value_type, own.values, own.n * c->head_dim);
 }
 
+void kvl_cache_copy_value_rows(const kvl_cache *c, uint32_t layer, uint32_t head, size_t first, size_t n,
+                               float *dst) {
+    const size_t row_bytes = c->head_dim * kvl_kv_bytes(c->value_type);
+    const kvl_head_entries own = kvl_cache_entries(c, layer, head);
+    kvl_kv_widen(dst, c->value_type, (const char *)own.values + first * row_bytes, n * c->head_dim);
+}
+
 /* Adds entries behind those of a block that has room. */
 static void add_entries(const kvl_cache *c, head_store *to, const kvl_head_entries *from) {
     const size_t key_bytes = kvl_kv_bytes(c->key_type);

@@ -79,9 +79,11 @@ kvl_status kvl_cache_own(kvl_cache *c, uint32_t layer, uint32_t head, kvl_err *e
 /* Row-major copies of all keys or values of a head, widened: dst [n, D]. */
 void kvl_cache_copy_keys(const kvl_cache *c, uint32_t layer, uint32_t head, float *dst);
 void kvl_cache_copy_values(const kvl_cache *c, uint32_t layer, uint32_t head, float *dst);
-/* Keys of the head's own entries first .. first + n - 1: dst [n, D]. */
+/* Keys or values of the head's own entries first .. first + n - 1: dst [n, D]. */
 void kvl_cache_copy_key_rows(const kvl_cache *c, uint32_t layer, uint32_t head, size_t first, size_t n,
                              float *dst);
+void kvl_cache_copy_value_rows(const kvl_cache *c, uint32_t layer, uint32_t head, size_t first, size_t n,
+                               float *dst);
 
 KVL_API_BEGIN
 /* Overwrites the key or the value [D] of an entry that is the head's own. */

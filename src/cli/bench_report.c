@@ -110,16 +110,16 @@ static json_t *record_ours(const kvl_bench_row *row, const figures *f, const cha
     const kvl_bench_result *r = row->result;
     double peak = row->limits.flop_per_ns;
     return json_pack(
-        "{s:s,s:f,s:s,s:s,s:s, s:I,s:f,s:I, s:I,s:I,s:I,s:I,s:I, s:o,s:o,s:o,s:f,s:o}", "press", press,
+        "{s:s,s:f,s:s,s:s,s:s, s:I,s:f,s:I, s:I,s:I,s:I,s:I,s:I,s:I, s:o,s:o,s:o,s:f,s:o}", "press", press,
         "keep_ratio", row->result->keep_ratio, "policy", policy, "isa", kvl_engine_isa(row->engine), "arith",
         kvl_arith_name(kvl_engine_model(row->engine)->arith), "median_ns", (json_int_t)llround(f->median_ns),
         "median_ts", f->median_ts, "compress_ns", (json_int_t)llround(r->compress_ns), "kv_bytes_live",
-        (json_int_t)r->kv_bytes_live, "kv_bytes_reserved", (json_int_t)r->kv_bytes_reserved, "scratch_bytes",
-        (json_int_t)r->scratch_bytes, "weight_bytes", (json_int_t)kvl_engine_model(row->engine)->weight_bytes,
-        "peak_rss_bytes", (json_int_t)r->peak_rss_bytes, "gflops", kvl_json_number(f->flop_per_ns),
-        "gb_per_s", kvl_json_number(f->bytes_per_ns), "limit_gflops",
-        kvl_json_number(peak > 0 ? peak : (double)NAN), "limit_gb_per_s", row->limits.bytes_per_ns,
-        "limit_percent", kvl_json_number(f->limit_percent));
+        (json_int_t)r->kv_bytes_live, "kv_bytes_reserved", (json_int_t)r->kv_bytes_reserved, "kv_bytes_peak",
+        (json_int_t)r->kv_bytes_peak, "scratch_bytes", (json_int_t)r->scratch_bytes, "weight_bytes",
+        (json_int_t)kvl_engine_model(row->engine)->weight_bytes, "peak_rss_bytes",
+        (json_int_t)r->peak_rss_bytes, "gflops", kvl_json_number(f->flop_per_ns), "gb_per_s",
+        kvl_json_number(f->bytes_per_ns), "limit_gflops", kvl_json_number(peak > 0 ? peak : (double)NAN),
+        "limit_gb_per_s", row->limits.bytes_per_ns, "limit_percent", kvl_json_number(f->limit_percent));
 }
 
 /* All columns in order; NULL without memory. With `has_samples` their arrays stand between theirs and ours.

@@ -183,7 +183,8 @@ static kvl_status step_rows(const layer_job *job, const kvl_span *span, uint32_t
         const kvl_span *const pieces[] = {&piece};
         attend_rows(job, pieces, 1, head, 0, piece.n_rows, thread);
         if (evict != NULL) {
-            const kvli_event event = {span->stream, evict, piece.n_seen + piece.n_rows, piece.n_events};
+            const kvli_event event = {
+                span->stream, evict, {piece.n_seen + piece.n_rows, span->stream->n_prefill, piece.n_events}};
             KVL_TRY(kvli_compress_head(e, &event, job->layer, head, thread, err));
             piece.n_events++;
         }

@@ -12,17 +12,20 @@ typedef struct batch {
     const kvl_compress_job *jobs;
 } batch;
 
-/* Whether the schedule looks at this step at all. */
-static bool is_due(const kvl_policy *policy, const kvl_stream *stream) {
-    if (policy->cadence_tok == 0) {
-        return stream->n_events == 0;
+size_t kvli_target_of(const kvl_policy *policy, const kvl_cache *cache, const kvl_moment *moment,
+                      const kvl_shape *shape, uint32_t layer, uint32_t head) {
+    const size_t n = kvl_cache_len(cache, layer, head);
+    const kvl_press_node *node = kvl_policy_turn(policy, moment).node;
+    if (node == NULL || !kvl_press_is_ragged(node)) {
+        return kvl_policy_target(policy, shape, moment, layer, n);
     }
-    return stream->n_seen % policy->cadence_tok == 0;
-}
-
-size_t kvli_target_of(const kvl_policy *policy, const kvl_stream *stream, const kvl_shape *shape,
-                      uint32_t layer, uint32_t head) {
-    return kvl_policy_target(policy, shape, layer, kvl_cache_len(stream->cache, layer, head));
+    size_t total = 0; /* of heads that may hold different numbers: what counts is their mean */
+    for (uint32_t k = 0; k < shape->n_kv_heads; k++) {
+        total += kvl_cache_len(cache, layer, k);
+    }
+    const size_t mean = (total + shape->n_kv_heads - 1) / shape->n_kv_heads;
+    const size_t target = kvl_policy_target(policy, shape, moment, layer, mean);
+    return target < mean && shape->n_kv_heads * target < total ? target : n;
 }
 
 bool kvl_policy_is_by_head(const kvl_policy *policy) {
@@ -30,12 +33,13 @@ bool kvl_policy_is_by_head(const kvl_policy *policy) {
 }
 
 bool kvl_policy_fires(const kvl_policy *policy, const kvl_stream *stream, const kvl_shape *shape) {
-    if (kvl_policy_press(policy)->is_identity || !is_due(policy, stream)) {
+    const kvl_moment now = kvli_moment_of(stream);
+    if (kvl_policy_turn(policy, &now).node == NULL) {
         return false;
     }
     for (uint32_t layer = 0; layer < shape->n_layers; layer++) {
         for (uint32_t head = 0; head < shape->n_kv_heads; head++) {
-            if (kvli_target_of(policy, stream, shape, layer, head) <
+            if (kvli_target_of(policy, stream->cache, &now, shape, layer, head) <
                 kvl_cache_len(stream->cache, layer, head)) {
                 return true;
             }
@@ -46,6 +50,7 @@ bool kvl_policy_fires(const kvl_policy *policy, const kvl_stream *stream, const 
 
 bool kvl_policies_act_alike(const kvl_policy *a, const kvl_policy *b, const kvl_stream *stream,
                             const kvl_shape *shape) {
+    const kvl_moment now = kvli_moment_of(stream);
     if (memcmp(a->tree, b->tree, sizeof a->tree) != 0 || a->protections.n_sinks != b->protections.n_sinks ||
         a->protections.n_recent != b->protections.n_recent || memcmp(a->skip, b->skip, sizeof a->skip) != 0 ||
         a->protections.is_score_order != b->protections.is_score_order ||
@@ -54,8 +59,8 @@ bool kvl_policies_act_alike(const kvl_policy *a, const kvl_policy *b, const kvl_
     }
     for (uint32_t layer = 0; layer < shape->n_layers; layer++) {
         for (uint32_t head = 0; head < shape->n_kv_heads; head++) {
-            if (kvli_target_of(a, stream, shape, layer, head) !=
-                kvli_target_of(b, stream, shape, layer, head)) {
+            if (kvli_target_of(a, stream->cache, &now, shape, layer, head) !=
+                kvli_target_of(b, stream->cache, &now, shape, layer, head)) {
                 return false;
             }
         }
@@ -81,8 +86,9 @@ static kvl_layer_view layer_view(const kvl_engine *e, const kvli_event *event, u
         .shape = &e->model->shape,
         .kernels = e->kernels,
         .layer = layer,
-        .n_seen = event->n_seen,
-        .event = event->n_events,
+        .n_seen = event->moment.n_seen,
+        .n_prefill = event->moment.n_prefill,
+        .event = event->moment.n_events,
         .seed = event->stream->seed,
         .is_local = weights->is_local,
         .cache = event->stream->cache,
@@ -127,14 +133,14 @@ kvl_status kvli_compress_head(kvl_engine *e, const kvli_event *event, uint32_t l
                               unsigned thread, kvl_err *err) {
     const kvl_policy *policy = event->policy;
     kvl_cache *cache = event->stream->cache;
-    const size_t target = kvli_target_of(policy, event->stream, &e->model->shape, layer, head);
+    const size_t target = kvli_target_of(policy, cache, &event->moment, &e->model->shape, layer, head);
     if (target >= kvl_cache_len(cache, layer, head)) {
         return KVL_OK;
     }
     KVL_TRY(kvl_cache_own(cache, layer, head, err)); /* presses see one list */
     const kvl_layer_view in = layer_view(e, event, layer);
     const kvl_head_view view = head_view(&in, head, target);
-    const kvl_press_node *node = kvl_press_scorer(policy->tree);
+    const kvl_press_node *node = kvl_press_scorer(kvl_policy_turn(policy, &event->moment).node);
     float *floats = e->scratch[thread].floats;
     char *bytes = e->scratch[thread].bytes;
     float *scores = take_floats(&floats, view.n);
@@ -154,7 +160,7 @@ static kvl_status begin_layer(const kvli_event *event, const kvl_shape *s, uint3
                               kvl_err *err) {
     *acts = false;
     for (uint32_t head = 0; head < s->n_kv_heads; head++) {
-        *acts = *acts || kvli_target_of(event->policy, event->stream, s, layer, head) <
+        *acts = *acts || kvli_target_of(event->policy, event->stream->cache, &event->moment, s, layer, head) <
                              kvl_cache_len(event->stream->cache, layer, head);
     }
     for (uint32_t head = 0; *acts && head < s->n_kv_heads; head++) {
@@ -186,7 +192,8 @@ static void open_lists(layer_lists *l, kvl_engine *e, const kvli_event *event, u
     l->view.heads = l->heads;
     for (uint32_t head = 0; head < s->n_kv_heads; head++) {
         l->heads[head] =
-            head_view(&l->view, head, kvli_target_of(event->policy, event->stream, s, layer, head));
+            head_view(&l->view, head,
+                      kvli_target_of(event->policy, event->stream->cache, &event->moment, s, layer, head));
         l->scores[head] = take_floats(&l->floats, l->heads[head].n);
         l->choices[head].slots = take(&l->bytes, l->heads[head].n * sizeof *l->choices[head].slots);
     }
@@ -195,16 +202,16 @@ static void open_lists(layer_lists *l, kvl_engine *e, const kvli_event *event, u
 static kvl_status compress_heads(kvl_engine *e, const kvli_event *event, uint32_t layer, unsigned thread,
                                  kvl_err *err) {
     const kvl_policy *policy = event->policy;
+    const kvl_press_node *node = kvl_policy_turn(policy, &event->moment).node;
     kvl_cache *cache = event->stream->cache;
     layer_lists l;
     open_lists(&l, e, event, layer, thread);
-    kvl_press_score_layer(policy->tree, &l.view, l.scores, l.floats);
+    kvl_press_score_layer(node, &l.view, l.scores, l.floats);
     KVL_TRY(name_press(
-        policy,
-        kvl_press_select(policy->tree, &l.view, l.scores, l.choices, &policy->protections, l.bytes, err),
+        policy, kvl_press_select(node, &l.view, l.scores, l.choices, &policy->protections, l.bytes, err),
         err));
     for (uint32_t head = 0; head < e->model->shape.n_kv_heads; head++) {
-        kvl_press_alter(policy->tree, &l.heads[head], cache, &l.choices[head], l.floats);
+        kvl_press_alter(node, &l.heads[head], cache, &l.choices[head], l.floats);
         if (l.choices[head].n < l.heads[head].n) {
             KVL_TRY(kvl_cache_keep(cache, layer, head, l.choices[head].slots, l.choices[head].n, err));
         }
@@ -217,7 +224,7 @@ static kvl_status compress_layer(void *ud, size_t item, unsigned thread, kvl_err
     const kvl_shape *shape = &b->e->model->shape;
     const kvl_compress_job *job = &b->jobs[item / shape->n_layers];
     const uint32_t layer = (uint32_t)(item % shape->n_layers);
-    const kvli_event event = {job->stream, job->policy, job->stream->n_seen, job->stream->n_events};
+    const kvli_event event = {job->stream, job->policy, kvli_moment_of(job->stream)};
     if (!kvl_policy_is_by_head(job->policy)) {
         bool acts = false;
         KVL_TRY(begin_layer(&event, shape, layer, &acts, err));
@@ -291,7 +298,7 @@ kvl_status kvl_engine_compress(kvl_engine *e, const kvl_compress_job *jobs, size
 kvl_status kvl_engine_rank(kvl_engine *e, kvl_stream *stream, const kvl_policy *policy, float *scores,
                            kvl_err *err) {
     const kvl_shape *s = &e->model->shape;
-    const kvli_event event = {stream, policy, stream->n_seen, stream->n_events};
+    const kvli_event event = {stream, policy, kvli_moment_of(stream)};
     KVL_TRY(kvli_check_needs(policy, stream, s, err));
     const size_t longest = longest_head(stream->cache, s);
     KVL_TRY(kvli_engine_scratch(e, layer_floats(policy, s, longest), layer_bytes(s, longest), err));

@@ -59,10 +59,11 @@ kvl_status kvl_count_compress(const kvl_shape *shape, const kvl_compress_job *jo
                               kvl_err *err) {
     for (size_t j = 0; j < n_jobs; j++) {
         kvl_cache *cache = jobs[j].stream->cache;
+        const kvl_moment now = kvli_moment_of(jobs[j].stream);
         for (uint32_t layer = 0; layer < shape->n_layers; layer++) {
             for (uint32_t head = 0; head < shape->n_kv_heads; head++) {
                 size_t n = kvl_cache_len(cache, layer, head);
-                size_t target = kvl_policy_target(jobs[j].policy, shape, layer, n);
+                size_t target = kvli_target_of(jobs[j].policy, cache, &now, shape, layer, head);
                 if (target < n) {
                     KVL_TRY(kvl_cache_keep(cache, layer, head, NULL, target, err));
                 }

@@ -26,6 +26,8 @@ typedef struct kvl_engine_options {
 typedef struct kvl_stream {
     kvl_cache *cache;
     uint64_t n_seen;               /* tokens processed: the position of the next token in mode `true` */
+    uint64_t n_prefill;            /* of the text, how many are its prompt, set by the caller; 0: none, all is
+                                    * decoding */
     uint64_t n_events;             /* compressions so far */
     uint64_t seed;                 /* for presses that draw; set by the caller, copied by forks */
     kvl_needs needs;               /* what is noted of it: kvl_stream_watch */

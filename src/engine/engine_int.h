@@ -45,8 +45,11 @@ size_t kvli_first_positions(const kvl_shape *shape);
 size_t kvli_compress_floats(const kvl_policy *policy, const kvl_shape *shape, size_t n);
 size_t kvli_compress_bytes(const kvl_policy *policy, const kvl_shape *shape, size_t n);
 /* Entries that a policy, acting now, leaves in a head; all of a layer it skips. */
-size_t kvli_target_of(const kvl_policy *policy, const kvl_stream *stream, const kvl_shape *shape,
-                      uint32_t layer, uint32_t head);
+size_t kvli_target_of(const kvl_policy *policy, const kvl_cache *cache, const kvl_moment *moment,
+                      const kvl_shape *shape, uint32_t layer, uint32_t head);
+static inline kvl_moment kvli_moment_of(const kvl_stream *stream) {
+    return (kvl_moment){stream->n_seen, stream->n_prefill, stream->n_events};
+}
 
 /* What stays of one row's logits x in one piece of the vocabulary; the last three where they are needed. */
 typedef struct kvl_score_part {
@@ -136,8 +139,7 @@ kvl_status kvli_engine_attention(kvl_engine *e, uint32_t layer, kvl_err *err) KV
 typedef struct kvli_event {
     kvl_stream *stream;
     const kvl_policy *policy;
-    uint64_t n_seen;
-    uint64_t n_events; /* before this one */
+    kvl_moment moment; /* before this compression */
 } kvli_event;
 /* Scores, selects and applies for one head, if the policy acts on it. */
 kvl_status kvli_compress_head(kvl_engine *e, const kvli_event *event, uint32_t layer, uint32_t head,

@@ -24,15 +24,18 @@ static kvl_status check_rows(const kvl_engine *e, const kvl_row *rows, size_t n_
     return KVL_OK;
 }
 
-/* Takes a row into the span of its stream. *length is that of layer 0 before the row, and then behind it. */
-static void take_row(kvl_engine *e, kvl_span *span, size_t row, size_t *length) {
+/* Takes a row into the span of its stream. *length is that of layer 0 before the row, and then behind it; so
+ * is *n_events. */
+static void take_row(kvl_engine *e, kvl_span *span, size_t row, size_t *length, uint64_t *n_events) {
     const kvl_policy *evict = e->rows[row].evict;
     e->position[row] =
         (int32_t)(span->stream->is_cache_length_position ? *length : span->n_seen + span->n_rows);
     ++*length;
     if (evict != NULL) {
-        *length = kvl_policy_target(evict, &e->model->shape, 0, *length);
+        const kvl_moment moment = {span->n_seen + span->n_rows + 1, span->stream->n_prefill, *n_events};
+        *length = kvl_policy_target(evict, &e->model->shape, &moment, 0, *length);
         span->is_evicting = true;
+        ++*n_events;
     }
     span->n_rows++;
 }
@@ -43,11 +46,12 @@ static void add_span(kvl_engine *e, size_t n_rows, size_t i, size_t *n_ordered, 
     kvl_span span = {
         .stream = stream, .first_row = *n_ordered, .n_seen = stream->n_seen, .n_events = stream->n_events};
     size_t length = kvl_cache_len(stream->cache, 0, 0);
+    uint64_t n_events = span.n_events;
     for (size_t j = i; j < n_rows; j++) {
         if (e->rows[j].stream == stream) {
             is_taken[j] = true;
             e->order[(*n_ordered)++] = j;
-            take_row(e, &span, j, &length);
+            take_row(e, &span, j, &length, &n_events);
         }
     }
     e->spans[e->n_spans++] = span;

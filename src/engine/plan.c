@@ -103,9 +103,12 @@ typedef struct left {
 
 static left count_left(const run *r) {
     const kvl_shape *s = &r->model->shape;
+    const kvl_moment now = {.n_seen = r->n, .n_prefill = r->n};
     left l = {.n_room = SIZE_MAX};
+    kvl_policy once = *r->policy;
+    once.cadence_tok = 0;
     for (uint32_t layer = 0; layer < s->n_layers; layer++) {
-        const size_t n = kvl_policy_target(r->policy, s, layer, r->n);
+        const size_t n = kvl_policy_target(&once, s, &now, layer, r->n);
         const size_t cap = n < r->n ? kvl_cache_kept_cap(r->cap, n) : r->cap;
         const bool is_moved = n < r->n && (cap < r->cap || r->policy->protections.is_score_order);
         l.n_entries += (uint64_t)n * s->n_kv_heads;

@@ -23,13 +23,39 @@ size_t kvl_budget_target(double keep_ratio, uint64_t size_tok, size_t n) {
     return target < 1 && n > 0 ? 1 : target;
 }
 
-size_t kvl_policy_target(const kvl_policy *p, const kvl_shape *shape, uint32_t layer, size_t n) {
-    const bool is_triggered = p->is_trigger_gt ? n > p->cap_tok : n >= p->cap_tok;
-    if (kvl_policy_press(p)->is_identity || !is_triggered || n == 0 || kvl_policy_skips(p, layer)) {
+bool kvl_policy_has_schedule(const kvl_policy *p) { return kvl_press_scheduler(p->tree) != NULL; }
+
+/* Whether a policy without a schedule of its own looks at this moment. */
+static bool is_due(const kvl_policy *p, const kvl_moment *moment) {
+    if (kvl_policy_press(p)->is_identity || moment->n_seen < moment->n_prefill) {
+        return false;
+    }
+    return p->cadence_tok == 0 ? moment->n_events == 0 : moment->n_seen % p->cadence_tok == 0;
+}
+
+kvl_turn kvl_policy_turn(const kvl_policy *p, const kvl_moment *moment) {
+    const kvl_press_node *scheduler = kvl_press_scheduler(p->tree);
+    if (scheduler == NULL) {
+        return (kvl_turn){is_due(p, moment) ? p->tree : NULL, 0};
+    }
+    kvl_turn turn = scheduler->press->turn(scheduler, moment);
+    turn.node = turn.node == scheduler ? p->tree : turn.node; /* with what is around it */
+    return turn;
+}
+
+size_t kvl_policy_target(const kvl_policy *p, const kvl_shape *shape, const kvl_moment *moment,
+                         uint32_t layer, size_t n) {
+    const kvl_turn turn = kvl_policy_turn(p, moment);
+    const bool is_triggered =
+        kvl_policy_has_schedule(p) || (p->is_trigger_gt ? n > p->cap_tok : n >= p->cap_tok);
+    if (turn.node == NULL || !is_triggered || n == 0 || kvl_policy_skips(p, layer)) {
         return n;
     }
-    const size_t target = kvl_budget_target(p->keep_ratio, p->size_tok, n);
-    return kvl_min_size(n, kvl_press_budget(p->tree, shape, layer, n, target));
+    const bool has_own = turn.node->keep_ratio != 0 || turn.node->size_tok != 0;
+    const size_t target = kvl_budget_target(has_own ? turn.node->keep_ratio : p->keep_ratio,
+                                            has_own ? turn.node->size_tok : p->size_tok,
+                                            turn.n_of != 0 ? (size_t)turn.n_of : n);
+    return kvl_min_size(n, kvl_press_budget(turn.node, shape, layer, n, target));
 }
 
 static kvl_status fail_key(const char *key, const char *expected, const char *value, kvl_err *err) {

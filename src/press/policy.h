@@ -8,6 +8,7 @@
  *   cap=N         act when a head holds n entries and n >= cap (trigger=ge) or n > cap (trigger=gt)
  *   trigger=ge|gt (>= and > are accepted)
  *   cadence=step | M | once   look after every step, every M steps, or once
+ *                 (cap, trigger and cadence do not touch presses with a schedule of their own)
  *   sinks=N       entries of positions below N always stay
  *   recent=N      the newest N entries of a head always stay
  *   skip=A+B+...  layers left alone ("none" for no layer)
@@ -49,9 +50,14 @@ static inline const kvl_press *kvl_policy_press(const kvl_policy *p) { return p-
 kvl_needs kvl_policy_needs(const kvl_policy *p, const kvl_shape *shape);
 
 bool kvl_policy_skips(const kvl_policy *p, uint32_t layer);
+/* Which press of the policy acts at a moment, if any. Without a schedule of its own a policy looks after the
+ * steps of its cadence, the first time when the prompt has ended. */
+kvl_turn kvl_policy_turn(const kvl_policy *p, const kvl_moment *moment);
+bool kvl_policy_has_schedule(const kvl_policy *p);
 /* Entries that stay of n in a head of a layer (of a ragged press: in the mean): n itself when the policy does
- * not act on that many, or not on that layer. */
-size_t kvl_policy_target(const kvl_policy *p, const kvl_shape *shape, uint32_t layer, size_t n);
+ * not act at that moment, on that many, or on that layer. */
+size_t kvl_policy_target(const kvl_policy *p, const kvl_shape *shape, const kvl_moment *moment,
+                         uint32_t layer, size_t n);
 /* The share of a budget: ceil(keep n), or size; from 1 to n. */
 size_t kvl_budget_target(double keep_ratio, uint64_t size_tok, size_t n);
 

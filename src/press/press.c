@@ -92,6 +92,11 @@ size_t kvl_press_scratch_floats(const kvl_press_node *node, const kvl_shape *sha
     return node->press->scratch_floats != NULL ? node->press->scratch_floats(node, shape, n) : 0;
 }
 
+const kvl_press_node *kvl_press_scheduler(const kvl_press_node *node) {
+    FIRST_WITH(node, turn)
+    return node->press->turn != NULL ? node : NULL;
+}
+
 const kvl_press_node *kvl_press_scorer(const kvl_press_node *node) {
     while (node->press->score == NULL && node->press->score_layer == NULL && node->press->n_inner != 0) {
         node = kvl_press_inner(node, 0);

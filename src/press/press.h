@@ -36,6 +36,19 @@ static inline const kvl_press_node *kvl_press_inner(const kvl_press_node *node, 
     return inner;
 }
 
+/* Where a stream is in its text. */
+typedef struct kvl_moment {
+    uint64_t n_seen;    /* tokens it has processed */
+    uint64_t n_prefill; /* of them those of the prompt; 0: there is none, everything is decoding */
+    uint64_t n_events;  /* compressions so far */
+} kvl_moment;
+
+/* What is done at a moment. */
+typedef struct kvl_turn {
+    const kvl_press_node *node; /* the press that acts, of several the one whose turn it is; NULL: none now */
+    uint64_t n_of; /* tokens of which a keep ratio is a share; 0: of the entries that are there */
+} kvl_turn;
+
 /* Which entries of one head stay. */
 typedef struct kvl_choice {
     uint32_t *slots; /* [n] room for all entries of the head */
@@ -61,6 +74,7 @@ struct kvl_press {
     unsigned version;    /* raised when results change */
     bool is_identity;    /* never evicts; has no functions */
     bool is_ragged;      /* heads of a layer may keep other numbers than the budget says */
+    bool is_outermost;   /* may not be wrapped itself */
     unsigned n_inner;    /* presses it wraps: first in its parentheses */
     const char *inner;   /* text of a wrapped press that is not given; NULL: must be given */
     const kvl_option *options;
@@ -72,6 +86,11 @@ struct kvl_press {
     /* Floats of scratch for heads of up to n entries, those of wrapped presses included; NULL: none, or
      * those of the wrapped press. */
     size_t (*scratch_floats)(const kvl_press_node *self, const kvl_shape *shape, size_t n);
+
+    /* Of presses with a schedule of their own, which the policy's cap and cadence then do not touch: who acts
+     * at a moment (itself, or one that it wraps), on what. Depends on the moment alone. NULL: whenever the
+     * policy looks, but not inside a prompt. */
+    kvl_turn (*turn)(const kvl_press_node *self, const kvl_moment *moment);
 
     /* Fills scores [view->n] of one head, which depend on that head alone. Pure: the same view gives the same
      * scores. No NaN. scratch is 64-byte aligned. */
@@ -115,6 +134,8 @@ kvl_status kvl_press_select(const kvl_press_node *node, const kvl_layer_view *vi
                             kvl_err *err) KVL_MUST_USE;
 void kvl_press_alter(const kvl_press_node *node, const kvl_head_view *view, kvl_cache *cache,
                      const kvl_choice *choice, float *scratch);
+/* The first press from the outside that has a schedule; NULL: none. */
+const kvl_press_node *kvl_press_scheduler(const kvl_press_node *node);
 /* The press of a tree that scores. */
 const kvl_press_node *kvl_press_scorer(const kvl_press_node *node);
 /* Whether each head is scored and selected by itself: no function of the tree sees a layer. */

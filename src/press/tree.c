@@ -55,8 +55,9 @@ static kvl_status parse_wrapped(parser *p, const char *text, size_t n, kvl_err *
     kvl_press_node *node = p->tree + p->n_used;
     const size_t n_press = kvli_press_part(text, n);
     KVL_TRY(parse_node(p, text, n_press, err));
-    if (node->press->is_identity) {
-        return kvl_fail(err, KVL_E_USAGE, "press %s: expected to stand alone, found within another press",
+    if (node->press->is_identity || node->press->is_outermost) {
+        return kvl_fail(err, KVL_E_USAGE,
+                        "press %s: expected to be the outermost, found within another press",
                         node->press->name);
     }
     return n_press < n ? parse_budget(node, text + n_press + 1, n - n_press - 1, err) : KVL_OK;

@@ -5,12 +5,29 @@
 
 #include <math.h>
 
+static size_t slot_of(const kvl_head_view *view, size_t j) {
+    return view->slots != NULL ? view->slots[j] : j;
+}
+
+typedef void copy_fn(const kvl_cache *c, uint32_t layer, uint32_t head, size_t first, size_t n, float *dst);
+
+/* Keys or values of entries first .. first + n - 1 of the view, in runs of slots that follow each other. */
+static void copy_rows(const kvl_head_view *view, size_t first, size_t n, float *dst, copy_fn *copy) {
+    const kvl_layer_view *in = view->in;
+    for (size_t j = first, end; j < first + n; j = end) {
+        const size_t slot = slot_of(view, j);
+        for (end = j + 1; end < first + n && slot_of(view, end) == slot + (end - j); end++) {
+        }
+        copy(in->cache, in->layer, view->head, slot, end - j, dst + (j - first) * in->shape->head_dim);
+    }
+}
+
 void kvl_view_keys(const kvl_head_view *view, float *dst) {
-    kvl_cache_copy_keys(view->in->cache, view->in->layer, view->head, dst);
+    copy_rows(view, 0, view->n, dst, kvl_cache_copy_key_rows);
 }
 
 void kvl_view_values(const kvl_head_view *view, float *dst) {
-    kvl_cache_copy_values(view->in->cache, view->in->layer, view->head, dst);
+    copy_rows(view, 0, view->n, dst, kvl_cache_copy_value_rows);
 }
 
 /* The angle is formed in float, as where keys were rotated. The table's gain is left out: turning back must
@@ -37,7 +54,8 @@ void kvl_view_rotate(const kvl_layer_view *view, float *v, double by) {
 void kvl_view_plain_keys(const kvl_head_view *view, float *dst) {
     kvl_view_keys(view, dst);
     for (size_t j = 0; view->in->rope != NULL && j < view->n; j++) {
-        const double by = view->in->is_cache_length_position ? (double)j : (double)view->positions[j];
+        const double by =
+            view->in->is_cache_length_position ? (double)slot_of(view, j) : (double)view->positions[j];
         turn(view->in, dst + j * view->in->shape->head_dim, -by, 1 / view->in->rope->gain);
     }
 }
@@ -45,7 +63,7 @@ void kvl_view_plain_keys(const kvl_head_view *view, float *dst) {
 void kvl_view_mass(const kvl_head_view *view, float *dst) {
     const kvl_head_entries entries = kvl_cache_entries(view->in->cache, view->in->layer, view->head);
     for (size_t j = 0; j < view->n; j++) {
-        dst[j] = (float)((double)entries.mass[j] / KVL_MASS_ONE);
+        dst[j] = (float)((double)entries.mass[slot_of(view, j)] / KVL_MASS_ONE);
     }
 }
 
@@ -104,7 +122,7 @@ void kvl_view_attention(const kvl_head_view *view, uint64_t first, uint64_t end,
     float *keys = scratch + key_block * dim;
     for (size_t done = 0; done < view->n; done += key_block) {
         const size_t n = kvl_min_size(key_block, view->n - done);
-        kvl_cache_copy_key_rows(in->cache, in->layer, view->head, done, n, keys);
+        copy_rows(view, done, n, keys, kvl_cache_copy_key_rows);
         kvl_pack_panels(packed.data, KVL_PANEL_F32, keys, dim, n);
         for (uint32_t g = 0; g < group; g++) {
             kvl_view_multiply(in, view->head * group + g, first, end, &packed, n,

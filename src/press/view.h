@@ -21,7 +21,8 @@ typedef struct kvl_head_view {
     uint32_t head;
     size_t n;                 /* entries */
     const int32_t *positions; /* [n] token positions, in slot order */
-    size_t target;            /* entries that the budget leaves; of a ragged press their mean */
+    const uint32_t *slots;    /* [n] of a part of the head's entries where these are, ascending; NULL: all */
+    size_t target; /* entries that the budget leaves; of a ragged press their mean, maybe above n */
 } kvl_head_view;
 
 struct kvl_layer_view {
@@ -30,6 +31,7 @@ struct kvl_layer_view {
     uint32_t layer;
     const kvl_head_view *heads; /* [K] */
     uint64_t n_seen;            /* tokens the stream has processed */
+    uint64_t n_prefill;         /* of them those of its prompt; 0: everything is decoding */
     uint64_t event;             /* compressions of this stream before this one */
     uint64_t seed;              /* of the stream: equal runs see equal seeds */
     bool is_local;              /* rows see the last shape->window tokens only */

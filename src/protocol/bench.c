@@ -18,13 +18,13 @@ typedef struct run {
 
 /* ---- the work in a test ---- */
 
-/* Entries of all heads that the next token sees when `n_more` follow what is cached, the token included. */
-static double visible_entries(const kvl_model *model, const kvl_cache *cache, size_t n_more) {
+/* Entries of all heads that the next token sees, itself included. */
+static double visible_entries(const kvl_model *model, const kvl_cache *cache) {
     const kvl_shape *s = &model->shape;
     double n = 0;
     for (uint32_t layer = 0; layer < s->n_layers; layer++) {
         for (uint32_t head = 0; head < s->n_kv_heads; head++) {
-            size_t n_seen = kvl_cache_len(cache, layer, head) + n_more + 1;
+            size_t n_seen = kvl_cache_len(cache, layer, head) + 1;
             n += (double)(model->layers[layer].is_local ? kvl_min_size(n_seen, s->window) : n_seen);
         }
     }
@@ -51,87 +51,134 @@ static double layer_flop(const kvl_shape *s) {
     return 2.0 * s->n_layers * s->width * n;
 }
 
-/* The work of a test that starts from this cache. */
-static void count_work(kvl_bench_result *out, const run *r, const kvl_cache *cache) {
+/* Tokens that a counting stream goes through, compressed as the policy says; the entries they see. */
+static kvl_status count_tokens(double *n_entries, const run *r, kvl_stream *s, const kvl_policy *policy,
+                               size_t n, kvl_err *err) {
+    const kvl_model *model = kvl_engine_model(r->engine);
+    *n_entries = 0;
+    for (size_t i = 0; i < n; i++) {
+        *n_entries += visible_entries(model, s->cache);
+        KVL_TRY(kvl_count_forward(&model->shape, &(kvl_row){.stream = s}, 1, err));
+        if (kvl_policy_has_schedule(policy) && kvl_policy_fires(policy, s, &model->shape)) {
+            KVL_TRY(kvl_count_compress(&model->shape, &(kvl_compress_job){s, policy}, 1, err));
+        }
+    }
+    return KVL_OK;
+}
+
+/* The work of a test that starts from this stream. */
+static kvl_status count_work(kvl_bench_result *out, const run *r, const kvl_stream *stream,
+                             const kvl_policy *policy, kvl_err *err) {
     const kvl_model *model = kvl_engine_model(r->engine);
     const kvl_shape *s = &model->shape;
     const kvl_bench_config *c = r->config;
-    double entry_flop = 4.0 * s->head_dim * s->n_heads / s->n_kv_heads;
-    double entry_bytes = (double)(kvl_shape_kv_bytes(s) / ((uint64_t)s->n_layers * s->n_kv_heads));
-    out->n_flop = c->n_prompt == 0 ? 0 : 2.0 * s->width * s->n_vocab;
-    out->n_bytes = 0;
-    for (size_t i = 0; i < c->n_prompt; i++) {
-        out->n_flop += layer_flop(s) + entry_flop * visible_entries(model, cache, i);
-    }
-    for (size_t i = 0; i < c->n_gen; i++) {
-        out->n_bytes +=
-            weight_bytes_read(model) + entry_bytes * visible_entries(model, cache, c->n_prompt + i);
-    }
+    const double entry_flop = 4.0 * s->head_dim * s->n_heads / s->n_kv_heads;
+    const double entry_bytes = (double)(kvl_shape_kv_bytes(s) / ((uint64_t)s->n_layers * s->n_kv_heads));
+    double fed = 0, generated = 0;
+    kvl_stream *count = NULL;
+    kvl_status status = KVL_OK;
+    KVL_TRY(kvl_stream_create_counting(&count, s, err));
+    count->n_seen = stream->n_seen;
+    count->n_prefill = stream->n_prefill;
+    KVL_GO(kvl_count_follow(count, stream, s, err));
+    KVL_GO(count_tokens(&fed, r, count, policy, c->n_prompt, err));
+    KVL_GO(count_tokens(&generated, r, count, policy, c->n_gen, err));
+    out->n_flop = c->n_prompt == 0
+                      ? 0
+                      : 2.0 * s->width * s->n_vocab + (double)c->n_prompt * layer_flop(s) + entry_flop * fed;
+    out->n_bytes = (double)c->n_gen * weight_bytes_read(model) + entry_bytes * generated;
+done:
+    kvl_stream_destroy(count);
+    return status;
 }
 
 /* ---- running it ---- */
 
+static size_t n_heads(const kvl_shape *s) { return (size_t)s->n_layers * s->n_kv_heads; }
+
 /* All entries of a cache. */
 static double n_entries(const kvl_shape *s, const kvl_cache *cache) {
-    return (double)kvl_cache_live_bytes(cache) * (double)s->n_layers * s->n_kv_heads /
-           (double)kvl_shape_kv_bytes(s);
+    return (double)kvl_cache_live_bytes(cache) * (double)n_heads(s) / (double)kvl_shape_kv_bytes(s);
+}
+
+/* Compresses a cache at depth; without a schedule of its own a policy must find something to evict. */
+static kvl_status compress_depth(kvl_bench_result *out, const run *r, const kvl_policy *policy,
+                                 kvl_stream *stream, double *compress_ns, kvl_err *err) {
+    const kvl_shape *shape = &kvl_engine_model(r->engine)->shape;
+    const double n_seen = (double)stream->n_seen * (double)n_heads(shape);
+    const uint64_t start = kvl_clock_ns();
+    *compress_ns = 0;
+    if (kvl_policy_fires(policy, stream, shape)) {
+        KVL_TRY(kvl_engine_compress(r->engine, &(kvl_compress_job){stream, policy}, 1, err));
+        *compress_ns = (double)(kvl_clock_ns() - start);
+    } else if (!kvl_policy_press(policy)->is_identity && !kvl_policy_has_schedule(policy)) {
+        return kvl_fail(err, KVL_E_USAGE, "press %s: expected to evict at depth %zu, would evict nothing",
+                        kvl_policy_press(policy)->name, r->config->n_depth);
+    }
+    out->keep_ratio = n_seen > 0 ? n_entries(shape, stream->cache) / n_seen : 1;
+    return KVL_OK;
 }
 
 /* Compresses a cache at depth, then runs the test; the stream is used up. */
 static kvl_status measure(kvl_bench_result *out, const run *r, const kvl_policy *policy, kvl_stream *stream,
                           double *test_ns, double *compress_ns, kvl_err *err) {
     const kvl_bench_config *c = r->config;
-    kvl_policy once = kvl_timing_once(policy);
-    const kvl_shape *shape = &kvl_engine_model(r->engine)->shape;
-    const double n_before = n_entries(shape, stream->cache);
+    const kvl_policy once = kvl_timing_once(policy);
     int32_t token = r->ids[0];
-    uint64_t start = kvl_clock_ns();
-    if (!kvl_policy_press(policy)->is_identity) {
-        if (!kvl_policy_fires(&once, stream, shape)) {
-            return kvl_fail(err, KVL_E_USAGE, "press %s: expected to evict at depth %zu, would evict nothing",
-                            kvl_policy_press(policy)->name, c->n_depth);
-        }
-        KVL_TRY(
-            kvl_engine_compress(r->engine, &(kvl_compress_job){.stream = stream, .policy = &once}, 1, err));
+    KVL_TRY(compress_depth(out, r, &once, stream, compress_ns, err));
+    if (!kvl_policy_has_schedule(policy)) {
+        kvl_stream_unwatch(stream); /* no press will act again */
+        /* a server makes room for a request before it starts */
+        KVL_TRY(kvl_stream_reserve(r->engine, stream, c->n_prompt + c->n_gen, err));
     }
-    *compress_ns = kvl_policy_press(policy)->is_identity ? 0 : (double)(kvl_clock_ns() - start);
-    out->keep_ratio = n_before > 0 ? n_entries(shape, stream->cache) / n_before : 1;
-    kvl_stream_unwatch(stream); /* no press will act again */
-    /* a server makes room for a request before it starts */
-    KVL_TRY(kvl_stream_reserve(r->engine, stream, c->n_prompt + c->n_gen, err));
-    count_work(out, r, stream->cache);
-    start = kvl_clock_ns();
+    KVL_TRY(count_work(out, r, stream, policy, err));
+    const uint64_t start = kvl_clock_ns();
     if (c->n_prompt != 0) {
-        KVL_TRY(kvl_timing_prefill(r->engine, stream, r->ids, c->n_prompt, c->n_batch, r->rows, &token, err));
+        KVL_TRY(kvl_timing_prefill(r->engine, stream, policy, r->ids, c->n_prompt, c->n_batch, r->rows,
+                                   &token, err));
+        if (kvl_policy_has_schedule(policy) &&
+            kvl_policy_fires(policy, stream, &kvl_engine_model(r->engine)->shape)) {
+            KVL_TRY(kvl_engine_compress(r->engine, &(kvl_compress_job){stream, policy}, 1, err));
+        }
     }
-    KVL_TRY(kvl_timing_decode(r->engine, stream, &token, c->n_gen, NULL, err));
+    KVL_TRY(kvl_timing_decode(r->engine, stream, policy, &token, c->n_gen, NULL, err));
     *test_ns = (double)(kvl_clock_ns() - start);
     out->kv_bytes_live = kvl_cache_live_bytes(stream->cache);
     out->kv_bytes_reserved = kvl_cache_reserved_bytes(stream->cache);
+    out->kv_bytes_peak = kvl_cache_most_bytes(stream->cache);
     out->scratch_bytes = kvl_engine_scratch_bytes(r->engine);
     return KVL_OK;
 }
 
-static kvl_status make_depth(kvl_stream **out, const run *r, kvl_err *err) {
+/* A stream at depth that notes what policies first .. end - 1 need; one that acts inside the depth makes its
+ * own. Where there is no depth the prompt of the test is that of the stream. */
+static kvl_status make_depth(kvl_stream **out, const run *r, size_t first, size_t end, kvl_err *err) {
     int32_t ignored;
+    const kvl_bench_config *c = r->config;
     const kvl_shape *shape = &kvl_engine_model(r->engine)->shape;
     kvl_needs needs = {0};
-    for (size_t p = 0; p < r->config->n_policies; p++) {
-        needs = kvl_needs_join(needs, kvl_policy_needs(&r->config->policies[p], shape));
+    for (size_t p = first; p < end; p++) {
+        needs = kvl_needs_join(needs, kvl_policy_needs(&c->policies[p], shape));
     }
     KVL_TRY(kvl_stream_create(out, r->engine, err));
+    (*out)->n_prefill = c->n_depth != 0 ? c->n_depth : c->n_prompt;
     KVL_TRY(kvl_stream_watch(*out, shape, needs, err));
-    return kvl_timing_prefill(r->engine, *out, r->ids, r->config->n_depth, r->config->n_batch, r->rows,
-                              &ignored, err);
+    return c->n_depth == 0
+               ? KVL_OK
+               : kvl_timing_prefill(r->engine, *out, end - first == 1 ? &c->policies[first] : NULL, r->ids,
+                                    c->n_depth, c->n_batch, r->rows, &ignored, err);
 }
 
-/* One run of one policy, in a stream of its own; starts from the common cache at depth where there is one. */
-static kvl_status run_once(kvl_bench_result *out, const run *r, const kvl_policy *policy, double *test_ns,
+/* One run of the p-th policy, in a stream of its own; starts from the common cache at depth where there is
+ * one and the policy does not act inside it. */
+static kvl_status run_once(kvl_bench_result *out, const run *r, size_t p, double *test_ns,
                            double *compress_ns, kvl_err *err) {
     kvl_stream *stream = NULL;
+    const kvl_policy *policy = &r->config->policies[p];
     kvl_peak_rss_reset();
-    kvl_status status =
-        r->depth != NULL ? kvl_stream_fork(&stream, r->depth, err) : make_depth(&stream, r, err);
+    kvl_status status = r->depth != NULL && !kvl_policy_has_schedule(policy)
+                            ? kvl_stream_fork(&stream, r->depth, err)
+                            : make_depth(&stream, r, p, p + 1, err);
     if (status == KVL_OK) {
         status = measure(out, r, policy, stream, test_ns, compress_ns, err);
     }
@@ -145,16 +192,16 @@ static kvl_status run_all(kvl_bench_result *out, run *r, kvl_err *err) {
     const kvl_bench_config *c = r->config;
     double ignored[2];
     for (size_t p = 0; p < c->n_policies && c->has_warmup; p++) {
-        KVL_TRY(run_once(&out[p], r, &c->policies[p], &ignored[0], &ignored[1], err));
+        KVL_TRY(run_once(&out[p], r, p, &ignored[0], &ignored[1], err));
     }
     if (c->n_depth != 0) {
-        KVL_TRY(make_depth(&r->depth, r, err));
+        KVL_TRY(make_depth(&r->depth, r, 0, c->n_policies, err));
     }
     for (size_t rep = 0; rep < c->n_repetitions; rep++) {
         for (size_t k = 0; k < c->n_policies; k++) {
             size_t p = (k + rep) % c->n_policies;
-            KVL_TRY(run_once(&out[p], r, &c->policies[p], &out[p].samples_ns[rep],
-                             &r->compress[p * c->n_repetitions + rep], err));
+            KVL_TRY(run_once(&out[p], r, p, &out[p].samples_ns[rep], &r->compress[p * c->n_repetitions + rep],
+                             err));
         }
     }
     for (size_t p = 0; p < c->n_policies; p++) {

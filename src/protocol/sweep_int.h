@@ -39,7 +39,7 @@ const kvl_sample *kvli_sample_of(const kvli_run *r, size_t sample);
 /* Whether the one-pass baseline scores every token of the lockstep baseline: the same bits, so it need not
  * run twice. */
 bool kvli_is_covered_by_one_pass(const kvl_protocol *p);
-/* Tokens fed in one pass before the first step. */
+/* Tokens of the prompt, of which nothing is scored. */
 size_t kvli_prefill_of(const kvli_run *r, size_t sample);
 
 /* Runs the cells of a wave; r->seen then tells its figures. */

@@ -21,32 +21,101 @@ double kvl_timing_median(double *x, size_t n) {
     return n % 2 != 0 ? x[n / 2] : 0.5 * (x[n / 2 - 1] + x[n / 2]);
 }
 
-kvl_status kvl_timing_prefill(kvl_engine *engine, kvl_stream *stream, const int32_t *ids, size_t n,
-                              size_t n_batch, kvl_row *rows, int32_t *top, kvl_err *err) {
-    for (size_t done = 0; done < n;) {
-        size_t n_rows = kvl_min_size(n - done, n_batch);
-        for (size_t i = 0; i < n_rows; i++, done++) {
-            rows[i] =
-                (kvl_row){.stream = stream, .token = ids[done], .target = -1, .wants_top = done + 1 == n};
-        }
-        KVL_TRY(kvl_engine_forward(engine, rows, n_rows, err));
-        *top = rows[n_rows - 1].top;
+/* ---- policies that act by a schedule ---- */
+
+/* A prompt being fed. */
+typedef struct feed {
+    kvl_engine *engine;
+    kvl_stream *stream;
+    kvl_stream *shadow; /* counts, and tells when the policy fires; NULL: it has no schedule */
+    const kvl_policy *policy;
+    bool is_waiting; /* the stream is to be compressed before it goes on */
+} feed;
+
+static kvl_status open_feed(feed *f, kvl_err *err) {
+    const kvl_shape *shape = &kvl_engine_model(f->engine)->shape;
+    if (f->policy == NULL || !kvl_policy_has_schedule(f->policy)) {
+        return KVL_OK;
     }
-    return KVL_OK;
+    KVL_TRY(kvl_stream_create_counting(&f->shadow, shape, err));
+    f->shadow->n_seen = f->stream->n_seen;
+    f->shadow->n_prefill = f->stream->n_prefill;
+    return kvl_count_follow(f->shadow, f->stream, shape, err);
 }
 
-kvl_status kvl_timing_decode(kvl_engine *engine, kvl_stream *stream, int32_t *token, size_t n,
-                             double *token_ns, kvl_err *err) {
+/* The shadow goes on by a row that is not the last; the row carries the compression behind it if it can. */
+static kvl_status follow(feed *f, kvl_row *row, kvl_err *err) {
+    const kvl_shape *shape = &kvl_engine_model(f->engine)->shape;
+    if (f->shadow == NULL) {
+        return KVL_OK;
+    }
+    KVL_TRY(kvl_count_forward(shape, &(kvl_row){.stream = f->shadow}, 1, err));
+    if (!kvl_policy_fires(f->policy, f->shadow, shape)) {
+        return KVL_OK;
+    }
+    if (!kvl_policy_is_by_head(f->policy)) {
+        f->is_waiting = true;
+        return KVL_OK;
+    }
+    row->evict = f->policy;
+    return kvl_count_compress(shape, &(kvl_compress_job){f->shadow, f->policy}, 1, err);
+}
+
+static kvl_status compress_waiting(feed *f, kvl_err *err) {
+    if (!f->is_waiting) {
+        return KVL_OK;
+    }
+    f->is_waiting = false;
+    KVL_TRY(kvl_engine_compress(f->engine, &(kvl_compress_job){f->stream, f->policy}, 1, err));
+    return kvl_count_follow(f->shadow, f->stream, &kvl_engine_model(f->engine)->shape, err);
+}
+
+kvl_status kvl_timing_prefill(kvl_engine *engine, kvl_stream *stream, const kvl_policy *policy,
+                              const int32_t *ids, size_t n, size_t n_batch, kvl_row *rows, int32_t *top,
+                              kvl_err *err) {
+    feed f = {.engine = engine, .stream = stream, .policy = policy};
+    kvl_status status = open_feed(&f, err);
+    for (size_t done = 0; done < n && status == KVL_OK;) {
+        size_t n_rows = 0;
+        while (n_rows < n_batch && done < n && !f.is_waiting && status == KVL_OK) {
+            kvl_row *row = &rows[n_rows++];
+            *row = (kvl_row){.stream = stream, .token = ids[done++], .target = -1, .wants_top = done == n};
+            status = done < n ? follow(&f, row, err) : KVL_OK;
+        }
+        KVL_GO(status);
+        KVL_GO(kvl_engine_forward(engine, rows, n_rows, err));
+        KVL_GO(compress_waiting(&f, err));
+        *top = rows[n_rows - 1].top;
+    }
+done:
+    kvl_stream_destroy(f.shadow);
+    return status;
+}
+
+kvl_status kvl_timing_decode(kvl_engine *engine, kvl_stream *stream, const kvl_policy *policy, int32_t *token,
+                             size_t n, double *token_ns, kvl_err *err) {
+    const bool may_act = policy != NULL && kvl_policy_has_schedule(policy);
     for (size_t i = 0; i < n; i++) {
         kvl_row row = {.stream = stream, .token = *token, .target = -1, .wants_top = true};
         uint64_t start = kvl_clock_ns();
         KVL_TRY(kvl_engine_forward(engine, &row, 1, err));
+        if (may_act && kvl_policy_fires(policy, stream, &kvl_engine_model(engine)->shape)) {
+            KVL_TRY(kvl_engine_compress(engine, &(kvl_compress_job){stream, policy}, 1, err));
+        }
         if (token_ns != NULL) {
             token_ns[i] = (double)(kvl_clock_ns() - start);
         }
         *token = row.top;
     }
     return KVL_OK;
+}
+
+/* Compresses a stream whose prompt has ended, if the policy fires. */
+static kvl_status compress_prompt(kvl_engine *engine, kvl_stream *stream, const kvl_policy *policy,
+                                  kvl_err *err) {
+    return kvl_policy_fires(policy, stream, &kvl_engine_model(engine)->shape)
+               ? kvl_engine_compress(engine, &(kvl_compress_job){stream, policy}, 1, err)
+               : KVL_OK;
 }
 
 /* One generation under one policy. rows [n_prompt] and token_ns [n_new] are scratch. */
@@ -57,20 +126,21 @@ static kvl_status generate(kvl_engine *engine, const kvl_timing_config *config, 
     kvl_status status = KVL_OK;
     int32_t token = -1;
     KVL_TRY(kvl_stream_create(&stream, engine, err));
+    stream->n_prefill = t->n_prompt;
     KVL_GO(kvl_stream_watch(stream, shape, kvl_policy_needs(policy, shape), err));
     uint64_t start = kvl_clock_ns();
-    KVL_GO(kvl_timing_prefill(engine, stream, config->sample->ids.ids, t->n_prompt, t->n_prompt, rows, &token,
-                              err));
+    KVL_GO(kvl_timing_prefill(engine, stream, policy, config->sample->ids.ids, t->n_prompt, t->n_prompt, rows,
+                              &token, err));
     uint64_t first_token = kvl_clock_ns();
-    if (kvl_policy_fires(policy, stream, shape)) {
-        kvl_compress_job job = {.stream = stream, .policy = policy};
-        KVL_GO(kvl_engine_compress(engine, &job, 1, err));
-    }
+    KVL_GO(compress_prompt(engine, stream, policy, err));
     uint64_t compressed = kvl_clock_ns();
-    kvl_stream_unwatch(stream); /* no press will act again */
+    if (!kvl_policy_has_schedule(policy)) {
+        kvl_stream_unwatch(stream); /* no press will act again */
+    }
     t->kv_bytes_live = kvl_cache_live_bytes(stream->cache);
+    t->kv_bytes_peak = kvl_cache_most_bytes(stream->cache);
     KVL_GO(kvl_stream_reserve(engine, stream, t->n_new, err));
-    KVL_GO(kvl_timing_decode(engine, stream, &token, t->n_new, token_ns, err));
+    KVL_GO(kvl_timing_decode(engine, stream, policy, &token, t->n_new, token_ns, err));
     seen->ttft_ns = (double)(first_token - start);
     seen->compress_ns = (double)(compressed - first_token);
     seen->tpot_ns = kvl_timing_median(token_ns, t->n_new);

@@ -2,8 +2,9 @@
  *
  * A prompt is prefilled in one call; TTFT is the time from the call to the moment the first new token's id is
  * in the caller's hands; then the policy compresses the prompt's cache once; then tokens are decoded
- * greedily. All policies take turns in every repetition, in an order that rotates, after one warm-up round;
- * figures are medians.
+ * greedily. Policies with a schedule of their own act by it: what they do inside the prompt is part of TTFT,
+ * what they do while decoding is part of the time of a token. All policies take turns in every repetition, in
+ * an order that rotates, after one warm-up round; figures are medians.
  */
 #ifndef KVL_PROTOCOL_TIMING_H
 #define KVL_PROTOCOL_TIMING_H
@@ -25,26 +26,33 @@ typedef struct kvl_timing {
     size_t n_prompt;
     size_t n_new;
     double ttft_ns;
-    double compress_ns; /* scoring, selecting and moving memory, whole model */
+    double compress_ns; /* scoring, selecting and moving memory, whole model, when the prompt has ended */
     double tpot_ns;     /* one decoded token */
     double tokens_per_s;
     uint64_t kv_bytes_live; /* after compression */
+    uint64_t kv_bytes_peak; /* the most allocated for the cache until then */
     uint64_t
         peak_rss_bytes; /* peak of the process during this policy's runs; 0 when the system does not tell */
 } kvl_timing;
 
-/* The policy with its schedule replaced: looks once, and acts on whatever is there. */
+/* The policy with its schedule replaced: looks once, and acts on whatever is there. Presses with a schedule
+ * of their own keep it. */
 kvl_policy kvl_timing_once(const kvl_policy *policy);
 /* Median of n >= 1 values, which it sorts. */
 double kvl_timing_median(double *x, size_t n);
-/* Feeds n >= 1 tokens to a stream, at most n_batch at a time; *top is the most likely next one.
- *   rows [min(n, n_batch)] is scratch */
-kvl_status kvl_timing_prefill(kvl_engine *engine, kvl_stream *stream, const int32_t *ids, size_t n,
-                              size_t n_batch, kvl_row *rows, int32_t *top, kvl_err *err) KVL_MUST_USE;
-/* Decodes n tokens greedily, *token first; leaves the next one in *token.
- *   token_ns [n] time of each, or NULL */
-kvl_status kvl_timing_decode(kvl_engine *engine, kvl_stream *stream, int32_t *token, size_t n,
-                             double *token_ns, kvl_err *err) KVL_MUST_USE;
+/* Feeds n >= 1 tokens to a stream, at most n_batch at a time, and compresses it where the policy has a
+ * schedule and fires before the last of them; *top is the most likely next one.
+ *   policy  NULL: none
+ *   rows    [min(n, n_batch)] scratch */
+kvl_status kvl_timing_prefill(kvl_engine *engine, kvl_stream *stream, const kvl_policy *policy,
+                              const int32_t *ids, size_t n, size_t n_batch, kvl_row *rows, int32_t *top,
+                              kvl_err *err) KVL_MUST_USE;
+/* Decodes n tokens greedily, *token first, and compresses the stream where the policy has a schedule and
+ * fires; leaves the next token in *token.
+ *   policy    NULL: none
+ *   token_ns  [n] time of each, its compression included, or NULL */
+kvl_status kvl_timing_decode(kvl_engine *engine, kvl_stream *stream, const kvl_policy *policy, int32_t *token,
+                             size_t n, double *token_ns, kvl_err *err) KVL_MUST_USE;
 
 /* out [n_policies]. */
 kvl_status kvl_timing_run(kvl_timing *out, kvl_engine *engine, const kvl_timing_config *config,

@@ -48,6 +48,7 @@ static kvl_status create_stream(const kvli_run *r, kvl_stream **out, size_t samp
     KVL_TRY(r->is_counting ? kvl_stream_create_counting(out, r->shape, err)
                            : kvl_stream_create(out, r->engine, err));
     (*out)->seed = kvli_sample_of(r, sample)->hash;
+    (*out)->n_prefill = kvli_prefill_of(r, sample);
     return kvl_stream_watch(*out, r->shape, needs, err);
 }
 
@@ -127,6 +128,7 @@ static kvl_status open_lane(kvli_run *r, const kvl_wave *wave, size_t sample, kv
         reset_cell(cell_at(r, p, sample), r->shape->n_layers);
     }
     KVL_TRY(kvl_stream_create_counting(&l->shadow, r->shape, err));
+    l->shadow->n_prefill = kvli_prefill_of(r, sample);
     return create_stream(r, &l->stream, sample, wave->first_policy, wave->end_policy, err);
 }
 
@@ -236,11 +238,13 @@ static kvl_status queue_job(kvli_run *r, size_t lane_index, kvl_err *err) {
 /* What a cell's policy keeps of n entries in the first layer on which it acts. */
 static size_t first_target(const kvli_run *r, const kvli_lane *l, size_t index, size_t n) {
     const kvl_policy *policy = policy_of(r, l, index);
+    const kvl_stream *s = l->shadow;
+    const kvl_moment now = {s->n_seen, s->n_prefill, s->n_events};
     uint32_t layer = 0;
     while (layer + 1 < r->shape->n_layers && kvl_policy_skips(policy, layer)) {
         layer++;
     }
-    return kvl_policy_target(policy, r->shape, layer, n);
+    return kvl_policy_target(policy, r->shape, &now, layer, n);
 }
 
 /* The cell of a lane whose policy keeps most of heads that all hold n entries. */
@@ -333,10 +337,24 @@ static kvl_status part_lanes(kvli_run *r, kvl_err *err) {
     return KVL_OK;
 }
 
+/* Whether a policy of the lane acts while its prompt of n tokens is fed. */
+static bool acts_in_prompt(const kvli_run *r, const kvli_lane *l, size_t n) {
+    for (size_t i = 0; i < l->n; i++) {
+        for (kvl_moment at = {.n_seen = 1, .n_prefill = n}; at.n_seen < n; at.n_seen++) {
+            if (kvl_policy_has_schedule(policy_of(r, l, i)) &&
+                kvl_policy_turn(policy_of(r, l, i), &at).node != NULL) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* The prompt in one pass; where policies act inside it, its tokens are steps as those behind it are. */
 static kvl_status prefill_lane(kvli_run *r, size_t lane_index, kvl_err *err) {
     kvli_lane *l = &r->lanes[lane_index];
     size_t n = kvli_prefill_of(r, l->sample);
-    if (n == 0) {
+    if (n == 0 || acts_in_prompt(r, l, n)) {
         return KVL_OK;
     }
     kvl_row *rows = kvl_calloc(n, sizeof *rows);
@@ -389,7 +407,8 @@ static kvl_status finish_lanes(kvli_run *r, kvl_err *err) {
 static kvl_status queue_rows(kvli_run *r, size_t lane_index, size_t most, size_t *n_rows, kvl_err *err) {
     kvli_lane *l = &r->lanes[lane_index];
     const int32_t *ids = kvli_sample_of(r, l->sample)->ids.ids;
-    const size_t first_scored = cell_at(r, l->policies[0], l->sample)->first_scored;
+    const size_t first_scored =
+        kvl_max_size(cell_at(r, l->policies[0], l->sample)->first_scored, kvli_prefill_of(r, l->sample));
     for (size_t n = kvl_min_size(most, n_left(r, l)); n != 0 && !l->is_parting; n--) {
         kvl_row *row = &r->rows[*n_rows];
         *row = (kvl_row){.stream = l->stream,

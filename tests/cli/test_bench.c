@@ -16,11 +16,11 @@ static const char *const theirs[] = {
     "split_mode",   "main_gpu",     "no_kv_offload",  "flash_attn", "tensor_split", "use_mmap",
     "embeddings",   "n_prompt",     "n_gen",          "n_depth",    "test_time",    "avg_ns",
     "stddev_ns",    "avg_ts",       "stddev_ts"};
-static const char *const ours[] = {
-    "press",         "keep_ratio",     "policy",         "isa",           "arith",
-    "median_ns",     "median_ts",      "compress_ns",    "kv_bytes_live", "kv_bytes_reserved",
-    "scratch_bytes", "weight_bytes",   "peak_rss_bytes", "gflops",        "gb_per_s",
-    "limit_gflops",  "limit_gb_per_s", "limit_percent"};
+static const char *const ours[] = {"press",         "keep_ratio",        "policy",        "isa",
+                                   "arith",         "median_ns",         "median_ts",     "compress_ns",
+                                   "kv_bytes_live", "kv_bytes_reserved", "kv_bytes_peak", "scratch_bytes",
+                                   "weight_bytes",  "peak_rss_bytes",    "gflops",        "gb_per_s",
+                                   "limit_gflops",  "limit_gb_per_s",    "limit_percent"};
 enum { n_theirs = sizeof theirs / sizeof theirs[0], n_ours = sizeof ours / sizeof ours[0] };
 
 /* Ends of a command: one stream alone. The comment hides test_run's own redirection. */

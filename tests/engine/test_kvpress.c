@@ -192,19 +192,29 @@ static void open_trial(trial *t) {
     assert_ok(kvl_stream_watch(t->stream, t->shape, kvl_policy_needs(&t->policy, t->shape), NULL));
 }
 
+static void compress_if_due(trial *t) {
+    kvl_err err = {0};
+    if (kvl_policy_fires(&t->policy, t->stream, t->shape) &&
+        kvl_engine_compress(t->engine, &(kvl_compress_job){t->stream, &t->policy}, 1, &err) != KVL_OK) {
+        fail_msg("%s: %s", t->text, err.msg);
+    }
+}
+
 static void run_trial(trial *t) {
     const json_t *ids = json_object_get(all_ids, json_string_value(json_object_get(t->golden, "ids")));
     const json_t *scores = json_object_get(t->size, "scores");
-    kvl_err err = {0};
     open_trial(t);
+    t->stream->n_prefill = json_array_size(ids);
+    t->stream->seed = (uint64_t)json_integer_value(json_object_get(t->golden, "seed"));
     feed(t, ids, 0, json_array_size(ids));
     scores = scores != NULL ? scores : json_object_get(t->golden, "scores");
     if (scores != NULL) {
         check_scores(t, scores);
     }
-    if (kvl_policy_fires(&t->policy, t->stream, t->shape) &&
-        kvl_engine_compress(t->engine, &(kvl_compress_job){t->stream, &t->policy}, 1, &err) != KVL_OK) {
-        fail_msg("%s: %s", t->text, err.msg);
+    compress_if_due(t);
+    for (json_int_t i = 0; i < json_integer_value(json_object_get(t->golden, "then")); i++) {
+        feed(t, json_object_get(all_ids, "then"), (size_t)i, 1);
+        compress_if_due(t);
     }
     check_kept(t);
     check_entries(t);

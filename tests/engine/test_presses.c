@@ -17,6 +17,9 @@ static const struct {
     const char *name, *text;
 } texts[] = {
     {"snapkv", "snapkv(window=8)"},
+    {"decoding", "decoding(snapkv(window=8),interval=6)"},
+    {"block", "block(snapkv(window=8),block=16)"},
+    {"block-oracle", "block-oracle(knorm,block=16)"},
 };
 
 /* Lengths that depend on data, not on the policy's budget alone. */
@@ -100,6 +103,7 @@ static kvl_stream *run(kvl_engine *e, const kvl_policy *p, size_t n, size_t cut)
     kvl_err err = {0};
     assert_ok(kvl_stream_create(&s, e, NULL));
     s->seed = 7;
+    s->n_prefill = n;
     assert_ok(kvl_stream_watch(s, &model->shape, kvl_policy_needs(p, &model->shape), NULL));
     feed(e, s, 0, n, cut);
     if (kvl_policy_fires(p, s, &model->shape) &&
@@ -129,11 +133,12 @@ static void assert_same_caches(const char *name, const kvl_cache *a, const kvl_c
 
 static void check_counts(const kvl_policy *p, const kvl_stream *s, size_t n) {
     const kvl_press *press = kvl_policy_press(p);
+    const kvl_moment at = {.n_seen = n, .n_prefill = n};
     size_t n_all = 0, n_target = 0;
     for (uint32_t layer = 0; layer < model->shape.n_layers; layer++) {
         for (uint32_t head = 0; head < model->shape.n_kv_heads; head++) {
             const size_t found = kvl_cache_len(s->cache, layer, head);
-            const size_t target = kvl_policy_target(p, &model->shape, layer, n);
+            const size_t target = kvl_policy_target(p, &model->shape, &at, layer, n);
             n_all += found;
             n_target += target;
             if (!kvl_press_is_ragged(p->tree) && found != target) {

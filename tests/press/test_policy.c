@@ -97,6 +97,7 @@ static kvl_policy policy_of(const char *text) {
 static void test_targets(void **state) {
     (void)state;
     const kvl_shape shape = {.n_layers = 1, .n_heads = 1, .n_kv_heads = 1, .head_dim = 2};
+    const kvl_moment at = {.n_seen = 32};
     static const struct {
         const char *keep;
         size_t kept;
@@ -106,16 +107,16 @@ static void test_targets(void **state) {
         char text[64] = "knorm:cap=32:keep=";
         memcpy(text + strlen(text), cases[i].keep, strlen(cases[i].keep) + 1);
         kvl_policy p = policy_of(text);
-        assert_int_equal(kvl_policy_target(&p, &shape, 0, 32), cases[i].kept);
-        assert_int_equal(kvl_policy_target(&p, &shape, 0, 31), 31); /* below the trigger: nothing */
+        assert_int_equal(kvl_policy_target(&p, &shape, &at, 0, 32), cases[i].kept);
+        assert_int_equal(kvl_policy_target(&p, &shape, &at, 0, 31), 31); /* below the trigger: nothing */
     }
     kvl_policy gt = policy_of("knorm:cap=32:trigger=gt:size=16");
-    assert_int_equal(kvl_policy_target(&gt, &shape, 0, 32), 32);
-    assert_int_equal(kvl_policy_target(&gt, &shape, 0, 33), 16);
+    assert_int_equal(kvl_policy_target(&gt, &shape, &at, 0, 32), 32);
+    assert_int_equal(kvl_policy_target(&gt, &shape, &at, 0, 33), 16);
     kvl_policy tiny = policy_of("knorm:keep=0.0001");
-    assert_int_equal(kvl_policy_target(&tiny, &shape, 0, 5), 1);
+    assert_int_equal(kvl_policy_target(&tiny, &shape, &at, 0, 5), 1);
     kvl_policy none = policy_of("none");
-    assert_int_equal(kvl_policy_target(&none, &shape, 0, 1000), 1000);
+    assert_int_equal(kvl_policy_target(&none, &shape, &at, 0, 1000), 1000);
 }
 
 /* 2: sink, 1: among the newest, 0: by score. */
