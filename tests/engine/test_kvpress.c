@@ -8,8 +8,9 @@
 #include <string.h>
 
 /* Golden files of the same names. */
-static const char *const names[] = {"compactor", "cur",      "keydiff", "knorm",     "lagkv", "leverage",
-                                    "noncausal", "observed", "snapkv",  "streaming", "tova"};
+static const char *const names[] = {"compactor", "cur",       "decoding",  "keydiff",  "knorm",
+                                    "lagkv",     "leverage",  "noncausal", "observed", "prefill-decoding",
+                                    "snapkv",    "streaming", "tova"};
 
 static const char *const model_names[] = {"llama", "qwen3"};
 enum { n_models = 2 };
