@@ -4,6 +4,7 @@
 #include "base/os.h"
 #include "cli/args.h"
 #include "cli/press_arg.h"
+#include "cli/press_text.h"
 #include "engine/engine.h"
 #include "press/plugin.h"
 
@@ -336,4 +337,5 @@ void kvl_bench_options_help(kvl_str *out) {
                  "the full cache and with compressed ones, in percent of\nwhat this machine can do. Options "
                  "mean what they mean to llama-bench; lists take N,N, 1-8, 1-8+2 and 1-8*2.\n\noptions:\n");
     kvl_args_help(table, n_table, out);
+    kvl_press_help(out);
 }

@@ -24,6 +24,7 @@ static const kvl_command commands[] = {
     {"fetch", "download a model into the hub cache", kvl_cmd_fetch},
     {"inspect", "what is in a model: shape, bytes, tensors (reads headers only)", kvl_cmd_inspect},
     {"plan", "memory before running: weights, cache, scratch, longest prompt", kvl_cmd_plan},
+    {"press", "the rules there are by which a cache is compressed, and all about one", kvl_cmd_press},
     {"sweep", "quality at every keep ratio: table and curve", kvl_cmd_sweep},
     {"tokenize", "the token ids of a text", kvl_cmd_tokenize},
 };

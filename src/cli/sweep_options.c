@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "cli/args.h"
 #include "cli/press_arg.h"
+#include "cli/press_text.h"
 #include "press/plugin.h"
 
 #include <stdlib.h>
@@ -221,18 +222,7 @@ void kvl_sweep_options_help(kvl_str *out) {
         out, "usage: kvlab sweep [OPTIONS]\n\nQuality at every keep ratio: the table on standard output, the "
              "curve as PNG and SVG.\n\noptions:\n");
     kvl_args_help(table, n_table, out);
-    kvl_str_puts(out, "\npresses:\n");
-    const kvl_press *const *presses = kvl_presses(&n);
-    for (size_t i = 0; i < n; i++) {
-        kvl_str_printf(out, "  %-18s %s\n", presses[i]->name, presses[i]->summary);
-        for (size_t k = 0; k < presses[i]->n_options; k++) {
-            const kvl_option *option = &presses[i]->options[k];
-            kvl_str_printf(out, "    %s=%s%s  %s (default %s)\n", option->name,
-                           option->choices != NULL ? option->choices : "N",
-                           option->choices != NULL && option->kind == KVL_OPTION_NUMBER ? "|N" : "",
-                           option->help, option->initial);
-        }
-    }
+    kvl_press_help(out);
     kvl_str_puts(out,
                  "\na policy is PRESS[(OPTIONS)][:KEY=VALUE]... with the keys\n"
                  "  keep=R size=N cap=N trigger=ge|gt cadence=step|N|once sinks=N recent=N skip=A+B|none\n"

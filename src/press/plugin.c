@@ -91,7 +91,7 @@ static kvl_status check_option(const kvl_press *press, const kvl_option *o, cons
     const size_t n_bytes = o->kind == KVL_OPTION_LIST ? sizeof(kvl_numbers) : sizeof(uint64_t);
     unsigned char conf[KVL_PRESS_CONF_BYTES];
     if (o->name == NULL || o->initial == NULL || o->help == NULL || o->kind > KVL_OPTION_LIST ||
-        (o->kind == KVL_OPTION_CHOICE) != (o->choices != NULL)) {
+        (o->kind == KVL_OPTION_CHOICE && o->choices == NULL)) {
         return kvl_fail(err, KVL_E_TYPE,
                         "%s: press %s: option %s: expected name, kind, initial, help, and choices where it "
                         "is one",

@@ -38,6 +38,8 @@ const kvl_press kvl_press_adakv = {
         "the wrapped press's; each head keeps its best alpha * budget, then the best of all heads stay",
     .cost = "a selection among all K n scores of the layer; 24 bytes for each",
     .differs = "memory is freed (kvpress masks); ties: the newer entry, then the lower head",
+    .advice = "around a press whose scores can be compared between heads, as snapkv; by its paper it gains "
+              "most at small budgets",
     .version = 1,
     .is_ragged = true,
     .n_inner = 1,

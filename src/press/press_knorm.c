@@ -50,6 +50,12 @@ const kvl_press kvl_press_knorm = {
     .name = "knorm",
     .summary = "keep the keys of smallest L2 norm (side=high: largest)",
     .source = "Devoto et al. 2024, arXiv 2406.11430, section 3",
+    .formula = "-|k| (side=high: |k|)",
+    .cost = "n D operations and floats per head",
+    .differs = "survivors stay in time order unless order=score, with the same results",
+    .reads = "keys",
+    .advice = "cheap, and needs no queries; bad where the newest tokens have large norms and little is "
+              "evicted: protect them by recent=N",
     .version = 1,
     .options = options,
     .n_options = 1,

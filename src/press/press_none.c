@@ -6,6 +6,7 @@ const kvl_press kvl_press_none = {
     .name = "none",
     .summary = "full cache, nothing is evicted",
     .source = "the definition of attention",
+    .advice = "as what every other press is compared with",
     .version = 1,
     .is_identity = true,
 };

@@ -31,6 +31,8 @@ const kvl_press kvl_press_observed = {
         "mean over the group of (attention received from all queries) / (queries that could see the entry)",
     .cost = "H n^2 / 2 additions while attention is computed; 8 bytes for each entry",
     .differs = "sums of attention are rounded to 2^-30",
+    .advice = "where the whole text has voted, as for summaries; costs an addition for every weight of "
+              "attention, while prefilling too",
     .version = 1,
     .needs = needs,
     .score = score,

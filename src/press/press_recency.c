@@ -14,6 +14,10 @@ const kvl_press kvl_press_recency = {
     .name = "recency",
     .summary = "keep the newest entries (sliding window)",
     .source = "sliding window; \"truncate\" of the published comparison",
+    .formula = "position",
+    .cost = "nothing but the selection",
+    .advice = "as a control, and where only the last tokens matter; the model loses its first tokens, which "
+              "streaming keeps",
     .version = 1,
     .score = score,
 };

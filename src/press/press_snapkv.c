@@ -61,6 +61,9 @@ const kvl_press kvl_press_snapkv = {
         "mean over the group and the last w queries of their attention weights, average-pooled by `kernel`",
     .cost = "2 H w n D operations; (8 G + 2) n floats",
     .differs = "ties: the newer entry stays; kvpress leaves them to torch.topk",
+    .reads = "keys",
+    .advice = "for a prompt that ends with the question: what its last tokens look at stays; later questions "
+              "may need what is gone",
     .version = 1,
     .options = options,
     .n_options = 2,

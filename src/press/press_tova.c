@@ -36,6 +36,9 @@ const kvl_press kvl_press_tova = {
     .formula = "attention weight of the newest token's queries, mean over all heads of the layer",
     .cost = "2 H n D operations; 8 G n floats",
     .differs = "the paper does not force the newest token to stay; kvpress does, and so does this",
+    .reads = "keys",
+    .advice = "while generating, at little cost: it asks one query; at the end of a prompt snapkv asks more "
+              "of them",
     .version = 1,
     .needs = needs,
     .scratch_floats = scratch_floats,
