@@ -14,12 +14,13 @@ C_FILES = $(shell find include src tests bench examples -name '*.c' -o -name '*.
 CLANG_FORMAT = $(shell for f in clang-format-14 /usr/bin/clang-format clang-format; do \
 	if $$f --version >/dev/null 2>&1; then echo $$f; break; fi; done)
 
-.PHONY: help deps deps-dev build demo test bench lint format install asan fuzz clean
+.PHONY: help deps deps-dev build demo test bench docs lint format install asan fuzz clean
 
 help:
 	@echo 'make demo     install what is missing, build, and draw the U-curve of the bundled model'
 	@echo 'make test     install what is missing, build, run every test'
 	@echo 'make bench    build and run the benchmarks'
+	@echo 'make docs     build and write the pages of docs/presses'
 	@echo 'make lint     house rules, format check, gcc and clang builds with -Werror'
 	@echo 'make format   rewrite the C files with clang-format'
 	@echo 'make install  install to PREFIX ($(PREFIX))'
@@ -45,6 +46,9 @@ test: build
 
 bench: build
 	@$(RUN_MESON) test -C $(BUILD) --benchmark --verbose
+
+docs: build
+	@tools/make-press-docs $(BUILD)/kvlab
 
 lint: deps-dev
 	@tools/lint --self-test

@@ -226,9 +226,12 @@ static void fields_of(const card *c, const char *fields[N_FIELDS][2]) {
 
 static void write_page(kvl_str *out, const card *c) {
     const char *fields[N_FIELDS][2];
+    const char *rest = c->press->summary;
+    const bool is_lower = rest[0] >= 'a' && rest[0] <= 'z';
     fields_of(c, fields);
-    kvl_str_printf(out, "# %s\n\n%s.\n\n```\nkvlab sweep -P '%s' -r 0.5\n```\n\n", c->press->name,
-                   c->press->summary, kvl_str_text(&c->example));
+    kvl_str_printf(out, "# %s\n\n%c%s.\n\n```\nkvlab sweep -P '%s' -r 0.5\n```\n\n", c->press->name,
+                   is_lower ? rest[0] - 'a' + 'A' : rest[0], rest + (rest[0] != '\0'),
+                   kvl_str_text(&c->example));
     for (size_t i = 0; i < N_FIELDS; i++) {
         if (fields[i][1] != NULL) {
             kvl_str_printf(out, "- **%s:** %s\n", fields[i][0], fields[i][1]);

@@ -150,6 +150,9 @@ const kvl_press kvl_press_compactor = {
                "= 1 - kept / n unless given",
     .cost = "those of leverage and noncausal",
     .differs = "as in them; protected tokens rank before all others (in kvpress equal to the best)",
+    .reads = "keys before and after rotation, values",
+    .advice = "for prompts whose later questions are not known; the dearest of its family: all queries are "
+              "kept while it reads",
     .version = 1,
     .options = options,
     .n_options = 6,

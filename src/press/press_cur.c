@@ -146,6 +146,8 @@ const kvl_press kvl_press_cur = {
     .cost = "4 K n D operations, random=on: 80 K n D; n (D + 23) + 52 D floats",
     .differs = "sums are in double, a sum of 0 gives scores of 0; random=on draws from kvlab's counter-based "
                "generator",
+    .reads = "keys, values",
+    .advice = "where no queries may be had and values are to count beside keys",
     .version = 1,
     .options = options,
     .n_options = 5,

@@ -53,6 +53,9 @@ const kvl_press kvl_press_keydiff = {
     .formula = "-cos(key, mean of all keys at unit length)",
     .cost = "6 K n D operations; n D floats",
     .differs = "sums are in double; a key of zeros, or one where the average is zero, scores 0",
+    .reads = "keys",
+    .advice = "where no queries may be had; looks at keys only, and keeps those unlike the rest; its paper "
+              "compresses while it reads: block(keydiff)",
     .version = 1,
     .scratch_floats = scratch_floats,
     .score = score,

@@ -214,6 +214,8 @@ const kvl_press kvl_press_leverage = {
         "score over the layer",
     .cost = "2 K n D m + 3 K n m^2 operations and sines of n D / 2 angles for each head; n (D + 2 m) floats",
     .differs = "draws come from kvlab's counter-based generator; products and factor are in double",
+    .reads = "keys before rotation",
+    .advice = "for prompts whose later questions are not known; compactor adds attention to it",
     .version = 1,
     .options = options,
     .n_options = 2,

@@ -171,6 +171,9 @@ const kvl_press kvl_press_noncausal = {
     .differs = "as kvpress, unlike the paper's attention: no 1 / sqrt(D). A short last chunk is a softmax of "
                "its own; "
                "kvpress pads it with zero queries and keys that take part (its mask is -1e-9)",
+    .reads = "keys, values",
+    .advice = "for prompts whose later questions are not known; keeps all queries while it reads; compactor "
+              "adds leverage to it",
     .version = 1,
     .options = options,
     .n_options = 1,
