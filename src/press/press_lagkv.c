@@ -154,8 +154,8 @@ const kvl_press kvl_press_lagkv = {
         "a channel that is constant over the next part is left out (kvpress divides by 0); equal ranks: the "
         "newer entry; sinks rank before the last part, not equal to it",
     .reads = "keys, values",
-    .advice = "for long prompts without queries: the last whole part always stays, so that nothing goes "
-              "before sinks + 2 lag tokens are there",
+    .advice = "for long prompts without queries; the newest lag to 2 lag tokens always rank first, and below "
+              "sinks + 2 lag tokens nothing is compared",
     .version = 1,
     .options = options,
     .n_options = 3,

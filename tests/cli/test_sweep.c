@@ -450,7 +450,7 @@ static void test_help(void **state) {
     o = run_ok("sweep --help");
     assert_non_null(strstr(o.out, "kv-stream512"));
     assert_non_null(strstr(o.out, "prefill-continue"));
-    assert_non_null(strstr(o.out, "side=low|high"));
+    assert_non_null(strstr(o.out, "kvlab press show NAME"));
     kvl_free(o.out);
     o = run_ok("--version");
     assert_non_null(strstr(o.out, "kvlab 0."));
