@@ -1,7 +1,13 @@
-/* Rings of rotated queries and running sums of plain ones, one of each for every (layer, query head). */
+/* Rings of rotated queries and running sums of plain ones, one of each for every (layer, query head).
+ *
+ * Products of plain queries are summed a block of KVL_TAP_FIRST tokens at a time. Blocks begin at multiples
+ * of that, so that the sums do not depend on passes. The first block is kept as it is, in later ones the last
+ * query of the first is subtracted: means may be far larger than what varies about them.
+ */
 #include "cache/tap.h"
 
 #include "base/alloc.h"
+#include "kernel/gram.h"
 
 #include <string.h>
 
@@ -12,9 +18,10 @@ struct kvl_tap {
     uint32_t head_dim;
     size_t room;     /* tokens of the ring; grows where all are kept */
     float *queries;  /* [L, H, room, D]: token t at t % room */
-    double *sums;    /* [L, H, D] */
-    double *seconds; /* [L, H, D, D]: products, upper triangle */
     float *first;    /* [L, H, KVL_TAP_FIRST, D] plain */
+    float *block;    /* [L, H, KVL_TAP_FIRST, D] the block that is being filled */
+    double *sums;    /* [L, H, D] of whole blocks but the first */
+    double *seconds; /* [L, H, D, D] of products, upper triangle */
 };
 
 kvl_needs kvl_needs_join(kvl_needs a, kvl_needs b) {
@@ -60,8 +67,10 @@ static kvl_status alloc_moments(kvl_tap *t, kvl_err *err) {
     t->sums = kvl_calloc(n_heads(t) * dim, sizeof *t->sums);
     t->seconds = kvl_calloc(n_heads(t) * dim * dim, sizeof *t->seconds);
     t->first = kvl_calloc(n_heads(t) * KVL_TAP_FIRST * dim, sizeof *t->first);
-    return t->sums != NULL && t->seconds != NULL && t->first != NULL ? KVL_OK
-                                                                     : kvl_fail_nomem(err, "noted queries");
+    t->block = kvl_calloc(n_heads(t) * KVL_TAP_FIRST * dim, sizeof *t->block);
+    return t->sums != NULL && t->seconds != NULL && t->first != NULL && t->block != NULL
+               ? KVL_OK
+               : kvl_fail_nomem(err, "noted queries");
 }
 
 kvl_status kvl_tap_create(kvl_tap **out, const kvl_shape *shape, kvl_needs needs, kvl_err *err) {
@@ -94,6 +103,7 @@ void kvl_tap_destroy(kvl_tap *t) {
         kvl_free(t->sums);
         kvl_free(t->seconds);
         kvl_free(t->first);
+        kvl_free(t->block);
         kvl_free(t);
     }
 }
@@ -115,6 +125,7 @@ kvl_status kvl_tap_fork(kvl_tap **out, const kvl_tap *t, kvl_err *err) {
         memcpy(copy->sums, t->sums, n_heads(t) * dim * sizeof *t->sums);
         memcpy(copy->seconds, t->seconds, n_heads(t) * dim * dim * sizeof *t->seconds);
         memcpy(copy->first, t->first, n_heads(t) * KVL_TAP_FIRST * dim * sizeof *t->first);
+        memcpy(copy->block, t->block, n_heads(t) * KVL_TAP_FIRST * dim * sizeof *t->block);
     }
     return KVL_OK;
 }
@@ -126,27 +137,42 @@ kvl_status kvl_tap_reserve(kvl_tap *t, size_t n_tokens, kvl_err *err) {
     return room > t->room ? set_room(t, room, err) : KVL_OK;
 }
 
-/* Adds a query to the sums of a head: sum [D], second [D, D]. */
-static void add_products(double *sum, double *second, const float *query, size_t dim, double sign) {
-    for (size_t i = 0; i < dim; i++) {
-        const double x = sign * (double)query[i];
-        double *row = second + i * dim;
-        sum[i] += x;
-        for (size_t j = i; j < dim; j++) {
-            row[j] += x * (double)query[j];
+/* Adds n rows x [n, D] to the sums of a head. */
+static void add_rows(const kvl_kernels *k, double *sum, double *second, const float *x, size_t n,
+                     size_t dim) {
+    for (size_t r = 0; r < n; r++) {
+        for (size_t i = 0; i < dim; i++) {
+            sum[i] += (double)x[r * dim + i];
         }
+    }
+    if (second != NULL) {
+        kvl_gram_add(k, second, x, n, dim);
     }
 }
 
-void kvl_tap_note_plain(kvl_tap *t, uint32_t layer, uint32_t head, uint64_t token, const float *query) {
+static void subtract(float *out, const float *x, const float *centre, size_t dim) {
+    for (size_t i = 0; i < dim; i++) {
+        out[i] = x[i] - centre[i];
+    }
+}
+
+void kvl_tap_note_plain(kvl_tap *t, const kvl_kernels *kernels, uint32_t layer, uint32_t head, uint64_t token,
+                        const float *query) {
     const size_t dim = t->head_dim;
     const size_t i = head_at(t, layer, head);
+    const size_t row = token % KVL_TAP_FIRST;
     if (!t->needs.has_moments) {
         return;
     }
-    add_products(t->sums + i * dim, t->seconds + i * dim * dim, query, dim, 1);
+    float *first = t->first + i * KVL_TAP_FIRST * dim;
+    float *block = t->block + i * KVL_TAP_FIRST * dim;
     if (token < KVL_TAP_FIRST) {
-        memcpy(t->first + (i * KVL_TAP_FIRST + token) * dim, query, dim * sizeof *query);
+        memcpy(first + row * dim, query, dim * sizeof *query);
+        return;
+    }
+    subtract(block + row * dim, query, first + (KVL_TAP_FIRST - 1) * dim, dim);
+    if (row == KVL_TAP_FIRST - 1) {
+        add_rows(kernels, t->sums + i * dim, t->seconds + i * dim * dim, block, KVL_TAP_FIRST, dim);
     }
 }
 
@@ -163,28 +189,39 @@ const float *kvl_tap_query(const kvl_tap *t, uint32_t layer, uint32_t head, uint
     return t->queries + (head_at(t, layer, head) * t->room + token % t->room) * t->head_dim;
 }
 
-void kvl_tap_moments(const kvl_tap *t, uint32_t layer, uint32_t head, uint64_t n_seen, uint64_t n_skip,
-                     float *mean, float *covariance, double *scratch) {
+size_t kvl_tap_moments_doubles(size_t head_dim) {
+    return head_dim + head_dim * head_dim + KVL_TAP_FIRST * head_dim / 2;
+}
+
+void kvl_tap_moments(const kvl_tap *t, const kvl_kernels *kernels, uint32_t layer, uint32_t head,
+                     uint64_t n_seen, uint64_t n_skip, float *mean, float *covariance, double *scratch) {
     const size_t dim = t->head_dim;
     const size_t at = head_at(t, layer, head);
-    const double *second = t->seconds + at * dim * dim;
     const float *first = t->first + at * KVL_TAP_FIRST * dim;
+    const size_t n_first = kvl_min_size(KVL_TAP_FIRST, (size_t)n_seen);
+    const float *centre = first + (n_first - 1) * dim;
     const double n = (double)(n_seen - n_skip);
+    double *sum = scratch;
+    double *second = covariance != NULL ? sum + dim : NULL;
+    float *rows = (float *)(void *)(sum + dim + dim * dim);
+    memcpy(sum, t->sums + at * dim, dim * sizeof *sum);
+    if (second != NULL) {
+        memcpy(second, t->seconds + at * dim * dim, dim * dim * sizeof *second);
+    }
+    for (size_t i = n_skip; i < n_first; i++) {
+        subtract(rows + (i - n_skip) * dim, first + i * dim, centre, dim);
+    }
+    add_rows(kernels, sum, second, rows, n_first - n_skip, dim);
+    if (n_seen > KVL_TAP_FIRST) {
+        add_rows(kernels, sum, second, t->block + at * KVL_TAP_FIRST * dim, n_seen % KVL_TAP_FIRST, dim);
+    }
     for (size_t i = 0; i < dim; i++) {
-        scratch[i] = t->sums[at * dim + i];
-        for (size_t k = 0; k < n_skip; k++) {
-            scratch[i] -= (double)first[k * dim + i];
-        }
-        scratch[i] /= n;
-        mean[i] = (float)scratch[i];
+        sum[i] /= n;
+        mean[i] = (float)((double)centre[i] + sum[i]);
     }
     for (size_t i = 0; covariance != NULL && i < dim; i++) {
         for (size_t j = i; j < dim; j++) {
-            double product = second[i * dim + j];
-            for (size_t k = 0; k < n_skip; k++) {
-                product -= (double)first[k * dim + i] * (double)first[k * dim + j];
-            }
-            covariance[i * dim + j] = (float)(product / n - scratch[i] * scratch[j]);
+            covariance[i * dim + j] = (float)(second[i * dim + j] / n - sum[i] * sum[j]);
             covariance[j * dim + i] = covariance[i * dim + j];
         }
     }
@@ -195,7 +232,7 @@ uint64_t kvl_tap_bytes_of(const kvl_shape *s, kvl_needs needs, size_t n_tokens) 
     const uint64_t dim = s->head_dim;
     uint64_t row_bytes = ring_room(needs, n_tokens) * dim * sizeof(float);
     if (needs.has_moments) {
-        row_bytes += (dim + dim * dim) * sizeof(double) + KVL_TAP_FIRST * dim * sizeof(float);
+        row_bytes += (dim + dim * dim) * sizeof(double) + 2 * KVL_TAP_FIRST * dim * sizeof(float);
     }
     return heads * row_bytes;
 }

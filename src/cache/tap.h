@@ -41,7 +41,8 @@ kvl_needs kvl_tap_needs(const kvl_tap *t);
 kvl_status kvl_tap_reserve(kvl_tap *t, size_t n_tokens, kvl_err *err) KVL_MUST_USE;
 /* Notes the query [D] of query head `head` for token number `token` (from 0, each once, in order): before
  * its rotation, and after it. */
-void kvl_tap_note_plain(kvl_tap *t, uint32_t layer, uint32_t head, uint64_t token, const float *query);
+void kvl_tap_note_plain(kvl_tap *t, const kvl_kernels *kernels, uint32_t layer, uint32_t head, uint64_t token,
+                        const float *query);
 void kvl_tap_note_rotated(kvl_tap *t, uint32_t layer, uint32_t head, uint64_t token, const float *query);
 
 /* The first token whose rotated queries are still there when n_seen were noted. */
@@ -49,9 +50,11 @@ uint64_t kvl_tap_oldest(const kvl_tap *t, uint64_t n_seen);
 /* The rotated query [D] of a token from there on. */
 const float *kvl_tap_query(const kvl_tap *t, uint32_t layer, uint32_t head, uint64_t token);
 /* Mean [D] and covariance [D, D] (divided by the count) of the plain queries of tokens n_skip .. n_seen - 1;
- * n_skip <= KVL_TAP_FIRST, below n_seen. scratch [D] doubles. */
-void kvl_tap_moments(const kvl_tap *t, uint32_t layer, uint32_t head, uint64_t n_seen, uint64_t n_skip,
-                     float *mean, float *covariance, double *scratch);
+ * n_skip <= KVL_TAP_FIRST, below n_seen. The covariance may be NULL: not asked for.
+ *   scratch  [kvl_tap_moments_doubles(D)] */
+void kvl_tap_moments(const kvl_tap *t, const kvl_kernels *kernels, uint32_t layer, uint32_t head,
+                     uint64_t n_seen, uint64_t n_skip, float *mean, float *covariance, double *scratch);
+size_t kvl_tap_moments_doubles(size_t head_dim);
 
 /* Bytes allocated now, and by a tap with such needs after n_tokens. */
 uint64_t kvl_tap_bytes(const kvl_tap *t);

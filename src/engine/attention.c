@@ -47,7 +47,7 @@ static void prepare_row(const layer_job *job, kvl_tap *tap, float *qkv, uint32_t
             kvli_engine_norm(e, &layer->q_norm, query, query, dim);
         }
         if (tap != NULL) {
-            kvl_tap_note_plain(tap, job->layer, head * group + g, token, query);
+            kvl_tap_note_plain(tap, e->kernels, job->layer, head * group + g, token, query);
         }
         rotate(query, cos_sin, s->n_rotary);
         if (tap != NULL) {
