@@ -51,6 +51,34 @@ void kvl_view_rotate(const kvl_layer_view *view, float *v, double by) {
     }
 }
 
+/* Angles a, a + t, ... n times sum to a rotation by the middle one, n times as long as by sin(nt/2) / n
+ * sin(t/2).
+ */
+void kvl_view_future_rotation(const kvl_head_view *view, uint64_t n_future, float *table) {
+    const kvl_layer_view *in = view->in;
+    const size_t n_pairs = in->shape->n_rotary / 2;
+    const double n = (double)n_future;
+    const double next = in->is_cache_length_position ? (double)view->n : (double)in->n_seen;
+    for (size_t i = 0; in->rope != NULL && i < n_pairs; i++) {
+        const double step = (double)in->rope->frequencies[i];
+        const double half = sin(step / 2);
+        const double length = fabs(half) > 1e-12 ? sin(n * step / 2) / (n * half) : 1;
+        const double middle = (next + (n - 1) / 2) * step;
+        table[i] = (float)(length * cos(middle)) * in->rope->gain;
+        table[n_pairs + i] = (float)(length * sin(middle)) * in->rope->gain;
+    }
+}
+
+void kvl_view_turn(const kvl_layer_view *view, const float *table, float *v) {
+    const size_t n_pairs = view->shape->n_rotary / 2;
+    for (size_t i = 0; view->rope != NULL && i < n_pairs; i++) {
+        const float a = v[i];
+        const float b = v[i + n_pairs];
+        v[i] = a * table[i] - b * table[n_pairs + i];
+        v[i + n_pairs] = b * table[i] + a * table[n_pairs + i];
+    }
+}
+
 void kvl_view_plain_keys(const kvl_head_view *view, float *dst) {
     kvl_view_keys(view, dst);
     for (size_t j = 0; view->in->rope != NULL && j < view->n; j++) {
@@ -142,6 +170,11 @@ size_t kvl_view_votes_floats(const kvl_shape *shape, size_t n) {
 }
 
 void kvl_view_votes(const kvl_head_view *view, uint64_t first, uint64_t end, float *votes, float *scratch) {
+    kvl_view_weighted_votes(view, first, end, NULL, votes, scratch);
+}
+
+void kvl_view_weighted_votes(const kvl_head_view *view, uint64_t first, uint64_t end, const float *factors,
+                             float *votes, float *scratch) {
     const uint32_t group = kvl_view_group(view->in);
     float *weights = scratch;
     float *rest = scratch + kvl_round_up(vote_tokens * view->n * group, 16);
@@ -149,10 +182,14 @@ void kvl_view_votes(const kvl_head_view *view, uint64_t first, uint64_t end, flo
         votes[j] = 0;
     }
     for (uint64_t p = first; p < end; p += vote_tokens) {
-        const uint64_t to = kvl_min_size(end, p + vote_tokens);
-        kvl_view_attention(view, p, to, weights, rest);
-        for (size_t i = 0; i < group * (to - p); i++) {
-            view->in->kernels->add(votes, weights + i * view->n, view->n);
+        const size_t n_tokens = kvl_min_size(vote_tokens, (size_t)(end - p));
+        kvl_view_attention(view, p, p + n_tokens, weights, rest);
+        for (size_t i = 0; i < group * n_tokens; i++) {
+            float *row = weights + i * view->n;
+            for (size_t j = 0; factors != NULL && j < view->n; j++) {
+                row[j] *= factors[p - first + i % n_tokens];
+            }
+            view->in->kernels->add(votes, row, view->n);
         }
     }
     for (size_t j = 0; j < view->n; j++) {

@@ -52,6 +52,11 @@ void kvl_view_values(const kvl_head_view *view, float *dst);
 void kvl_view_plain_keys(const kvl_head_view *view, float *dst);
 /* Rotates the vector v [D] by `by` positions (which may be negative or fractional), in place. */
 void kvl_view_rotate(const kvl_layer_view *view, float *v, double by);
+/* The mean of the rotations (gain included) by the next n_future positions after all that was seen: a cosine
+ * for each pair of dimensions, then a sine for each; table [n_rotary]. And its application to v [D], in
+ * place. */
+void kvl_view_future_rotation(const kvl_head_view *view, uint64_t n_future, float *table);
+void kvl_view_turn(const kvl_layer_view *view, const float *table, float *v);
 /* Mean attention that each entry has received from all rows so far, summed over the group: dst [n].
  * Needs has_mass. */
 void kvl_view_mass(const kvl_head_view *view, float *dst);
@@ -82,6 +87,9 @@ size_t kvl_view_attention_floats(const kvl_shape *shape);
 /* The same, summed over tokens first .. end - 1 and the group, divided by their number: votes [n].
  *   scratch  kvl_view_votes_floats(shape, n) floats, 64-byte aligned */
 void kvl_view_votes(const kvl_head_view *view, uint64_t first, uint64_t end, float *votes, float *scratch);
+/* The same with the weights of token first + i multiplied by factors[i] before. */
+void kvl_view_weighted_votes(const kvl_head_view *view, uint64_t first, uint64_t end, const float *factors,
+                             float *votes, float *scratch);
 size_t kvl_view_votes_floats(const kvl_shape *shape, size_t n);
 
 /* Slots of a head from its oldest entry to its newest: slots [n]. With order=score they are not in that order

@@ -1,0 +1,112 @@
+/* expected-attention: the attention that coming queries are expected to pay.
+ *
+ * Source: Devoto et al., "Expected Attention: KV Cache Compression by Estimating Attention from Future
+ * Queries Distribution" (arXiv 2510.00636), section 3; as in kvpress 0.5.5: queries before rotation are taken
+ * for normal with the moments of those so far, turned by the mean rotation of the next `future` positions;
+ * the mean of exp(q.k) then has a closed form.
+ */
+#include "press/expected.h"
+
+typedef struct conf {
+    uint64_t future, sinks, covariance, vnorm; /* the last two: 0 is on */
+    double epsilon;
+} conf;
+
+static const kvl_option options[] = {
+    {.name = "future",
+     .kind = KVL_OPTION_COUNT,
+     .offset = offsetof(conf, future),
+     .initial = "512",
+     .min = 1,
+     .max = 1e6,
+     .help = "coming positions that are averaged over"},
+    {.name = "sinks",
+     .kind = KVL_OPTION_COUNT,
+     .offset = offsetof(conf, sinks),
+     .initial = "4",
+     .max = KVL_TAP_FIRST,
+     .help = "first tokens that stay, and whose queries are left out"},
+    {.name = "covariance",
+     .kind = KVL_OPTION_CHOICE,
+     .offset = offsetof(conf, covariance),
+     .initial = "on",
+     .choices = "on|off",
+     .help = "take queries for normal, not for all equal to their mean"},
+    {.name = "vnorm",
+     .kind = KVL_OPTION_CHOICE,
+     .offset = offsetof(conf, vnorm),
+     .initial = "on",
+     .choices = "on|off",
+     .help = "multiply by the norm of the value"},
+    {.name = "epsilon",
+     .kind = KVL_OPTION_NUMBER,
+     .offset = offsetof(conf, epsilon),
+     .initial = "0",
+     .max = 1e6,
+     .help = "added before that; 0.02 lets norms count where attention is weak"},
+};
+
+static kvl_needs needs(const kvl_press_node *self, const kvl_shape *shape) {
+    (void)self;
+    (void)shape;
+    return (kvl_needs){.has_moments = true};
+}
+
+/* Floats of the moments of a group, and of what they are made in. */
+static size_t moments_floats(const kvl_shape *shape) {
+    const size_t dim = shape->head_dim;
+    const size_t group = shape->n_heads / shape->n_kv_heads;
+    return kvl_round_up(group * dim, 16) + kvl_round_up(group * dim * dim, 16) +
+           kvl_round_up(2 * kvl_tap_moments_doubles(dim), 16);
+}
+
+static size_t scratch_floats(const kvl_press_node *self, const kvl_shape *shape, size_t n) {
+    (void)self;
+    return moments_floats(shape) + kvl_expected_floats(shape, n);
+}
+
+static void score_head(const conf *c, const kvl_head_view *head, float *scores, float *scratch) {
+    const kvl_layer_view *in = head->in;
+    const size_t dim = in->shape->head_dim;
+    const uint32_t group = kvl_view_group(in);
+    const kvl_expected how = {c->future, c->sinks, c->vnorm == 0, c->epsilon};
+    float *means = scratch;
+    float *covariances = means + kvl_round_up(group * dim, 16);
+    double *doubles = (double *)(void *)(covariances + kvl_round_up(group * dim * dim, 16));
+    for (uint32_t g = 0; g < group && in->n_seen > c->sinks; g++) {
+        kvl_tap_moments(in->tap, in->kernels, in->layer, head->head * group + g, in->n_seen, c->sinks,
+                        means + g * dim, c->covariance == 0 ? covariances + g * dim * dim : NULL, doubles);
+    }
+    kvl_expected_score(head, &how, means, c->covariance == 0 ? covariances : NULL, scores,
+                       scratch + moments_floats(in->shape));
+}
+
+static void score_layer(const kvl_press_node *self, const kvl_layer_view *view, float *const *scores,
+                        float *scratch) {
+    const conf *c = kvl_press_conf(self);
+    for (uint32_t k = 0; k < view->shape->n_kv_heads; k++) {
+        score_head(c, &view->heads[k], scores[k], scratch);
+    }
+    kvl_scores_protect(view, scores, c->sinks, 0);
+}
+
+extern const kvl_press kvl_press_expected_attention;
+const kvl_press kvl_press_expected_attention = {
+    .name = "expected-attention",
+    .summary = "keep what coming queries are expected to attend to",
+    .source = "Devoto et al. 2025, arXiv 2510.00636, section 3; kvpress 0.5.5, ExpectedAttentionPress",
+    .formula =
+        "(epsilon + mean over the group of softmax(scale k.m + scale^2 / 2 k'Sk)) * |v|, m and S the "
+        "mean and covariance of plain queries, turned by the mean rotation of the next `future` positions",
+    .cost = "2 H n D^2 operations while queries are noted, 2 H n D^2 here; (n + G D + 128) D floats",
+    .differs =
+        "ties: the newer entry stays; attention's own scale (kvpress: always 1/sqrt(D)); queries of all "
+        "tokens so far, also where some were evicted; the next position is the stream's",
+    .version = 1,
+    .options = options,
+    .n_options = 5,
+    .conf_bytes = sizeof(conf),
+    .needs = needs,
+    .scratch_floats = scratch_floats,
+    .score_layer = score_layer,
+};
