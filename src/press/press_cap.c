@@ -203,6 +203,8 @@ const kvl_press kvl_press_cap = {
     .cost = "H n D (2 D + 4) + H D^3 operations; (n + 128 + 5 D) D + G n floats",
     .differs = "ties: the newer entry stays; queries of all tokens so far, also where some were evicted; by "
                "Cholesky's factor in double (kvpress: a solution in f32 for each entry)",
+    .reads = "keys, values",
+    .advice = "where many values say the same, as in repetitive text; costs more than expected-attention",
     .version = 1,
     .options = options,
     .n_options = 4,

@@ -102,6 +102,9 @@ const kvl_press kvl_press_expected_attention = {
     .differs =
         "ties: the newer entry stays; attention's own scale (kvpress: always 1/sqrt(D)); queries of all "
         "tokens so far, also where some were evicted; the next position is the stream's",
+    .reads = "keys, values",
+    .advice = "for a prompt whose questions are not known yet; epsilon=0.02 and adakv around it is how its "
+              "authors run it",
     .version = 1,
     .options = options,
     .n_options = 5,

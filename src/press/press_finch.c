@@ -131,6 +131,9 @@ const kvl_press kvl_press_finch = {
     .differs =
         "the length of the question is an option (kvpress: what follows a delimiter token); chunks share "
         "the budget exactly; ties: the newer entry stays",
+    .reads = "keys",
+    .advice = "when the question stands at the end of the prompt and its length is known; chunk spreads what "
+              "stays over the text",
     .version = 1,
     .options = options,
     .n_options = 4,

@@ -55,6 +55,8 @@ const kvl_press kvl_press_h2o = {
     .differs =
         "heads of a group share entries, so their sums are averaged; the authors' code gives both shares "
         "of the prompt's length, here `recent` is a share of the budget; sums are rounded to 2^-30",
+    .advice = "while generating, as its paper does: it goes on counting; costs an addition for every weight "
+              "of attention",
     .version = 1,
     .options = options,
     .n_options = 1,

@@ -138,6 +138,9 @@ const kvl_press kvl_press_simlayerkv = {
         "keep and size are not used: each layer keeps all or only those tokens (a plan assumes the least); "
         "recent = last leaves the first tokens only (kvpress then keeps all); tokens that were evicted "
         "before still count in `recent`",
+    .reads = "keys",
+    .advice = "on models some of whose layers look at the first and newest tokens only; how much it frees is "
+              "up to them: about 0.9 for Llama 3, 0.8 for Mistral, 0.85 for Qwen",
     .version = 1,
     .is_ragged = true,
     .options = options,
