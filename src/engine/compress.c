@@ -208,7 +208,8 @@ static kvl_status compress_heads(kvl_engine *e, const kvli_event *event, uint32_
     open_lists(&l, e, event, layer, thread);
     kvl_press_score_layer(node, &l.view, l.scores, l.floats);
     KVL_TRY(name_press(
-        policy, kvl_press_select(node, &l.view, l.scores, l.choices, &policy->protections, l.bytes, err),
+        policy,
+        kvl_press_select(node, &l.view, l.scores, l.choices, &policy->protections, l.floats, l.bytes, err),
         err));
     for (uint32_t head = 0; head < e->model->shape.n_kv_heads; head++) {
         kvl_press_alter(node, &l.heads[head], cache, &l.choices[head], l.floats);

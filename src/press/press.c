@@ -123,11 +123,11 @@ size_t kvl_press_budget(const kvl_press_node *node, const kvl_shape *shape, uint
 }
 
 kvl_status kvl_press_select(const kvl_press_node *node, const kvl_layer_view *view, float *const *scores,
-                            kvl_choice *choices, const kvl_protections *protections, void *scratch,
-                            kvl_err *err) {
+                            kvl_choice *choices, const kvl_protections *protections, float *floats,
+                            void *scratch, kvl_err *err) {
     FIRST_WITH(node, select)
     if (node->press->select != NULL) {
-        return node->press->select(node, view, scores, choices, protections, scratch, err);
+        return node->press->select(node, view, scores, choices, protections, floats, scratch, err);
     }
     for (uint32_t k = 0; k < view->shape->n_kv_heads; k++) {
         const kvl_head_view *head = &view->heads[k];
@@ -164,6 +164,11 @@ bool kvl_press_is_ragged(const kvl_press_node *node) {
     return is_ragged;
 }
 
+bool kvl_press_has_budget(const kvl_press_node *node) {
+    FIRST_WITH(node, budget)
+    return node->press->budget != NULL;
+}
+
 /* Heads that hold the same positions, as they do until something acts on them by themselves, go slot by slot;
  * otherwise positions are looked up. */
 static const float *score_at(const kvl_head_view *head, const float *scores, size_t slot, int32_t position) {
@@ -194,6 +199,28 @@ void kvl_scores_mean_over_heads(const kvl_layer_view *view, float *const *scores
                 n += score != NULL;
             }
             scores[k][j] = done != NULL ? *done : (float)(sum / n);
+        }
+    }
+}
+
+/* Shell's sort. */
+void kvl_order_by_score(const float *scores, size_t n, uint32_t *order) {
+    for (size_t i = 0; i < n; i++) {
+        order[i] = (uint32_t)i;
+    }
+    for (size_t gap = n / 2; gap != 0; gap /= 2) {
+        for (size_t i = gap; i < n; i++) {
+            const uint32_t index = order[i];
+            const float score = scores[index];
+            size_t to = i;
+            for (; to >= gap; to -= gap) {
+                const float before = scores[order[to - gap]];
+                if (!(before > score || (before == score && order[to - gap] > index))) {
+                    break;
+                }
+                order[to] = order[to - gap];
+            }
+            order[to] = index;
         }
     }
 }

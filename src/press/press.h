@@ -100,15 +100,16 @@ struct kvl_press {
     void (*score_layer)(const kvl_press_node *self, const kvl_layer_view *view, float *const *scores,
                         float *scratch);
 
-    /* Entries that stay of n in each head of a layer, when the policy's budget says `target`. Must not fall
-     * when target grows. NULL: target. */
+    /* Entries that stay of n in each head of a layer, when the policy's budget says `target`. NULL:
+     * target. */
     size_t (*budget)(const kvl_press_node *self, const kvl_shape *shape, uint32_t layer, size_t n,
                      size_t target);
     /* Chooses what stays in each head of a layer, choices [K]. NULL: kvl_select for each head.
+     *   floats   scratch_floats of them, as score has
      *   scratch  kvl_select_scratch_bytes(all entries of the layer), 8-byte aligned */
     kvl_status (*select)(const kvl_press_node *self, const kvl_layer_view *view, float *const *scores,
-                         kvl_choice *choices, const kvl_protections *protections, void *scratch,
-                         kvl_err *err);
+                         kvl_choice *choices, const kvl_protections *protections, float *floats,
+                         void *scratch, kvl_err *err);
     /* Changes survivors of one head, before the others go: slots of the cache, by kvl_cache_set_*. */
     void (*alter)(const kvl_press_node *self, const kvl_head_view *view, kvl_cache *cache,
                   const kvl_choice *choice, float *scratch);
@@ -130,8 +131,8 @@ void kvl_press_score_layer(const kvl_press_node *node, const kvl_layer_view *vie
 size_t kvl_press_budget(const kvl_press_node *node, const kvl_shape *shape, uint32_t layer, size_t n,
                         size_t target);
 kvl_status kvl_press_select(const kvl_press_node *node, const kvl_layer_view *view, float *const *scores,
-                            kvl_choice *choices, const kvl_protections *protections, void *scratch,
-                            kvl_err *err) KVL_MUST_USE;
+                            kvl_choice *choices, const kvl_protections *protections, float *floats,
+                            void *scratch, kvl_err *err) KVL_MUST_USE;
 void kvl_press_alter(const kvl_press_node *node, const kvl_head_view *view, kvl_cache *cache,
                      const kvl_choice *choice, float *scratch);
 /* The first press from the outside that has a schedule; NULL: none. */
@@ -141,9 +142,14 @@ const kvl_press_node *kvl_press_scorer(const kvl_press_node *node);
 /* Whether each head is scored and selected by itself: no function of the tree sees a layer. */
 bool kvl_press_is_by_head(const kvl_press_node *node);
 bool kvl_press_is_ragged(const kvl_press_node *node);
+/* Whether a press of the tree sets lengths: a larger budget of the policy may then leave less in some layer.
+ */
+bool kvl_press_has_budget(const kvl_press_node *node);
 
 /* Every score becomes the mean over the heads that hold that position. */
 void kvl_scores_mean_over_heads(const kvl_layer_view *view, float *const *scores);
+/* Indices of n scores from the lowest to the highest: order [n]. Of equal ones the first comes first. */
+void kvl_order_by_score(const float *scores, size_t n, uint32_t *order);
 /* Gives entries of the first n_first and the last n_last tokens the largest score of the layer plus 1: how
  * several presses protect sinks and windows. */
 void kvl_scores_protect(const kvl_layer_view *view, float *const *scores, size_t n_first, size_t n_last);

@@ -23,8 +23,9 @@ static const kvl_option options[] = {
 };
 
 static kvl_status select(const kvl_press_node *self, const kvl_layer_view *view, float *const *scores,
-                         kvl_choice *choices, const kvl_protections *protections, void *scratch,
-                         kvl_err *err) {
+                         kvl_choice *choices, const kvl_protections *protections, float *floats,
+                         void *scratch, kvl_err *err) {
+    (void)floats;
     const conf *c = kvl_press_conf(self);
     return kvl_select_together(view, scores, c->alpha, choices, protections, scratch, err);
 }

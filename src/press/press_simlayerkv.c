@@ -107,9 +107,10 @@ static void score_layer(const kvl_press_node *self, const kvl_layer_view *view, 
 
 /* Everything but scores below 0; the policy's protections come on top. */
 static kvl_status select(const kvl_press_node *self, const kvl_layer_view *view, float *const *scores,
-                         kvl_choice *choices, const kvl_protections *protections, void *scratch,
-                         kvl_err *err) {
+                         kvl_choice *choices, const kvl_protections *protections, float *floats,
+                         void *scratch, kvl_err *err) {
     (void)self;
+    (void)floats;
     for (uint32_t k = 0; k < view->shape->n_kv_heads; k++) {
         const kvl_head_view *head = &view->heads[k];
         size_t n = 0;

@@ -25,7 +25,7 @@ static const struct {
 };
 
 /* Lengths that depend on data, not on the policy's budget alone. */
-static const char *const outcomes[] = {"simlayerkv", NULL};
+static const char *const outcomes[] = {"chunkkv", "simlayerkv", NULL};
 /* Presses that change what stays. */
 static const char *const altering[] = {"finch", NULL};
 
