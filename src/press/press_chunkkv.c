@@ -131,6 +131,7 @@ const kvl_press kvl_press_chunkkv = {
     .differs =
         "none known; like there, whole chunks leave a head below its budget where that is no multiple of "
         "them. Wrappers that fill a budget (adakv) take the best entries of the next chunk",
+    .advice = "when facts stand in phrases: neighbours survive together. Small budgets get coarse",
     .version = 1,
     .is_ragged = true,
     .n_inner = 1,

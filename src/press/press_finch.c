@@ -98,8 +98,9 @@ static kvl_status select_chunks(const conf *c, const kvl_head_view *head, float 
 }
 
 static kvl_status select(const kvl_press_node *self, const kvl_layer_view *view, float *const *scores,
-                         kvl_choice *choices, const kvl_protections *protections, void *scratch,
-                         kvl_err *err) {
+                         kvl_choice *choices, const kvl_protections *protections, float *floats,
+                         void *scratch, kvl_err *err) {
+    (void)floats;
     const conf *c = kvl_press_conf(self);
     for (uint32_t k = 0; k < view->shape->n_kv_heads; k++) {
         const kvl_head_view *head = &view->heads[k];

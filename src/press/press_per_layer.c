@@ -36,6 +36,7 @@ const kvl_press kvl_press_per_layer = {
     .differs =
         "ratios are kept, not removed; at least one entry stays (kvpress can empty a layer); layers beyond "
         "the list are as its last",
+    .advice = "to try or to rebuild a share for each layer that was found elsewhere",
     .version = 1,
     .n_inner = 1,
     .options = options,

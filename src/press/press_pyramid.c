@@ -60,6 +60,8 @@ const kvl_press kvl_press_pyramid = {
     .cost = "the wrapped press's",
     .differs = "none in the budgets (halves are rounded to even numbers); steps are counted over all layers, "
                "also where skip leaves some alone",
+    .advice = "when prompts are long: below about beta * window / keep tokens every layer gets the same. "
+              "Layers then have different lengths",
     .version = 1,
     .n_inner = 1,
     .options = options,
