@@ -79,7 +79,8 @@ static void add_leverages(const conf *c, const kvl_layer_view *view, kvli_span s
                           float *const *scores) {
     for (uint32_t k = 0; k < view->shape->n_kv_heads; k++) {
         const kvl_head_view *head = &view->heads[k];
-        const double blend = isnan(c->blend) ? 1 - (double)head->target / (double)head->n : c->blend;
+        const double dropped = fmax(0, 1 - (double)head->target / (double)head->n);
+        const double blend = isnan(c->blend) ? dropped : c->blend;
         for (size_t j = 0; j < head->n; j++) {
             scores[k][j] = kvli_is_within(span, head->positions[j])
                                ? (float)(blend * (double)leverages[k][j] + (double)scores[k][j])

@@ -4,13 +4,8 @@
  * (arXiv 2406.11430), section 3; code alessiodevoto/l2compress f93d6ca. Rotation keeps the norm, so that
  * scoring rotated keys equals scoring unrotated ones. Unlike that code, survivors stay in time order unless
  * order=score.
- *
- * The norm is summed in double: two keys whose norms differ by less than a float rounding error are then
- * ranked by their true norms, not by the order of summation.
  */
 #include "press/press.h"
-
-#include <math.h>
 
 typedef struct conf {
     uint64_t side; /* 0: keep low norms, 1: keep high norms */
@@ -32,16 +27,9 @@ static size_t scratch_floats(const kvl_press_node *self, const kvl_shape *shape,
 
 static void score(const void *conf_ptr, const kvl_head_view *view, float *scores, float *scratch) {
     const conf *c = conf_ptr;
-    size_t head_dim = view->in->shape->head_dim;
-    kvl_view_keys(view, scratch);
-    for (size_t j = 0; j < view->n; j++) {
-        const float *key = scratch + j * head_dim;
-        double sum = 0;
-        for (size_t d = 0; d < head_dim; d++) {
-            sum += (double)key[d] * (double)key[d];
-        }
-        float norm = (float)sqrt(sum);
-        scores[j] = c->side == 0 ? -norm : norm;
+    kvl_view_key_norms(view, scores, scratch);
+    for (size_t j = 0; c->side == 0 && j < view->n; j++) {
+        scores[j] = -scores[j];
     }
 }
 

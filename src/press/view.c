@@ -30,6 +30,20 @@ void kvl_view_values(const kvl_head_view *view, float *dst) {
     copy_rows(view, 0, view->n, dst, kvl_cache_copy_value_rows);
 }
 
+/* Summed in double: two keys whose norms differ by less than a float rounding error are then ranked by their
+ * true norms, not by the order of summation. */
+void kvl_view_key_norms(const kvl_head_view *view, float *norms, float *scratch) {
+    const size_t dim = view->in->shape->head_dim;
+    kvl_view_keys(view, scratch);
+    for (size_t j = 0; j < view->n; j++) {
+        double sum = 0;
+        for (size_t d = 0; d < dim; d++) {
+            sum += (double)scratch[j * dim + d] * (double)scratch[j * dim + d];
+        }
+        norms[j] = (float)sqrt(sum);
+    }
+}
+
 /* The angle is formed in float, as where keys were rotated. The table's gain is left out: turning back must
  * undo it, turning on must not apply it twice. */
 static void turn(const kvl_layer_view *view, float *v, double by, float gain) {
@@ -225,7 +239,7 @@ size_t kvl_view_entries_before(const kvl_head_view *view, uint64_t position) {
 void kvl_pool_average(float *out, const float *x, size_t n, size_t kernel) {
     for (size_t i = 0; i < n; i++) {
         const size_t from = i < kernel / 2 ? 0 : i - kernel / 2;
-        const size_t to = kvl_min_size(n, i + kernel / 2 + 1);
+        const size_t to = kvl_min_size(n, i + kernel - kernel / 2);
         double sum = 0;
         for (size_t j = from; j < to; j++) {
             sum += (double)x[j];

@@ -48,6 +48,8 @@ KVL_API_BEGIN
 /* Keys after rotation, and values: dst [n, D]. */
 void kvl_view_keys(const kvl_head_view *view, float *dst);
 void kvl_view_values(const kvl_head_view *view, float *dst);
+/* L2 norms of the keys: norms [n]; the keys stay in scratch [n, D]. Rotation does not change them. */
+void kvl_view_key_norms(const kvl_head_view *view, float *norms, float *scratch);
 /* Keys before rotation: dst [n, D]. */
 void kvl_view_plain_keys(const kvl_head_view *view, float *dst);
 /* Rotates the vector v [D] by `by` positions (which may be negative or fractional), in place. */
@@ -97,8 +99,8 @@ size_t kvl_view_votes_floats(const kvl_shape *shape, size_t n);
 void kvl_view_by_age(const kvl_head_view *view, uint32_t *slots);
 /* Entries of positions below `position`, counted. */
 size_t kvl_view_entries_before(const kvl_head_view *view, uint64_t position);
-/* out[i] = sum of x[i - kernel / 2 .. i + kernel / 2] / kernel for n values; what lies beyond the ends is 0.
- */
+/* out[i] = the sum of `kernel` values from x[i - kernel / 2] on, over kernel, for n values; what lies beyond
+ * the ends is 0. */
 void kvl_pool_average(float *out, const float *x, size_t n, size_t kernel);
 
 /* The weights of attention's output projection, a row for each output: dst [E, H D]. */
