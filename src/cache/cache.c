@@ -1,38 +1,14 @@
 /* Ragged cache: one growable block of keys, values and positions per (layer, head). */
-#include "cache/cache.h"
+#include "cache/cache_int.h"
 
 #include "base/alloc.h"
-#include "kernel/kernel.h"
 
 #include <string.h>
 
 enum { panel = KVL_KEY_PANEL };
 
-typedef struct head_store {
-    void *keys;         /* [cap / 16, D, 16] */
-    void *values;       /* [cap, D] */
-    int32_t *positions; /* [cap] */
-    int64_t *mass;      /* [cap], or NULL */
-    uint32_t n;
-    uint32_t cap;      /* multiple of 16 */
-    uint32_t most;     /* cap, at its largest since kvl_cache_most_bytes */
-    uint32_t n_base;   /* entries of the base before them */
-    uint32_t n_shared; /* of a base: with how many caches that stand on it begin, at most */
-} head_store;
-
-struct kvl_cache {
-    uint32_t n_layers;
-    uint32_t n_kv_heads;
-    uint32_t head_dim;
-    kvl_kv_type key_type, value_type;
-    bool has_mass;
-    bool is_counting;  /* lengths and room only: no store has memory */
-    head_store *heads; /* [L, K] */
-    kvl_cache *base;   /* or NULL */
-    size_t n_users;    /* who created it and the caches that stand on it */
-};
-
-static const char *const type_names[KVL_N_KV_TYPES] = {"f32", "f16", "bf16"};
+static const char *const type_names[KVL_N_KV_TYPES] = {"f32",  "f16",  "bf16",  "q8_0",
+                                                       "q4_0", "q4_1", "iq4_nl"};
 
 const char *kvl_kv_type_name(kvl_kv_type t) { return type_names[t]; }
 
@@ -43,34 +19,55 @@ kvl_status kvl_kv_type_find(kvl_kv_type *out, const char *name, kvl_err *err) {
             return KVL_OK;
         }
     }
-    return kvl_fail(err, KVL_E_USAGE, "cache type: expected f32, f16 or bf16, found '%.40s'", name);
+    return kvl_fail(err, KVL_E_USAGE,
+                    "cache type: expected f32, f16, bf16, q8_0, q4_0, q4_1 or iq4_nl, found '%.40s'", name);
 }
 
-static head_store *at(const kvl_cache *c, uint32_t layer, uint32_t head) {
+kvl_status kvl_cache_check_shape(const kvl_shape *s, kvl_err *err) {
+    const kvl_kv_type type = kvl_kv_is_quantized(s->key_type) ? s->key_type : s->value_type;
+    if (kvl_kv_is_quantized(type) && (s->head_dim % KVL_KV_BLOCK != 0 || s->head_dim > KVL_MAX_HEAD_DIM)) {
+        return kvl_fail(err, KVL_E_USAGE,
+                        "cache type %s: expected heads of a multiple of %d dimensions, found %u",
+                        kvl_kv_type_name(type), KVL_KV_BLOCK, s->head_dim);
+    }
+    if (!kvl_kv_is_quantized(type) && (s->n_residual != 0 || s->has_hadamard)) {
+        return kvl_fail(err, KVL_E_USAGE, "%s: expected a quantised cache type (-ctk, -ctv), found %s and %s",
+                        s->n_residual != 0 ? "--kv-residual" : "--kv-hadamard", kvl_kv_type_name(s->key_type),
+                        kvl_kv_type_name(s->value_type));
+    }
+    if (s->has_hadamard && (s->head_dim & (s->head_dim - 1)) != 0) {
+        return kvl_fail(err, KVL_E_USAGE,
+                        "--kv-hadamard: expected heads of a power of two of dimensions, found %u",
+                        s->head_dim);
+    }
+    return KVL_OK;
+}
+
+static kvli_head *at(const kvl_cache *c, uint32_t layer, uint32_t head) {
     return &c->heads[(size_t)layer * c->n_kv_heads + head];
 }
 
 static size_t n_heads(const kvl_cache *c) { return (size_t)c->n_layers * c->n_kv_heads; }
 
-static void free_store(head_store *h) {
+static void free_store(kvli_head *h) {
     kvl_free(h->keys);
     kvl_free(h->values);
     kvl_free(h->positions);
     kvl_free(h->mass);
-    *h = (head_store){0};
+    kvli_window_free(&h->window);
+    *h = (kvli_head){0};
 }
 
-/* A store of `cap` entries holding the first h->n entries of h; h itself is untouched. */
-static bool clone_store(head_store *out, const head_store *h, uint32_t cap, const kvl_cache *c) {
-    *out = (head_store){.n = h->n, .cap = cap, .most = cap, .n_base = h->n_base};
-    uint32_t head_dim = c->head_dim;
+/* A store of `cap` entries holding the first h->n entries of h, but none of its window; h itself is
+ * untouched. */
+static bool clone_store(kvli_head *out, const kvli_head *h, uint32_t cap, const kvl_cache *c) {
+    const size_t room = kvl_round_up(kvli_n_packed(h), panel);
+    *out = (kvli_head){.n = h->n, .cap = cap, .most = cap, .n_base = h->n_base};
     if (c->is_counting) {
         return true;
     }
-    const size_t key_bytes = head_dim * kvl_kv_bytes(c->key_type);
-    const size_t value_bytes = head_dim * kvl_kv_bytes(c->value_type);
-    out->keys = kvl_calloc(cap, key_bytes);
-    out->values = kvl_calloc(cap, value_bytes);
+    out->keys = kvl_calloc(cap, kvl_kv_room_bytes(&c->keys, 1));
+    out->values = kvl_calloc(cap, kvl_kv_room_bytes(&c->values, 1));
     out->positions = kvl_calloc(cap, sizeof(int32_t));
     out->mass = c->has_mass ? kvl_calloc(cap, sizeof(int64_t)) : NULL;
     if (out->keys == NULL || out->values == NULL || out->positions == NULL ||
@@ -79,8 +76,8 @@ static bool clone_store(head_store *out, const head_store *h, uint32_t cap, cons
         return false;
     }
     if (h->n != 0) {
-        memcpy(out->keys, h->keys, kvl_round_up(h->n, panel) * key_bytes);
-        memcpy(out->values, h->values, h->n * value_bytes);
+        memcpy(out->keys, h->keys, kvl_kv_room_bytes(&c->keys, room));
+        memcpy(out->values, h->values, kvl_kv_room_bytes(&c->values, room));
         memcpy(out->positions, h->positions, h->n * sizeof(int32_t));
     }
     if (h->n != 0 && c->has_mass) {
@@ -89,12 +86,14 @@ static bool clone_store(head_store *out, const head_store *h, uint32_t cap, cons
     return true;
 }
 
-static kvl_status set_capacity(head_store *h, uint32_t cap, const kvl_cache *c, kvl_err *err) {
-    head_store fresh;
+static kvl_status set_capacity(kvli_head *h, uint32_t cap, const kvl_cache *c, kvl_err *err) {
+    kvli_head fresh;
     if (!clone_store(&fresh, h, cap, c)) {
         return kvl_fail_nomem(err, "key/value cache");
     }
     fresh.most = (uint32_t)kvl_max_size(h->most, cap);
+    fresh.window = h->window;
+    h->window = (kvli_window){0};
     free_store(h);
     *h = fresh;
     return KVL_OK;
@@ -108,9 +107,12 @@ kvl_status kvl_cache_create(kvl_cache **out, const kvl_shape *shape, kvl_err *er
     }
     c->n_layers = shape->n_layers;
     c->n_kv_heads = shape->n_kv_heads;
-    c->head_dim = shape->head_dim;
-    c->key_type = shape->key_type;
-    c->value_type = shape->value_type;
+    c->keys = kvl_kv_form_of(shape->key_type, shape->head_dim, false);
+    c->values = kvl_kv_form_of(shape->value_type, shape->head_dim, true);
+    c->wide_keys = kvl_kv_form_of(kvl_kv_wide_type(shape->key_type), shape->head_dim, false);
+    c->wide_values = kvl_kv_form_of(kvl_kv_wide_type(shape->value_type), shape->head_dim, true);
+    c->n_residual = shape->n_residual;
+    c->has_hadamard = shape->has_hadamard;
     c->n_users = 1;
     c->heads = kvl_calloc(n_heads(c), sizeof *c->heads);
     if (c->heads == NULL) {
@@ -142,13 +144,19 @@ void kvl_cache_destroy(kvl_cache *c) {
     kvl_free(c);
 }
 
+static kvl_shape shape_of(const kvl_cache *c) {
+    return (kvl_shape){.n_layers = c->n_layers,
+                       .n_kv_heads = c->n_kv_heads,
+                       .head_dim = (uint32_t)c->keys.dim,
+                       .key_type = c->keys.type,
+                       .value_type = c->values.type,
+                       .n_residual = c->n_residual,
+                       .has_hadamard = c->has_hadamard};
+}
+
 /* An empty cache of the same shape that stands on the same base. */
 static kvl_status create_like(kvl_cache **out, const kvl_cache *c, kvl_cache *base, kvl_err *err) {
-    kvl_shape shape = {.n_layers = c->n_layers,
-                       .n_kv_heads = c->n_kv_heads,
-                       .head_dim = c->head_dim,
-                       .key_type = c->key_type,
-                       .value_type = c->value_type};
+    const kvl_shape shape = shape_of(c);
     KVL_TRY(kvl_cache_create(out, &shape, err));
     (*out)->is_counting = c->is_counting;
     (*out)->has_mass = c->has_mass;
@@ -162,7 +170,10 @@ static kvl_status create_like(kvl_cache **out, const kvl_cache *c, kvl_cache *ba
 kvl_status kvl_cache_fork(kvl_cache **out, const kvl_cache *c, kvl_err *err) {
     KVL_TRY(create_like(out, c, c->base, err));
     for (size_t i = 0; i < n_heads(c); i++) {
-        if (!clone_store(&(*out)->heads[i], &c->heads[i], c->heads[i].cap, c)) {
+        const kvli_window *w = &c->heads[i].window;
+        kvli_head *to = &(*out)->heads[i];
+        if (!clone_store(to, &c->heads[i], c->heads[i].cap, c) ||
+            !kvli_window_clone(&to->window, w, w->cap, c)) {
             kvl_cache_destroy(*out);
             *out = NULL;
             return kvl_fail_nomem(err, "copy of a key/value cache");
@@ -173,8 +184,9 @@ kvl_status kvl_cache_fork(kvl_cache **out, const kvl_cache *c, kvl_err *err) {
 
 kvl_status kvl_cache_stand_on(kvl_cache **out, kvl_cache *base, const uint32_t *n_base, kvl_err *err) {
     *out = NULL;
-    if (base->base != NULL) {
-        return kvl_fail(err, KVL_E_CHECK, "key/value cache: expected a base without a base, found one");
+    if (base->base != NULL || base->n_residual != 0) {
+        return kvl_fail(err, KVL_E_CHECK, "key/value cache: expected a base without a %s, found one",
+                        base->base != NULL ? "base" : "window");
     }
     KVL_TRY(create_like(out, base, base, err));
     for (size_t i = 0; i < n_heads(base); i++) {
@@ -199,23 +211,22 @@ size_t kvl_cache_kept_cap(size_t cap, size_t n) {
     return want <= cap / 2 ? want : cap;
 }
 
-/* Of the key and the value of one entry. */
-static uint64_t entry_bytes(uint32_t head_dim, kvl_kv_type key_type, kvl_kv_type value_type) {
-    return head_dim * (uint64_t)(kvl_kv_bytes(key_type) + kvl_kv_bytes(value_type));
-}
-
 static uint64_t beside_bytes(bool has_mass) { return sizeof(int32_t) + (has_mass ? sizeof(int64_t) : 0); }
 
 uint64_t kvl_cache_head_bytes(const kvl_shape *s, bool has_mass, size_t cap) {
-    return cap * (entry_bytes(s->head_dim, s->key_type, s->value_type) + beside_bytes(has_mass));
+    return cap * (kvl_kv_row_bytes(s->key_type, s->head_dim) + kvl_kv_row_bytes(s->value_type, s->head_dim) +
+                  beside_bytes(has_mass));
 }
 
-static kvl_status reserve(const kvl_cache *c, head_store *h, size_t n_more, kvl_err *err) {
+static kvl_status reserve(const kvl_cache *c, kvli_head *h, size_t n_more, kvl_err *err) {
     size_t cap = kvl_cache_grown_cap(h->cap, h->n + n_more);
     if (cap < h->n + n_more) {
         return kvl_fail(err, KVL_E_LIMIT, "key/value cache: expected at most 2^31 entries, found more");
     }
-    return cap > h->cap ? set_capacity(h, (uint32_t)cap, c, err) : KVL_OK;
+    if (cap > h->cap) {
+        KVL_TRY(set_capacity(h, (uint32_t)cap, c, err));
+    }
+    return c->n_residual != 0 ? kvli_window_reserve(c, &h->window, n_more, err) : KVL_OK;
 }
 
 kvl_status kvl_cache_reserve_head(kvl_cache *c, uint32_t layer, uint32_t head, size_t n_more, kvl_err *err) {
@@ -229,52 +240,49 @@ kvl_status kvl_cache_reserve(kvl_cache *c, size_t n_more, kvl_err *err) {
     return KVL_OK;
 }
 
-/* Item of entry `slot`'s first key dimension; the next dimension is `panel` items further. */
-static size_t key_item(size_t slot, uint32_t head_dim) {
-    return (slot / panel * head_dim) * panel + slot % panel;
-}
-
-static void put_key(const kvl_cache *c, void *keys, size_t first, const float *key) {
-    float *as_f32 = (float *)keys + first;
-    uint16_t *as_u16 = (uint16_t *)keys + first;
-    if (c->key_type == KVL_KV_F32) {
-        for (size_t d = 0; d < c->head_dim; d++) {
-            as_f32[d * panel] = key[d];
-        }
-        return;
+/* Stores a vector as entry `slot` of a head, wherever it is. */
+static void put(const kvl_cache *c, const kvli_head *h, bool is_value, size_t slot, const float *x) {
+    float turned[KVL_MAX_HEAD_DIM];
+    const size_t n_packed = kvli_n_packed(h);
+    if (c->has_hadamard) {
+        memcpy(turned, x, c->keys.dim * sizeof *x);
+        kvl_hadamard(turned, c->keys.dim);
+        x = turned;
     }
-    for (size_t d = 0; d < c->head_dim; d++) {
-        as_u16[d * panel] = c->key_type == KVL_KV_F16 ? kvl_f16_of_f32(key[d]) : kvl_bf16_of_f32(key[d]);
+    if (slot < n_packed) {
+        kvl_kv_put(is_value ? &c->values : &c->keys, is_value ? h->values : h->keys, slot, x);
+    } else {
+        kvl_kv_put(is_value ? &c->wide_values : &c->wide_keys, is_value ? h->window.values : h->window.keys,
+                   h->window.n_left + slot - n_packed, x);
     }
-}
-
-static void put_value(const kvl_cache *c, void *values, size_t slot, const float *value) {
-    char *to = (char *)values + slot * c->head_dim * kvl_kv_bytes(c->value_type);
-    kvl_kv_narrow(to, c->value_type, value, c->head_dim);
 }
 
 void kvl_cache_set_key(kvl_cache *c, uint32_t layer, uint32_t head, size_t slot, const float *key) {
-    put_key(c, at(c, layer, head)->keys, key_item(slot, c->head_dim), key);
+    put(c, at(c, layer, head), false, slot, key);
 }
 
 void kvl_cache_set_value(kvl_cache *c, uint32_t layer, uint32_t head, size_t slot, const float *value) {
-    put_value(c, at(c, layer, head)->values, slot, value);
+    put(c, at(c, layer, head), true, slot, value);
 }
 
 void kvl_cache_append(kvl_cache *c, uint32_t layer, uint32_t head, const float *key, const float *value,
                       int32_t position) {
-    head_store *h = at(c, layer, head);
-    if (c->is_counting) {
-        h->n++;
-        return;
+    kvli_head *h = at(c, layer, head);
+    const uint32_t slot = h->n++;
+    if (c->n_residual != 0) {
+        kvli_window_begin(c, &h->window);
     }
-    put_key(c, h->keys, key_item(h->n, c->head_dim), key);
-    put_value(c, h->values, h->n, value);
-    h->positions[h->n] = position;
-    if (c->has_mass) {
-        h->mass[h->n] = 0;
+    if (!c->is_counting) {
+        put(c, h, false, slot, key);
+        put(c, h, true, slot, value);
+        h->positions[slot] = position;
     }
-    h->n++;
+    if (!c->is_counting && c->has_mass) {
+        h->mass[slot] = 0;
+    }
+    if (c->n_residual != 0) {
+        kvli_window_leave(c, h);
+    }
 }
 
 size_t kvl_cache_len(const kvl_cache *c, uint32_t layer, uint32_t head) {
@@ -282,7 +290,7 @@ size_t kvl_cache_len(const kvl_cache *c, uint32_t layer, uint32_t head) {
 }
 
 kvl_head_entries kvl_cache_entries(const kvl_cache *c, uint32_t layer, uint32_t head) {
-    const head_store *h = at(c, layer, head);
+    const kvli_head *h = at(c, layer, head);
     return (kvl_head_entries){h->keys, h->values, h->positions, h->mass, h->n};
 }
 
@@ -295,82 +303,71 @@ kvl_head_entries kvl_cache_shared_entries(const kvl_cache *c, uint32_t layer, ui
     return entries;
 }
 
-static void copy_keys(const kvl_cache *c, const kvl_head_entries *entries, size_t from_slot, size_t n,
-                      float *dst) {
-    for (size_t j = 0; j < n; j++) {
-        const size_t first = key_item(from_slot + j, c->head_dim);
-        float *to = dst + j * c->head_dim;
-        if (c->key_type == KVL_KV_F32) {
-            const float *from = (const float *)entries->keys + first;
-            for (size_t d = 0; d < c->head_dim; d++) {
-                to[d] = from[d * panel];
-            }
-            continue;
-        }
-        const uint16_t *from = (const uint16_t *)entries->keys + first;
-        for (size_t d = 0; d < c->head_dim; d++) {
-            const uint16_t bits = from[d * panel];
-            to[d] = c->key_type == KVL_KV_F16 ? kvl_f32_of_f16(bits) : kvl_f32_of_bf16(bits);
-        }
+/* Entries first .. first + n - 1 of a head's own, widened and turned back. */
+static void get(const kvl_cache *c, const kvli_head *h, bool is_value, size_t first, size_t n, float *dst) {
+    const size_t dim = c->keys.dim;
+    const size_t n_packed = kvli_n_packed(h);
+    const size_t middle = kvl_min_size(kvl_max_size(first, n_packed), first + n);
+    kvl_kv_get(is_value ? &c->values : &c->keys, dst, is_value ? h->values : h->keys, first, middle - first);
+    if (middle < first + n) {
+        kvl_kv_get(is_value ? &c->wide_values : &c->wide_keys, dst + (middle - first) * dim,
+                   is_value ? h->window.values : h->window.keys, h->window.n_left + middle - n_packed,
+                   first + n - middle);
+    }
+    for (size_t j = 0; j < n && c->has_hadamard; j++) {
+        kvl_hadamard(dst + j * dim, dim);
     }
 }
 
+static void get_all(const kvl_cache *c, uint32_t layer, uint32_t head, bool is_value, float *dst) {
+    const kvli_head *h = at(c, layer, head);
+    if (h->n_base != 0) {
+        get(c->base, at(c->base, layer, head), is_value, 0, h->n_base, dst);
+    }
+    get(c, h, is_value, 0, h->n, dst + h->n_base * c->keys.dim);
+}
+
 void kvl_cache_copy_keys(const kvl_cache *c, uint32_t layer, uint32_t head, float *dst) {
-    const kvl_head_entries shared = kvl_cache_shared_entries(c, layer, head);
-    const kvl_head_entries own = kvl_cache_entries(c, layer, head);
-    copy_keys(c, &shared, 0, shared.n, dst);
-    copy_keys(c, &own, 0, own.n, dst + shared.n * c->head_dim);
+    get_all(c, layer, head, false, dst);
+}
+
+void kvl_cache_copy_values(const kvl_cache *c, uint32_t layer, uint32_t head, float *dst) {
+    get_all(c, layer, head, true, dst);
 }
 
 void kvl_cache_copy_key_rows(const kvl_cache *c, uint32_t layer, uint32_t head, size_t first, size_t n,
                              float *dst) {
-    const kvl_head_entries own = kvl_cache_entries(c, layer, head);
-    copy_keys(c, &own, first, n, dst);
-}
-
-void kvl_cache_copy_values(const kvl_cache *c, uint32_t layer, uint32_t head, float *dst) {
-    const kvl_head_entries shared = kvl_cache_shared_entries(c, layer, head);
-    const kvl_head_entries own = kvl_cache_entries(c, layer, head);
-    kvl_kv_widen(dst, c->value_type, shared.values, shared.n * c->head_dim);
-    kvl_kv_widen(dst + shared.n * c->head_dim, c->value_type, own.values, own.n * c->head_dim);
+    get(c, at(c, layer, head), false, first, n, dst);
 }
 
 void kvl_cache_copy_value_rows(const kvl_cache *c, uint32_t layer, uint32_t head, size_t first, size_t n,
                                float *dst) {
-    const size_t row_bytes = c->head_dim * kvl_kv_bytes(c->value_type);
-    const kvl_head_entries own = kvl_cache_entries(c, layer, head);
-    kvl_kv_widen(dst, c->value_type, (const char *)own.values + first * row_bytes, n * c->head_dim);
+    get(c, at(c, layer, head), true, first, n, dst);
 }
 
 /* Adds entries behind those of a block that has room. */
-static void add_entries(const kvl_cache *c, head_store *to, const kvl_head_entries *from) {
-    const size_t key_bytes = kvl_kv_bytes(c->key_type);
-    const size_t value_bytes = c->head_dim * kvl_kv_bytes(c->value_type);
-    for (size_t j = 0; j < from->n; j++, to->n++) {
-        const size_t to_item = key_item(to->n, c->head_dim);
-        const size_t from_item = key_item(j, c->head_dim);
-        for (size_t d = 0; d < (size_t)c->head_dim * panel; d += panel) {
-            memcpy((char *)to->keys + (to_item + d) * key_bytes,
-                   (const char *)from->keys + (from_item + d) * key_bytes, key_bytes);
-        }
-        memcpy((char *)to->values + to->n * value_bytes, (const char *)from->values + j * value_bytes,
-               value_bytes);
-        to->positions[to->n] = from->positions[j];
-        if (c->has_mass) {
-            to->mass[to->n] = from->mass[j];
-        }
+static void add_entries(const kvl_cache *c, kvli_head *to, const kvl_head_entries *from) {
+    if (from->n == 0) {
+        return;
     }
+    kvl_kv_gather(&c->keys, to->keys, to->n, from->keys, NULL, from->n);
+    kvl_kv_gather(&c->values, to->values, to->n, from->values, NULL, from->n);
+    memcpy(to->positions + to->n, from->positions, from->n * sizeof *to->positions);
+    if (c->has_mass) {
+        memcpy(to->mass + to->n, from->mass, from->n * sizeof *to->mass);
+    }
+    to->n += (uint32_t)from->n;
 }
 
 kvl_status kvl_cache_own(kvl_cache *c, uint32_t layer, uint32_t head, kvl_err *err) {
-    head_store *h = at(c, layer, head);
+    kvli_head *h = at(c, layer, head);
     const kvl_head_entries shared = kvl_cache_shared_entries(c, layer, head);
     const kvl_head_entries own = kvl_cache_entries(c, layer, head);
     if (shared.n == 0) {
         return KVL_OK;
     }
-    head_store fresh;
-    const head_store empty = {0};
+    kvli_head fresh;
+    const kvli_head empty = {0};
     if (!clone_store(&fresh, &empty, (uint32_t)kvl_cache_grown_cap(h->cap, shared.n + own.n), c)) {
         return kvl_fail_nomem(err, "key/value cache");
     }
@@ -386,118 +383,154 @@ kvl_status kvl_cache_own(kvl_cache *c, uint32_t layer, uint32_t head, kvl_err *e
     return KVL_OK;
 }
 
-/* Keys of the entries `slots`, a panel of the new block at a time. In place if the slots ascend: what a lane
- * is written over has been read. */
-static void gather_keys(const kvl_cache *c, void *to, const void *from, const uint32_t *slots, size_t n) {
-    for (size_t first = 0; first < n; first += panel) {
-        const size_t n_lanes = kvl_min_size(panel, n - first);
-        size_t at_item[panel];
-        for (size_t lane = 0; lane < n_lanes; lane++) {
-            at_item[lane] = key_item(slots[first + lane], c->head_dim);
-        }
-        const size_t to_item = key_item(first, c->head_dim);
-        for (size_t d = 0; d < (size_t)c->head_dim * panel; d += panel) {
-            for (size_t lane = 0; lane < n_lanes; lane++) {
-                if (c->key_type == KVL_KV_F32) {
-                    ((uint32_t *)to)[to_item + d + lane] = ((const uint32_t *)from)[at_item[lane] + d];
-                } else {
-                    ((uint16_t *)to)[to_item + d + lane] = ((const uint16_t *)from)[at_item[lane] + d];
-                }
-            }
-        }
-    }
-}
-
-/* The entries `slots` of `from` become the first of `to`, which may be `from` if the slots ascend. */
-static void gather(const kvl_cache *c, const head_store *to, const head_store *from, const uint32_t *slots,
+/* The entries `slots` of `from`, none of its window, become the first of `to`, which may be `from` if the
+ * slots ascend. */
+static void gather(const kvl_cache *c, const kvli_head *to, const kvli_head *from, const uint32_t *slots,
                    size_t n) {
-    const size_t value_bytes = c->head_dim * kvl_kv_bytes(c->value_type);
     size_t same = 0; /* entries that stay where they are */
     while (to == from && same < n && slots[same] == same) {
         same++;
     }
-    const size_t first = same / panel * panel;
-    gather_keys(c, (char *)to->keys + key_item(first, c->head_dim) * kvl_kv_bytes(c->key_type), from->keys,
-                slots + first, n - first);
-    for (size_t i = same, end; i < n; i = end) {
-        for (end = i + 1; end < n && slots[end] == slots[end - 1] + 1; end++) {
-        }
-        memmove((char *)to->values + i * value_bytes, (const char *)from->values + slots[i] * value_bytes,
-                (end - i) * value_bytes);
-        memmove(to->positions + i, from->positions + slots[i], (end - i) * sizeof *to->positions);
+    kvl_kv_gather(&c->keys, to->keys, same, from->keys, slots + same, n - same);
+    kvl_kv_gather(&c->values, to->values, same, from->values, slots + same, n - same);
+}
+
+static void gather_beside(const kvl_cache *c, const kvli_head *to, const kvli_head *from,
+                          const uint32_t *slots, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        to->positions[i] = from->positions[slots[i]];
         if (c->has_mass) {
-            memmove(to->mass + i, from->mass + slots[i], (end - i) * sizeof *to->mass);
+            to->mass[i] = from->mass[slots[i]];
         }
     }
 }
 
-kvl_status kvl_cache_keep(kvl_cache *c, uint32_t layer, uint32_t head, const uint32_t *slots, size_t n_slots,
-                          kvl_err *err) {
-    head_store *h = at(c, layer, head);
-    bool is_ascending = true;
-    KVL_TRY(kvl_cache_own(c, layer, head, err));
+/* Entries at the end of a list of slots that are in the window: these stay in it. */
+static size_t n_staying(const kvli_head *h, const uint32_t *slots, size_t n) {
+    size_t n_window = 0;
+    while (n_window < n && slots[n - 1 - n_window] >= kvli_n_packed(h)) {
+        n_window++;
+    }
+    return n_window;
+}
+
+/* Errors of kvl_cache_keep. */
+static kvl_status check_slots(const kvl_cache *c, uint32_t layer, uint32_t head, const uint32_t *slots,
+                              size_t n_slots, bool *is_ascending, kvl_err *err) {
+    const kvli_head *h = at(c, layer, head);
     if (n_slots < h->n_shared) {
         return kvl_fail(err, KVL_E_CHECK,
                         "layer %u, head %u: expected %u entries, which are shared, found %zu", layer, head,
                         h->n_shared, n_slots);
     }
-    if (c->is_counting) {
-        h->cap = (uint32_t)kvl_cache_kept_cap(h->cap, n_slots);
-        h->n = (uint32_t)n_slots;
-        return KVL_OK;
-    }
-    for (size_t i = 0; i < n_slots; i++) {
+    *is_ascending = true;
+    for (size_t i = 0; i < n_slots && !c->is_counting; i++) {
         if (slots[i] >= h->n || n_slots > h->n) {
             return kvl_fail(err, KVL_E_CHECK, "layer %u, head %u: expected slots below %u, found %u", layer,
                             head, h->n, slots[i]);
         }
-        is_ascending = is_ascending && (i == 0 || slots[i] > slots[i - 1]);
+        *is_ascending = *is_ascending && (i == 0 || slots[i] > slots[i - 1]);
     }
-    uint32_t cap = (uint32_t)kvl_cache_kept_cap(h->cap, n_slots);
-    if (is_ascending && cap == h->cap) {
-        gather(c, h, h, slots, n_slots);
-        h->n = (uint32_t)n_slots;
-        return KVL_OK;
-    }
-    head_store empty = {0};
-    head_store fresh;
+    return KVL_OK;
+}
+
+/* A head of `cap` entries with the entries `slots`, in any order, and its window. */
+static kvl_status regroup(const kvl_cache *c, kvli_head *h, const uint32_t *slots, size_t n, uint32_t cap,
+                          kvl_err *err) {
+    const kvli_head empty = {0};
+    const size_t n_window = n_staying(h, slots, n);
+    const size_t n_packed = kvli_n_packed(h);
+    kvli_head fresh;
     if (!clone_store(&fresh, &empty, cap, c)) {
         return kvl_fail_nomem(err, "key/value cache");
     }
-    gather(c, &fresh, h, slots, n_slots);
-    fresh.n = (uint32_t)n_slots;
+    if (!kvli_window_clone(&fresh.window, NULL, h->window.cap, c)) {
+        free_store(&fresh);
+        return kvl_fail_nomem(err, "key/value cache");
+    }
+    for (size_t i = 0, end; i < n - n_window; i = end) {
+        for (end = i; end < n - n_window && slots[end] < n_packed; end++) {
+        }
+        kvl_kv_gather(&c->keys, fresh.keys, i, h->keys, slots + i, end - i);
+        kvl_kv_gather(&c->values, fresh.values, i, h->values, slots + i, end - i);
+        for (; end < n - n_window && slots[end] >= n_packed; end++) { /* before older ones: they leave */
+            kvli_window_pack(c, &fresh, end, &h->window, slots[end] - n_packed);
+        }
+    }
+    kvli_window_gather(c, &fresh.window, &h->window, slots + n - n_window, n_window, n_packed);
+    gather_beside(c, &fresh, h, slots, n);
+    fresh.n = (uint32_t)n;
     fresh.most = h->most;
+    fresh.window.most = h->window.most;
     free_store(h);
     *h = fresh;
     return KVL_OK;
 }
 
-uint64_t kvl_cache_live_bytes(const kvl_cache *c) {
-    uint64_t n = 0;
-    for (size_t i = 0; i < n_heads(c); i++) {
-        n += (uint64_t)c->heads[i].n_base + c->heads[i].n;
+kvl_status kvl_cache_keep(kvl_cache *c, uint32_t layer, uint32_t head, const uint32_t *slots, size_t n_slots,
+                          kvl_err *err) {
+    kvli_head *h = at(c, layer, head);
+    bool is_ascending = true;
+    KVL_TRY(kvl_cache_own(c, layer, head, err));
+    KVL_TRY(check_slots(c, layer, head, slots, n_slots, &is_ascending, err));
+    const uint32_t cap = (uint32_t)kvl_cache_kept_cap(h->cap, n_slots);
+    if (c->is_counting) {
+        h->window.n = (uint32_t)kvl_min_size(kvli_n_window(h), n_slots);
+        h->window.n_left = 0;
+        h->window.is_guess = c->n_residual != 0;
+        h->cap = cap;
+        h->n = (uint32_t)n_slots;
+        return KVL_OK;
     }
-    return n * entry_bytes(c->head_dim, c->key_type, c->value_type);
+    if (!is_ascending || cap != h->cap) {
+        return regroup(c, h, slots, n_slots, cap, err);
+    }
+    const size_t n_window = n_staying(h, slots, n_slots);
+    gather(c, h, h, slots, n_slots - n_window);
+    kvli_window_gather(c, &h->window, &h->window, slots + n_slots - n_window, n_window, kvli_n_packed(h));
+    gather_beside(c, h, h, slots, n_slots);
+    h->n = (uint32_t)n_slots;
+    return KVL_OK;
 }
 
-/* Of room for n entries. */
-static uint64_t room_bytes(const kvl_cache *c, size_t n) {
-    return n * (entry_bytes(c->head_dim, c->key_type, c->value_type) + beside_bytes(c->has_mass));
+uint64_t kvl_cache_live_bytes(const kvl_cache *c) {
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < n_heads(c); i++) {
+        const kvli_head *h = &c->heads[i];
+        const size_t most = kvl_min_size(h->n, c->n_residual + (size_t)panel - 1);
+        const size_t n_window = h->window.is_guess ? most : kvli_n_window(h);
+        const size_t n = (size_t)h->n_base + h->n - n_window;
+        bytes += kvl_kv_room_bytes(&c->keys, n) + kvl_kv_room_bytes(&c->values, n);
+        bytes += kvl_kv_room_bytes(&c->wide_keys, n_window) + kvl_kv_room_bytes(&c->wide_values, n_window);
+    }
+    return bytes;
+}
+
+/* Of room for n entries, and in windows. */
+static uint64_t room_bytes(const kvl_cache *c, size_t n, size_t n_window) {
+    return kvl_kv_room_bytes(&c->keys, n) + kvl_kv_room_bytes(&c->values, n) + n * beside_bytes(c->has_mass) +
+           kvl_kv_room_bytes(&c->wide_keys, n_window) + kvl_kv_room_bytes(&c->wide_values, n_window);
 }
 
 uint64_t kvl_cache_reserved_bytes(const kvl_cache *c) {
     size_t n = 0;
+    size_t n_window = 0;
     for (size_t i = 0; i < n_heads(c); i++) {
         n += c->heads[i].cap;
+        n_window += c->heads[i].window.cap;
     }
-    return room_bytes(c, n);
+    return room_bytes(c, n, n_window);
 }
 
 uint64_t kvl_cache_most_bytes(kvl_cache *c) {
     size_t n = 0;
+    size_t n_window = 0;
     for (size_t i = 0; i < n_heads(c); i++) {
-        n += c->heads[i].most;
-        c->heads[i].most = c->heads[i].cap;
+        kvli_head *h = &c->heads[i];
+        n += h->most;
+        n_window += h->window.most;
+        h->most = h->cap;
+        h->window.most = h->window.cap;
     }
-    return room_bytes(c, n);
+    return room_bytes(c, n, n_window);
 }

@@ -22,24 +22,29 @@
 
 typedef struct kvl_cache kvl_cache;
 
-/* "f32", "f16", "bf16", as llama.cpp names them. */
+/* "f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", as llama.cpp names them. */
 const char *kvl_kv_type_name(kvl_kv_type t);
 /* E_USAGE listing the names. */
 kvl_status kvl_kv_type_find(kvl_kv_type *out, const char *name, kvl_err *err) KVL_MUST_USE;
 
 /* Entries that lie together. */
 typedef struct kvl_head_entries {
-    const void *keys;         /* key panels, after rotation, of the cache's key type */
-    const void *values;       /* [n, D], of its value type */
+    const void *keys;         /* after rotation, of the cache's key type (kernel/kv_form.h) */
+    const void *values;       /* of its value type */
     const int32_t *positions; /* [n] */
     int64_t *mass;            /* [n] attention received, or NULL: not tracked */
     size_t n;
 } kvl_head_entries;
 
-/* An empty cache for a model of this shape; destroy with kvl_cache_destroy. */
+/* Whether caches can store heads of this shape as it says. E_USAGE: quantised types need dimensions in blocks
+ * of 32, a window and a rotation a quantised type, a rotation a power of two of dimensions. */
+kvl_status kvl_cache_check_shape(const kvl_shape *shape, kvl_err *err) KVL_MUST_USE;
+/* An empty cache for a model of this shape, which must be one that can be stored; destroy with
+ * kvl_cache_destroy. */
 kvl_status kvl_cache_create(kvl_cache **out, const kvl_shape *shape, kvl_err *err) KVL_MUST_USE;
 /* The same, but nothing is stored: lengths, room and bytes go as in a real cache that is used alike. `append`
- * and `keep` do not read what they are given; entries and keys must not be asked for. */
+ * and `keep` do not read what they are given; entries and keys must not be asked for. Once a head with a
+ * window was reduced its live bytes are the most they can be: which entries survive is not known. */
 kvl_status kvl_cache_create_counting(kvl_cache **out, const kvl_shape *shape, kvl_err *err) KVL_MUST_USE;
 bool kvl_cache_is_counting(const kvl_cache *c);
 void kvl_cache_destroy(kvl_cache *c);
@@ -74,6 +79,14 @@ size_t kvl_cache_len(const kvl_cache *c, uint32_t layer, uint32_t head);
  * change of that head. */
 kvl_head_entries kvl_cache_entries(const kvl_cache *c, uint32_t layer, uint32_t head);
 kvl_head_entries kvl_cache_shared_entries(const kvl_cache *c, uint32_t layer, uint32_t head);
+/* A head with a window (kvl_shape.n_residual) as it was when it held n entries of its own, at least those of
+ * the last reservation: so many are those of kvl_cache_entries, the others lie here, one panel after another,
+ * in the wide types (kvl_kv_wide_type). Without a window all n are packed. */
+typedef struct kvl_head_window {
+    size_t n_packed;
+    const void *keys, *values;
+} kvl_head_window;
+kvl_head_window kvl_cache_window(const kvl_cache *c, uint32_t layer, uint32_t head, size_t n);
 /* Copies what a head shares, so that all its entries are its own. E_NOMEM: the head is then unchanged. */
 kvl_status kvl_cache_own(kvl_cache *c, uint32_t layer, uint32_t head, kvl_err *err) KVL_MUST_USE;
 /* Row-major copies of all keys or values of a head, widened: dst [n, D]. */
@@ -86,7 +99,7 @@ void kvl_cache_copy_value_rows(const kvl_cache *c, uint32_t layer, uint32_t head
                                float *dst);
 
 KVL_API_BEGIN
-/* Overwrites the key or the value [D] of an entry that is the head's own. */
+/* Rounds and overwrites the key or the value [D] of an entry that is the head's own. */
 void kvl_cache_set_key(kvl_cache *c, uint32_t layer, uint32_t head, size_t slot, const float *key);
 void kvl_cache_set_value(kvl_cache *c, uint32_t layer, uint32_t head, size_t slot, const float *value);
 KVL_API_END
@@ -105,6 +118,13 @@ uint64_t kvl_cache_reserved_bytes(const kvl_cache *c);
 /* What would be allocated if every head had the most room that it had since the last call (or its creation):
  * at least what was allocated at any moment in between, in whatever order the heads changed. */
 uint64_t kvl_cache_most_bytes(kvl_cache *c);
+
+/* The rules of windows: entries in one that had n_window after n_more came, its room of `cap` after room for
+ * n_more entries was asked for, and the bytes of such room. A pass appends KVL_CACHE_PASS entries at most. */
+enum { KVL_CACHE_PASS = 256 };
+size_t kvl_cache_window_len(const kvl_shape *shape, size_t n_window, size_t n_more);
+size_t kvl_cache_window_cap(const kvl_shape *shape, size_t cap, size_t n_more);
+uint64_t kvl_cache_window_bytes(const kvl_shape *shape, size_t cap);
 
 /* The rules of growth and shrinking, by which the cache itself goes; a head is one block of room for `cap`
  * entries. Room after n entries were asked for (below n beyond 2^31 entries), and after a reduction to n. A

@@ -242,7 +242,9 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
         return kvl_fail(err, KVL_E_USAGE, "--model: expected at most %d models", KVL_BENCH_MAX_LIST);
     }
     o->n_models += is_model; /* -hff belongs to the model before it */
-    if (kvl_model_arg_take(&o->models[o->n_models != 0 ? o->n_models - 1 : 0], id, value)) {
+    bool is_taken = false;
+    KVL_TRY(kvl_cache_arg_take(&o->cache, id, value, &is_taken, err));
+    if (is_taken || kvl_model_arg_take(&o->models[o->n_models != 0 ? o->n_models - 1 : 0], id, value)) {
         return KVL_OK;
     }
     switch (id) {
@@ -262,8 +264,6 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     case OPT_ISA: o->isa = value; return KVL_OK;
     case OPT_ARITH: return kvl_arith_find(&o->arith, value, err);
     case KVL_ARG_PRESS_SO: return kvl_press_load(value, err);
-    case KVL_ARG_TYPE_K: return kvl_kv_type_find(&o->key_type, value, err);
-    case KVL_ARG_TYPE_V: return kvl_kv_type_find(&o->value_type, value, err);
     case OPT_HELP: o->is_help = true; return KVL_OK;
     case -1: return kvl_fail(err, KVL_E_USAGE, "expected options only, found '%.80s'", value);
     default: return kvl_fail(err, KVL_E_USAGE, "%s", reasons[id - OPT_NO_GPU]);

@@ -39,7 +39,7 @@ typedef struct kvl_bench_options {
     kvl_bench_format format, error_format;
     const char *isa; /* NULL: the best there is */
     kvl_arith arith;
-    kvl_kv_type key_type, value_type;
+    kvl_cache_arg cache;
     bool is_help;
     kvl_policy policies[KVL_BENCH_MAX_LIST]; /* the full cache first, then what was asked for */
     size_t n_policies;

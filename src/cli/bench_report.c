@@ -108,12 +108,14 @@ static json_t *record_theirs(const kvl_bench_row *row, const figures *f) {
 static json_t *record_ours(const kvl_bench_row *row, const figures *f, const char *press,
                            const char *policy) {
     const kvl_bench_result *r = row->result;
+    const kvl_shape *shape = &kvl_engine_model(row->engine)->shape;
     double peak = row->limits.flop_per_ns;
     return json_pack(
-        "{s:s,s:f,s:s,s:s,s:s, s:I,s:f,s:I, s:I,s:I,s:I,s:I,s:I,s:I, s:o,s:o,s:o,s:f,s:o}", "press", press,
-        "keep_ratio", row->result->keep_ratio, "policy", policy, "isa", kvl_engine_isa(row->engine), "arith",
-        kvl_arith_name(kvl_engine_model(row->engine)->arith), "median_ns", (json_int_t)llround(f->median_ns),
-        "median_ts", f->median_ts, "compress_ns", (json_int_t)llround(r->compress_ns), "kv_bytes_live",
+        "{s:s,s:f,s:s,s:s,s:s,s:i,s:b, s:I,s:f,s:I, s:I,s:I,s:I,s:I,s:I,s:I, s:o,s:o,s:o,s:f,s:o}", "press",
+        press, "keep_ratio", row->result->keep_ratio, "policy", policy, "isa", kvl_engine_isa(row->engine),
+        "arith", kvl_arith_name(kvl_engine_model(row->engine)->arith), "kv_residual", (int)shape->n_residual,
+        "kv_hadamard", shape->has_hadamard, "median_ns", (json_int_t)llround(f->median_ns), "median_ts",
+        f->median_ts, "compress_ns", (json_int_t)llround(r->compress_ns), "kv_bytes_live",
         (json_int_t)r->kv_bytes_live, "kv_bytes_reserved", (json_int_t)r->kv_bytes_reserved, "kv_bytes_peak",
         (json_int_t)r->kv_bytes_peak, "scratch_bytes", (json_int_t)r->scratch_bytes, "weight_bytes",
         (json_int_t)kvl_engine_model(row->engine)->weight_bytes, "peak_rss_bytes",

@@ -148,8 +148,7 @@ static kvl_status run_model(session *s, const char *path, kvl_err *err) {
     const kvl_bench_options *o = &s->options;
     kvl_status status = kvl_model_open_as(&s->model, path, o->arith, 0, err);
     if (status == KVL_OK) {
-        s->model->shape.key_type = o->key_type;
-        s->model->shape.value_type = o->value_type;
+        status = kvl_cache_arg_apply(&o->cache, &s->model->shape, err);
     }
     for (size_t i = 0; i < o->batches.n * o->threads.n && status == KVL_OK; i++) {
         kvl_engine_options options = {.n_threads = (unsigned)o->threads.items[i % o->threads.n],

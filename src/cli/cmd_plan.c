@@ -35,7 +35,7 @@ typedef enum format { TABLE, MD, CSV, JSON } format;
 
 typedef struct options {
     kvl_model_arg model;
-    kvl_kv_type key_type, value_type;
+    kvl_cache_arg cache;
     const char *press;
     size_t n_tokens; /* 0: the model's context */
     double ratios[MAX_RATIOS];
@@ -110,14 +110,14 @@ static kvl_status set_format(format *out, const char *value, kvl_err *err) {
 
 static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) {
     options *o = ud;
-    if (kvl_model_arg_take(&o->model, id, value)) {
+    bool is_taken = false;
+    KVL_TRY(kvl_cache_arg_take(&o->cache, id, value, &is_taken, err));
+    if (is_taken || kvl_model_arg_take(&o->model, id, value)) {
         return KVL_OK;
     }
     size_t n = 0;
     switch (id) {
     case KVL_ARG_PRESS_SO: return kvl_press_load(value, err);
-    case KVL_ARG_TYPE_K: return kvl_kv_type_find(&o->key_type, value, err);
-    case KVL_ARG_TYPE_V: return kvl_kv_type_find(&o->value_type, value, err);
     case OPT_CONTEXT: return set_count(&o->n_tokens, "--ctx", value, MAX_TOKENS, err);
     case OPT_PRESS: o->press = value; return KVL_OK;
     case OPT_RATIO: return set_ratios(o, value, err);
@@ -261,15 +261,15 @@ static void write_line(kvl_str *out, const report *r, const row *w) {
 
 static void write_text(kvl_str *out, const report *r) {
     char weights[CELL_BYTES], program[CELL_BYTES];
+    char cache[KVL_CACHE_TEXT];
+    kvl_cache_text(cache, &r->model->shape);
     kvl_print_bytes(weights, r->model->weight_bytes);
     kvl_print_bytes(program, r->program_bytes);
-    kvl_str_printf(
-        out,
-        "%s%s: %zu tokens prefilled, then %s once; %u threads\n"
-        "weights %s (packed as stored), keys and values %llu bytes per token (%s/%s), program %s\n\n",
-        r->o->format == MD ? "## " : "", r->model->name, r->n_tokens, kvl_str_text(&r->policy),
-        r->o->n_threads, weights, (ull)r->kv_token_bytes, kvl_kv_type_name(r->model->shape.key_type),
-        kvl_kv_type_name(r->model->shape.value_type), program);
+    kvl_str_printf(out,
+                   "%s%s: %zu tokens prefilled, then %s once; %u threads\n"
+                   "weights %s (packed as stored), keys and values %llu bytes per token (%s), program %s\n\n",
+                   r->o->format == MD ? "## " : "", r->model->name, r->n_tokens, kvl_str_text(&r->policy),
+                   r->o->n_threads, weights, (ull)r->kv_token_bytes, cache, program);
     write_line(out, r, NULL);
     for (size_t c = 0; c < n_columns(r) && r->o->format == MD; c++) {
         kvl_str_puts(out, c == 0 ? "|---:|" : "---:|");
@@ -331,8 +331,7 @@ static kvl_status plan(kvl_str *out, const options *o, kvl_err *err) {
     kvl_status status = KVL_OK;
     KVL_GO(kvl_model_arg_resolve(&path, &o->model, err));
     KVL_GO(kvl_model_open_headers(&model, kvl_str_text(&path), err));
-    model->shape.key_type = o->key_type;
-    model->shape.value_type = o->value_type;
+    KVL_GO(kvl_cache_arg_apply(&o->cache, &model->shape, err));
     r.model = model;
     KVL_GO(compute(&r, err));
     KVL_GO(write_report(out, &r, err));

@@ -76,8 +76,7 @@ static kvl_status open_model(session *s, kvl_err *err) {
     kvl_status status = KVL_OK;
     KVL_GO(kvl_model_arg_resolve(&dir, &s->options.model, err));
     KVL_GO(kvl_model_open_as(&s->model, kvl_str_text(&dir), s->options.arith, s->options.n_threads, err));
-    s->model->shape.key_type = s->options.key_type;
-    s->model->shape.value_type = s->options.value_type;
+    KVL_GO(kvl_cache_arg_apply(&s->options.cache, &s->model->shape, err));
     KVL_GO(kvl_tokenizer_open(&s->tokenizer, kvl_str_text(&dir), err));
     if (kvl_tokenizer_vocab_size(s->tokenizer) > s->model->n_vocab_in) {
         KVL_GO(kvl_fail(err, KVL_E_VOCAB,

@@ -28,13 +28,14 @@ static json_t *identity(const kvl_sweep_run_info *info, const cell_view *v, cons
     kvl_str text = {0};
     kvl_policy_press_text(policy, &press);
     kvl_policy_text(policy, &text);
-    json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:s}", "schema", schema, "preset",
-                          info->options->preset->name, "model", kvl_engine_model(info->engine)->name, "press",
-                          kvl_str_text(&press), "policy", kvl_str_text(&text), "keep_ratio",
-                          policy->size_tok != 0
-                              ? json_null()
-                              : kvl_json_number(kvl_policy_press(policy)->is_identity ? 1 : policy->keep_ratio),
-                          "sample", info->samples->items[v->cell->sample].name);
+    json_t *o =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:s}", "schema", schema, "preset",
+                  info->options->preset->name, "model", kvl_engine_model(info->engine)->name, "press",
+                  kvl_str_text(&press), "policy", kvl_str_text(&text), "keep_ratio",
+                  policy->size_tok != 0
+                      ? json_null()
+                      : kvl_json_number(kvl_policy_press(policy)->is_identity ? 1 : policy->keep_ratio),
+                  "sample", info->samples->items[v->cell->sample].name);
     if (o != NULL && v->baseline != NULL) {
         json_object_set_new(o, "baseline", json_string(v->baseline));
     }
@@ -66,6 +67,8 @@ static json_t *cell_object(const kvl_sweep_run_info *info, const cell_view *v) {
     const kvl_shape *shape = &kvl_engine_model(info->engine)->shape;
     json_object_set_new(o, "type_k", json_string(kvl_kv_type_name(shape->key_type)));
     json_object_set_new(o, "type_v", json_string(kvl_kv_type_name(shape->value_type)));
+    json_object_set_new(o, "kv_residual", json_integer(shape->n_residual));
+    json_object_set_new(o, "kv_hadamard", json_boolean(shape->has_hadamard));
     json_object_set_new(o, "arith", json_string(kvl_arith_name(kvl_engine_model(info->engine)->arith)));
     json_object_set_new(o, "threads", json_integer((json_int_t)kvl_engine_threads(info->engine)));
     return o;

@@ -153,7 +153,9 @@ static kvl_status set_preset(kvl_sweep_options *o, const char *value, kvl_err *e
 static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) {
     kvl_sweep_options *o = ud;
     size_t n = 0;
-    if (kvl_model_arg_take(&o->model, id, value)) {
+    bool is_taken = false;
+    KVL_TRY(kvl_cache_arg_take(&o->cache, id, value, &is_taken, err));
+    if (is_taken || kvl_model_arg_take(&o->model, id, value)) {
         return KVL_OK;
     }
     switch (id) {
@@ -174,8 +176,6 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     case opt_isa: o->isa = value; return KVL_OK;
     case opt_arith: return kvl_arith_find(&o->arith, value, err);
     case KVL_ARG_PRESS_SO: return kvl_press_load(value, err);
-    case KVL_ARG_TYPE_K: return kvl_kv_type_find(&o->key_type, value, err);
-    case KVL_ARG_TYPE_V: return kvl_kv_type_find(&o->value_type, value, err);
     case opt_preset: return set_preset(o, value, err);
     case opt_max_tokens: return set_number(&o->max_tokens, "--max-tokens", value, 1u << 24, err);
     case opt_out: o->out_dir = value; return KVL_OK;

@@ -29,7 +29,7 @@ typedef struct kvl_sweep_options {
     unsigned n_threads; /* 0: all */
     const char *isa;
     kvl_arith arith;
-    kvl_kv_type key_type, value_type;
+    kvl_cache_arg cache;
     kvl_sweep_format format;
     size_t max_tokens; /* 0: the preset's */
     const char *out_dir;

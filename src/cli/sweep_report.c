@@ -228,6 +228,7 @@ static kvl_status make_stages(kvl_sweep_report *out, const kvl_sweep *s, kvl_err
 }
 
 static void describe(kvl_sweep_report *out, const kvl_sweep_run_info *info) {
+    char cache[KVL_CACHE_TEXT];
     const kvl_protocol *p = &info->protocol;
     const kvl_model *model = kvl_engine_model(info->engine);
     kvl_str_printf(&out->title, "%s on %s", info->options->preset->name, model->name);
@@ -249,15 +250,15 @@ static void describe(kvl_sweep_report *out, const kvl_sweep_run_info *info) {
     } else {
         kvl_str_puts(&out->protocol, "; keep 1: the same loop on the same tokens, nothing evicted");
     }
+    kvl_cache_text(cache, &model->shape);
     kvl_str_printf(&out->how,
-                   "kvlab %s, %s, %u thread%s, %s (stored %s), cache %s/%s, model hash %016llx; identity "
+                   "kvlab %s, %s, %u thread%s, %s (stored %s), cache %s, model hash %016llx; identity "
                    "check passed; %zu tokens "
                    "computed, %zu if every cell ran alone",
                    KVL_VERSION, kvl_engine_isa(info->engine), kvl_engine_threads(info->engine),
                    kvl_engine_threads(info->engine) == 1 ? "" : "s", kvl_arith_name(model->arith),
-                   model->stored_dtype, kvl_kv_type_name(model->shape.key_type),
-                   kvl_kv_type_name(model->shape.value_type), (unsigned long long)model->hash,
-                   info->sweep.rows_computed, info->sweep.rows_naive);
+                   model->stored_dtype, cache, (unsigned long long)model->hash, info->sweep.rows_computed,
+                   info->sweep.rows_naive);
     if (info->sweep.n_waves > 1) {
         kvl_str_printf(&out->how, ", in %zu waves", info->sweep.n_waves);
     }

@@ -91,7 +91,12 @@ static kvl_attention_row query_row(const layer_job *job, const kvl_span *span, u
     const kvl_cache *cache = span->stream->cache;
     const kvl_head_entries own = kvl_cache_entries(cache, job->layer, head);
     const size_t n = own.n - span->n_rows + in_span + 1;
-    kvl_attention_row out = {.q = e->act.qkv + row * qkv_width(s) + at,
+    const kvl_head_window window = kvl_cache_window(cache, job->layer, head, n);
+    float *q = e->act.qkv + row * qkv_width(s) + at;
+    if (s->has_hadamard) { /* as keys are; each query is here once */
+        kvl_hadamard(q, s->head_dim);
+    }
+    kvl_attention_row out = {.q = q,
                              .out = e->act.mix + row * s->n_heads * s->head_dim + at,
                              .n = n,
                              .oldest = (int32_t)(span->n_seen + in_span + 1) - (int32_t)s->window};
@@ -101,6 +106,12 @@ static kvl_attention_row query_row(const layer_job *job, const kvl_span *span, u
         out.own_keys = own.keys;
         out.own_values = own.values;
         out.own_positions = own.positions;
+    } else if (window.n_packed < n) {
+        out.n = window.n_packed;
+        out.n_own = n - window.n_packed;
+        out.own_keys = window.keys;
+        out.own_values = window.values;
+        out.own_positions = own.positions + window.n_packed;
     }
     return out;
 }
@@ -130,6 +141,13 @@ static void add_mass(const kvl_head_entries *entries, const int64_t *mass) {
     }
 }
 
+/* Outputs of rotated values. */
+static void turn_back(const kvl_attention_row *rows, size_t n_rows, size_t head_dim) {
+    for (size_t r = 0; r < n_rows; r++) {
+        kvl_hadamard(rows[r].out, head_dim);
+    }
+}
+
 /* Rows first .. first + n - 1, as many as there are, of one span, or of spans on one base by falling number
  * of shared entries. */
 static void attend_rows(const layer_job *job, const kvl_span *const *spans, size_t n_spans, uint32_t head,
@@ -142,8 +160,12 @@ static void attend_rows(const layer_job *job, const kvl_span *const *spans, size
     if (entries.n == 0) {
         entries = kvl_cache_entries(spans[0]->stream->cache, job->layer, head);
     }
+    const bool has_window = s->n_residual != 0;
     const kvl_attention attention = {.key_type = s->key_type,
                                      .value_type = s->value_type,
+                                     .own_key_type = has_window ? kvl_kv_wide_type(s->key_type) : s->key_type,
+                                     .own_value_type =
+                                         has_window ? kvl_kv_wide_type(s->value_type) : s->value_type,
                                      .keys = entries.keys,
                                      .values = entries.values,
                                      .positions = is_local ? entries.positions : NULL,
@@ -156,9 +178,11 @@ static void attend_rows(const layer_job *job, const kvl_span *const *spans, size
     for (size_t k = 0; k < n_spans; k++) {
         const size_t end = kvl_min_size(first + n, spans[k]->n_rows) * group;
         for (size_t i = first * group; i < end; i++) {
-            rows[n_rows++] = query_row(job, spans[k], head, i);
+            /* rows with windows the newest first: these see the most packed entries */
+            rows[n_rows++] = query_row(job, spans[k], head, has_window ? first * group + end - 1 - i : i);
             if (n_rows == KVL_ATTEND_ROWS || (k + 1 == n_spans && i + 1 == end)) {
                 e->kernels->attend(&attention, rows, n_rows, e->scratch[thread].floats);
+                turn_back(rows, s->has_hadamard ? n_rows : 0, s->head_dim);
                 n_rows = 0;
             }
         }

@@ -7,10 +7,10 @@
 #include "kernel/kernel.h"
 
 enum {
-    KVL_BATCH_ROWS = 256,  /* rows computed together; larger batches are cut (bits do not change) */
-    KVL_SCORE_ROWS = 64,   /* rows scored at once, with the references they are compared with */
-    KVL_VOCAB_PIECE = 256, /* logits of a row at a time */
-    KVL_ATTEND_BLOCK = 16, /* rows of a stream whose attention is one piece of work */
+    KVL_BATCH_ROWS = KVL_CACHE_PASS, /* rows computed together; larger batches are cut (bits do not change) */
+    KVL_SCORE_ROWS = 64,             /* rows scored at once, with the references they are compared with */
+    KVL_VOCAB_PIECE = 256,           /* logits of a row at a time */
+    KVL_ATTEND_BLOCK = 16,           /* rows of a stream whose attention is one piece of work */
 };
 
 /* Activations of one batch; each [KVL_BATCH_ROWS, width] floats. */

@@ -13,9 +13,9 @@ bool kvl_policies_nest(const kvl_policy *a, const kvl_policy *b, const kvl_strea
     /* before its first compression all heads of a stream hold the same number of entries: either all are
      * sorted or none */
     return a->protections.is_score_order && kvl_policy_is_by_head(a) && !kvl_policy_has_schedule(a) &&
-           !kvl_press_has_budget(a->tree) && !stream->needs.has_mass && a->cadence_tok == 0 &&
-           b->cadence_tok == 0 && stream->n_events == 0 && kvl_cache_base(stream->cache) == NULL &&
-           kvl_policies_act_alike(a, &like, stream, shape);
+           !kvl_press_has_budget(a->tree) && !stream->needs.has_mass && shape->n_residual == 0 &&
+           a->cadence_tok == 0 && b->cadence_tok == 0 && stream->n_events == 0 &&
+           kvl_cache_base(stream->cache) == NULL && kvl_policies_act_alike(a, &like, stream, shape);
 }
 
 kvl_status kvl_stream_nest(kvl_stream **out, const kvl_stream *s, const kvl_policy *policy,

@@ -12,8 +12,9 @@ typedef struct run {
     const kvl_policy *policy;
     kvl_needs needs;
     unsigned n_threads;
-    size_t n;           /* entries of a head */
-    size_t cap;         /* entries there is room for */
+    size_t n;   /* entries of a head */
+    size_t cap; /* entries there is room for */
+    size_t n_window, window_cap;
     size_t n_positions; /* of the rotation table */
     size_t n_floats;    /* of a thread's scratch */
     size_t n_bytes;
@@ -74,6 +75,28 @@ static void create(run *r) {
     note_peak(r, 0, 0);
 }
 
+static void grow_window(run *r, size_t n_rows) {
+    const kvl_shape *s = &r->model->shape;
+    const uint64_t old_bytes = kvl_cache_window_bytes(s, r->window_cap);
+    const size_t cap = kvl_cache_window_cap(s, r->window_cap, n_rows);
+    if (s->n_residual != 0) {
+        r->n_window = kvl_cache_window_len(s, r->n_window, n_rows);
+    }
+    if (cap != r->window_cap) {
+        r->kv_bytes += n_heads(r) * kvl_cache_window_bytes(s, cap);
+        note_peak(r, 0, 0);
+        r->kv_bytes -= n_heads(r) * old_bytes;
+        r->window_cap = cap;
+    }
+}
+
+/* Of entries in all heads. */
+static uint64_t live_bytes(const run *r, uint64_t n_entries, size_t n_in_windows) {
+    const kvl_shape *s = &r->model->shape;
+    return (n_entries - n_in_windows) * (kvl_shape_kv_bytes(s) / n_heads(r)) +
+           kvl_cache_window_bytes(s, n_in_windows);
+}
+
 /* One batch of rows, at most KVL_BATCH_ROWS. */
 static void pass(run *r, size_t n_rows) {
     const kvl_shape *s = &r->model->shape;
@@ -82,6 +105,7 @@ static void pass(run *r, size_t n_rows) {
     r->n += n_rows;
     r->noted_bytes = kvl_tap_bytes_of(s, r->needs, r->n);
     note_peak(r, 0, r->noted_bytes > noted_before ? noted_before : 0);
+    grow_window(r, n_rows);
     if (cap > r->cap) {
         r->kv_bytes += n_heads(r) * (head_bytes(r, cap) - head_bytes(r, r->cap));
         note_peak(r, head_bytes(r, r->cap), 0);
@@ -94,6 +118,7 @@ static void pass(run *r, size_t n_rows) {
 /* What a compression leaves. */
 typedef struct left {
     uint64_t n_entries;   /* of all heads */
+    size_t n_in_windows;  /* of these, at most */
     size_t n_acting;      /* layers it acts on */
     uint64_t n_in_acting; /* entries of a head, summed over these layers */
     size_t n_room;
@@ -112,12 +137,13 @@ static left count_left(const run *r) {
         const size_t cap = n < r->n ? kvl_cache_kept_cap(r->cap, n) : r->cap;
         const bool is_moved = n < r->n && (cap < r->cap || r->policy->protections.is_score_order);
         l.n_entries += (uint64_t)n * s->n_kv_heads;
+        l.n_in_windows += kvl_min_size(n, r->n_window) * s->n_kv_heads;
         l.n_acting += n < r->n;
         l.n_in_acting += n < r->n ? n : 0;
         l.n_room = kvl_min_size(l.n_room, cap - n);
-        l.reserved_bytes += s->n_kv_heads * head_bytes(r, cap);
-        l.largest_copy_bytes =
-            is_moved && head_bytes(r, cap) > l.largest_copy_bytes ? head_bytes(r, cap) : l.largest_copy_bytes;
+        const uint64_t bytes = head_bytes(r, cap) + kvl_cache_window_bytes(s, r->window_cap);
+        l.reserved_bytes += s->n_kv_heads * bytes;
+        l.largest_copy_bytes = is_moved && bytes > l.largest_copy_bytes ? bytes : l.largest_copy_bytes;
     }
     return l;
 }
@@ -148,8 +174,8 @@ void kvl_plan_make(kvl_plan *out, const kvl_model *model, const kvl_policy *poli
         .n_kept = l.n_acting != 0 ? (size_t)(l.n_in_acting / l.n_acting) : n_tokens,
         .n_room = l.n_room,
         .weight_bytes = model->weight_bytes,
-        .kv_prefill_bytes = n_tokens * kvl_shape_kv_bytes(shape),
-        .kv_live_bytes = l.n_entries * kvl_shape_kv_bytes(shape) / n_heads(&r),
+        .kv_prefill_bytes = live_bytes(&r, n_tokens * n_heads(&r), r.n_window * n_heads(&r)),
+        .kv_live_bytes = live_bytes(&r, l.n_entries, l.n_in_windows),
         .kv_reserved_bytes = r.kv_bytes,
         .kv_peak_bytes = r.kv_peak_bytes,
         .noted_bytes = r.noted_bytes,

@@ -17,7 +17,7 @@ typedef struct kvl_plan {
     size_t n_room; /* tokens that can be decoded before the cache grows */
     uint64_t weight_bytes;
     uint64_t kv_prefill_bytes; /* keys and values of all tokens, before the compression */
-    uint64_t kv_live_bytes;    /* and of the entries that stay */
+    uint64_t kv_live_bytes;    /* and of the entries that stay; with windows at most */
     uint64_t
         kv_reserved_bytes;  /* allocated for them, with positions and room to grow, after the compression */
     uint64_t kv_peak_bytes; /* the most that the cache holds at once: room to grow, a head being copied */

@@ -73,27 +73,58 @@ typedef struct kvl_q8 {
     int8_t q[KVL_PANEL_BLOCK];
 } kvl_q8;
 
-/* How cached keys and values are stored; rounded to nearest, ties to even, when they are not f32. */
-typedef enum kvl_kv_type { KVL_KV_F32, KVL_KV_F16, KVL_KV_BF16, KVL_N_KV_TYPES } kvl_kv_type;
+/* How cached keys and values are stored: rounded to nearest, ties to even, where they are 16-bit floats; by
+ * blocks of 32 dimensions of one entry where they are quantised (kernel/kv_form.h). */
+typedef enum kvl_kv_type {
+    KVL_KV_F32,
+    KVL_KV_F16,
+    KVL_KV_BF16,
+    KVL_KV_Q8_0,
+    KVL_KV_Q4_0,
+    KVL_KV_Q4_1,
+    KVL_KV_IQ4_NL,
+    KVL_N_KV_TYPES
+} kvl_kv_type;
 
+enum { KVL_KV_BLOCK = 32, KVL_MAX_HEAD_DIM = 1024 };
+
+static inline bool kvl_kv_is_quantized(kvl_kv_type t) { return t >= KVL_KV_Q8_0; }
+/* Of a plain number, and of the whole numbers of a block. */
 static inline size_t kvl_kv_bytes(kvl_kv_type t) { return t == KVL_KV_F32 ? 4 : 2; }
-/* n floats to that type, and back. */
+static inline size_t kvl_kv_quant_bytes(kvl_kv_type t) {
+    return t == KVL_KV_Q8_0 ? KVL_KV_BLOCK : KVL_KV_BLOCK / 2;
+}
+/* Bytes of n numbers of one entry, scales included; whole blocks of quantised ones. */
+static inline size_t kvl_kv_row_bytes(kvl_kv_type t, size_t n) {
+    const size_t scale_bytes = t == KVL_KV_Q4_1 ? 4 : 2;
+    return kvl_kv_is_quantized(t) ? n / KVL_KV_BLOCK * (kvl_kv_quant_bytes(t) + scale_bytes)
+                                  : n * kvl_kv_bytes(t);
+}
+/* What a type is before it is quantised: f16, or the type itself. */
+static inline kvl_kv_type kvl_kv_wide_type(kvl_kv_type t) { return kvl_kv_is_quantized(t) ? KVL_KV_F16 : t; }
+/* Multiplies x [n] by the Hadamard matrix (Sylvester's, n a power of two) / sqrt(n), in place: an orthonormal
+ * matrix that is its own inverse. The same bits everywhere. */
+void kvl_hadamard(float *x, size_t n);
+/* n floats to that type, which is plain, and back. */
 void kvl_kv_narrow(void *dst, kvl_kv_type t, const float *src, size_t n);
 void kvl_kv_widen(float *dst, kvl_kv_type t, const void *src, size_t n);
 
 /* Attention of rows over one head's cache: out = softmax(score) V, where the score of entry j is
  * x = scale * q.k_j, or softcap * tanh(x / softcap) when softcap is above 0.
- *   keys       key panels [ceil(n / 16), head_dim, 16], 64-byte aligned: key j, dimension d at
- *              keys[(j / 16 * head_dim + d) * 16 + j % 16]; lanes beyond hold any finite number
- *   values     [n, head_dim]
+ *   keys       panels of 16 keys (kernel/kv_form.h), 64-byte aligned: of a plain type [ceil(n / 16),
+ * head_dim, 16]: key j, dimension d at keys[(j / 16 * head_dim + d) * 16 + j % 16]; lanes beyond hold any
+ *              finite number
+ *   values     of a plain type [n, head_dim]; otherwise panels of 16
  *   positions  [n], or NULL: a row sees every one of its entries */
 typedef struct kvl_attention {
     kvl_kv_type key_type, value_type;
+    kvl_kv_type own_key_type, own_value_type; /* of the rows' own lists */
     const void *keys;
     const void *values;
     const int32_t *positions;
-    int64_t *mass; /* [n], or NULL: each row adds its weight of each entry of the call, times KVL_MASS_ONE and
-                    * rounded to a whole number, so that the order of additions does not matter */
+    int64_t *mass; /* [n + n_own], or NULL: each row adds its weight of each entry that it sees, times
+                    * KVL_MASS_ONE and rounded to a whole number, so that the order of additions does not
+                    * matter; rows' own entries are then those of one list behind the call's */
     size_t head_dim;
     float scale;
     float softcap;
@@ -101,7 +132,7 @@ typedef struct kvl_attention {
 
 enum { KVL_MASS_ONE = 1 << 30 };
 
-/* One row: it sees entries 0 .. n-1 and behind them n_own of its own, laid out as those of the call (n +
+/* One row: it sees entries 0 .. n-1 and behind them n_own of its own, laid out like those of the call (n +
  * n_own >= 1); of entries with positions only positions >= oldest (one at least). q and out [head_dim]. */
 typedef struct kvl_attention_row {
     const float *q;

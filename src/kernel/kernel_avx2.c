@@ -11,6 +11,11 @@
 #define IVEC_OF_U16(p) ((ivec)_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p))))
 #define VEC_OF_INTS(v) ((vec)_mm256_cvtepi32_ps((__m256i)(v)))
 #define VEC_MADD16(a, b) ((ivec)_mm256_madd_epi16((__m256i)(a), (__m256i)(b)))
+/* both halves of the table, then the one that bit 3 says */
+#define VEC_OF_TABLE(t, i)                                                                                   \
+    ((vec)_mm256_blendv_ps(_mm256_permutevar8x32_ps(_mm256_loadu_ps(t), (__m256i)(i)),                       \
+                           _mm256_permutevar8x32_ps(_mm256_loadu_ps((t) + 8), (__m256i)(i)),                 \
+                           _mm256_castsi256_ps(_mm256_slli_epi32((__m256i)(i), 28))))
 #define KERNELS kvli_kernels_avx2
 #define KERNELS_NAME "avx2"
 #include "kernel/kernel_vec.h"

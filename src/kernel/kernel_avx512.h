@@ -14,6 +14,7 @@
 #define IVEC_OF_I8(p) ((ivec)_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p))))
 #define IVEC_OF_U16(p) ((ivec)_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(p))))
 #define VEC_OF_INTS(v) ((vec)_mm512_cvtepi32_ps((__m512i)(v)))
+#define VEC_OF_TABLE(t, i) ((vec)_mm512_permutexvar_ps((__m512i)(i), _mm512_loadu_ps(t)))
 #define VEC_MADD16(a, b) ((ivec)_mm512_madd_epi16((__m512i)(a), (__m512i)(b)))
 /* Four steps of 16 bytes, or one half of four steps of 32 bytes, so that each column's four come together:
  * rows of 4 bytes to the 128 bits of their columns, then turned there. */

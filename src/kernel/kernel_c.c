@@ -173,33 +173,30 @@ static float sum_lanes(float lanes[KVL_KEY_PANEL]) {
     return lanes[0];
 }
 
-static float kv_at(const void *stored, kvl_kv_type t, size_t i) {
-    float x;
-    kvl_kv_widen(&x, t, (const char *)stored + i * kvl_kv_bytes(t), 1);
-    return x;
-}
-
 /* Score of entry j of a list; -infinity when it is not seen. */
-static float score_c(const kvl_attention *a, const void *keys, const int32_t *positions,
+static float score_c(const kvl_attention *a, kvl_kv_type type, const void *keys, const int32_t *positions,
                      const kvl_attention_row *row, size_t j) {
-    const size_t first = (j / KVL_KEY_PANEL * a->head_dim) * KVL_KEY_PANEL + j % KVL_KEY_PANEL;
+    const kvl_kv_form form = kvl_kv_form_of(type, a->head_dim, false);
     float sum = 0;
     if (a->positions != NULL && positions[j] < row->oldest) {
         return -INFINITY;
     }
     for (size_t d = 0; d < a->head_dim; d++) {
-        sum += row->q[d] * kv_at(keys, a->key_type, first + d * KVL_KEY_PANEL);
+        sum += row->q[d] * kvli_kv_at(&form, keys, j, d);
     }
     sum *= a->scale;
     return a->softcap > 0 ? softcap_one(sum, a->softcap) : sum;
 }
 
 static void attend_row(const kvl_attention *a, const kvl_attention_row *row, float *scratch) {
+    const kvl_kv_form call_form = kvl_kv_form_of(a->value_type, a->head_dim, true);
+    const kvl_kv_form own_form = kvl_kv_form_of(a->own_value_type, a->head_dim, true);
     size_t n = row->n + row->n_own;
     float most = -INFINITY;
     for (size_t j = 0; j < n; j++) { /* 1. scores */
-        scratch[j] = j < row->n ? score_c(a, a->keys, a->positions, row, j)
-                                : score_c(a, row->own_keys, row->own_positions, row, j - row->n);
+        scratch[j] = j < row->n
+                         ? score_c(a, a->key_type, a->keys, a->positions, row, j)
+                         : score_c(a, a->own_key_type, row->own_keys, row->own_positions, row, j - row->n);
         most = scratch[j] > most ? scratch[j] : most;
     }
     float lanes[KVL_KEY_PANEL] = {0};
@@ -211,13 +208,14 @@ static void attend_row(const kvl_attention *a, const kvl_attention_row *row, flo
     memset(row->out, 0, a->head_dim * sizeof *row->out);
     for (size_t j = 0; j < n; j++) { /* 3. weighted sum of values */
         const void *values = j < row->n ? a->values : row->own_values;
-        const size_t first = (j < row->n ? j : j - row->n) * a->head_dim;
+        const kvl_kv_form *form = j < row->n ? &call_form : &own_form;
+        const size_t slot = j < row->n ? j : j - row->n;
         scratch[j] *= inverse;
-        if (a->mass != NULL && j < row->n) {
+        if (a->mass != NULL) {
             a->mass[j] += (int64_t)(scratch[j] * (float)KVL_MASS_ONE + 0.5f);
         }
         for (size_t d = 0; d < a->head_dim; d++) {
-            row->out[d] += scratch[j] * kv_at(values, a->value_type, first + d);
+            row->out[d] += scratch[j] * kvli_kv_at(form, values, slot, d);
         }
     }
 }

@@ -7,6 +7,7 @@
  *   VEC_OF_F16   a vector widened from VW halves at a uint16_t pointer (may be unaligned)
  *   IVEC_OF_U8   integers widened from VW bytes; the same: IVEC_OF_I8, IVEC_OF_U16 (from uint16_t)
  *   VEC_OF_INTS  floats of the same values as integers
+ *   VEC_OF_TABLE optional: floats of a table of 16 at a float pointer, by integers below 16
  *   VEC_MAX      optional: the larger of each lane, the second where one is NaN; MAX_OF_LANES: the largest
  *   WIDEN_HALF   optional: lower (0) or upper half of a vector in double
  *   VEC_DOT_BF16 optional: sum + both products of the pairs of bfloat16 numbers in two integers

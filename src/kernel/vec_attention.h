@@ -6,7 +6,9 @@
  * shared ones.
  */
 
-/* A vector of stored keys or values from item i on. */
+#include "kernel/vec_kv_blocks.h"
+
+/* A vector of stored keys or values of a plain type from item i on. */
 ALWAYS_INLINE vec load_kv(const void *stored, kvl_kv_type type, size_t i) {
     switch (type) {
     case KVL_KV_F16: return vec_of_f16((const uint16_t *)stored + i);
@@ -22,7 +24,10 @@ ALWAYS_INLINE void score_tile(float *scores, size_t stride, const kvl_attention_
     enum { per_panel = KVL_KEY_PANEL / VW };
     vec sum[TILE_ROWS * 2];
     UNROLL for (size_t i = 0; i < n_rows * vecs; i++) { sum[i] = splat(0.0f); }
-    for (size_t d = 0; d < head_dim; d++) {
+    if (kvl_kv_is_quantized(type)) {
+        sum_scores(sum, rows, keys, head_dim, type, panel, n_rows, vecs);
+    }
+    for (size_t d = 0; d < head_dim && !kvl_kv_is_quantized(type); d++) {
         vec key[4 * per_panel];
         UNROLL for (size_t i = 0; i < vecs; i++) {
             key[i] = load_kv(keys, type,
@@ -48,7 +53,10 @@ ALWAYS_INLINE void mix_tile(const kvl_attention_row *rows, const float *weights,
     UNROLL for (size_t r = 0; r < n_rows; r++) {
         UNROLL for (size_t i = 0; i < vecs; i++) { sum[r * vecs + i] = load(rows[r].out + d + i * VW); }
     }
-    for (size_t j = first; j < n; j++) {
+    if (kvl_kv_is_quantized(type)) {
+        sum_values(sum, weights, stride, values, head_dim, type, first, n, d, n_rows, vecs);
+    }
+    for (size_t j = first; j < n && !kvl_kv_is_quantized(type); j++) {
         vec value[4];
         UNROLL for (size_t i = 0; i < vecs; i++) {
             value[i] = load_kv(values, type, j * head_dim + d + i * VW);
@@ -114,6 +122,16 @@ ALWAYS_INLINE void mix_all(const float *weights, size_t stride, const void *valu
     for (; d + 4 * VW <= head_dim; d += 4 * VW) {
         ATTEND_CASES(MIX_FOUR)
     }
+#if VW > 8
+#define MIX_BLOCK(n_)                                                                                        \
+    mix_tile(rows, weights, stride, values, head_dim, type, first, n, d, n_, KVL_KV_BLOCK / VW)
+    for (; d + KVL_KV_BLOCK <= head_dim; d += KVL_KV_BLOCK) {
+        ATTEND_CASES(MIX_BLOCK)
+    }
+#endif
+    if (kvl_kv_is_quantized(type)) {
+        return; /* whole blocks */
+    }
 #define MIX_ONE(n_) mix_tile(rows, weights, stride, values, head_dim, type, first, n, d, n_, 1)
     for (; d + VW <= head_dim; d += VW) {
         ATTEND_CASES(MIX_ONE)
@@ -145,6 +163,10 @@ ALWAYS_INLINE void mix_all(const float *weights, size_t stride, const void *valu
 ATTENTION_OF(f32, KVL_KV_F32)
 ATTENTION_OF(f16, KVL_KV_F16)
 ATTENTION_OF(bf16, KVL_KV_BF16)
+ATTENTION_OF(q8_0, KVL_KV_Q8_0)
+ATTENTION_OF(q4_0, KVL_KV_Q4_0)
+ATTENTION_OF(q4_1, KVL_KV_Q4_1)
+ATTENTION_OF(iq4_nl, KVL_KV_IQ4_NL)
 
 static const struct {
     void (*score)(float *scores, size_t stride, const void *keys, size_t head_dim,
@@ -152,9 +174,10 @@ static const struct {
     void (*mix)(const float *weights, size_t stride, const void *values, size_t head_dim,
                 const kvl_attention_row *rows, size_t n_rows, size_t first, size_t n);
 } kv_ways[KVL_N_KV_TYPES] = {
-    [KVL_KV_F32] = {score_f32, mix_f32},
-    [KVL_KV_F16] = {score_f16, mix_f16},
-    [KVL_KV_BF16] = {score_bf16, mix_bf16},
+    [KVL_KV_F32] = {score_f32, mix_f32},          [KVL_KV_F16] = {score_f16, mix_f16},
+    [KVL_KV_BF16] = {score_bf16, mix_bf16},       [KVL_KV_Q8_0] = {score_q8_0, mix_q8_0},
+    [KVL_KV_Q4_0] = {score_q4_0, mix_q4_0},       [KVL_KV_Q4_1] = {score_q4_1, mix_q4_1},
+    [KVL_KV_IQ4_NL] = {score_iq4_nl, mix_iq4_nl},
 };
 
 /* scores <- softmax over [first, n + n_own); entries that the row does not see, and those up to `stride`, get
@@ -267,14 +290,14 @@ static void attend_tile(const kvl_attention *a, const kvl_attention_row *rows, s
     }
     for (size_t r = 0; has_own && r < n_rows; r += n) {
         n = rows_of_one_list(rows + r, n_rows - r, &n_own);
-        kv_ways[a->key_type].score(scores + r * stride + rows[r].n, stride, rows[r].own_keys, a->head_dim,
-                                   rows + r, n, 0, kvl_round_up(n_own, KVL_KEY_PANEL) / KVL_KEY_PANEL);
+        kv_ways[a->own_key_type].score(scores + r * stride + rows[r].n, stride, rows[r].own_keys, a->head_dim,
+                                       rows + r, n, 0, kvl_round_up(n_own, KVL_KEY_PANEL) / KVL_KEY_PANEL);
     }
     for (size_t r = 0; r < n_rows; r++) {
         softmax_row(scores + r * stride, a, &rows[r], first, stride);
         memset(rows[r].out, 0, a->head_dim * sizeof *rows[r].out);
         if (a->mass != NULL) {
-            add_mass(a->mass, scores + r * stride, first, rows[r].n);
+            add_mass(a->mass, scores + r * stride, first, rows[r].n + rows[r].n_own);
         }
     }
     n = n_rows;
@@ -283,8 +306,8 @@ static void attend_tile(const kvl_attention *a, const kvl_attention_row *rows, s
     }
     for (size_t r = 0; has_own && r < n_rows; r += n) {
         n = rows_of_one_list(rows + r, n_rows - r, &n_own);
-        kv_ways[a->value_type].mix(scores + r * stride + rows[r].n, stride, rows[r].own_values, a->head_dim,
-                                   rows + r, n, 0, n_own);
+        kv_ways[a->own_value_type].mix(scores + r * stride + rows[r].n, stride, rows[r].own_values,
+                                       a->head_dim, rows + r, n, 0, n_own);
     }
 }
 

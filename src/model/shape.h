@@ -32,7 +32,10 @@ typedef struct kvl_shape {
     bool has_positions;  /* learned position embeddings, n_context of them */
     kvl_norm_kind norm;
     kvl_activation activation;
-    kvl_kv_type key_type, value_type; /* how caches store them; set before the first cache is made */
+    /* how caches store them; set before the first cache is made (kvl_cache_check_shape) */
+    kvl_kv_type key_type, value_type;
+    uint32_t n_residual; /* newest tokens of a head that are not quantised yet */
+    bool has_hadamard;   /* keys and values are rotated by a Hadamard matrix before they are stored */
 } kvl_shape;
 
 /* Numbers in the keys and values of one token, all layers. */
@@ -42,7 +45,8 @@ static inline uint64_t kvl_shape_kv_items(const kvl_shape *s) {
 
 /* Bytes that caches of these types hold for one token, all layers. */
 static inline uint64_t kvl_shape_kv_bytes(const kvl_shape *s) {
-    return kvl_shape_kv_items(s) / 2 * (kvl_kv_bytes(s->key_type) + kvl_kv_bytes(s->value_type));
+    return (uint64_t)s->n_layers * s->n_kv_heads *
+           (kvl_kv_row_bytes(s->key_type, s->head_dim) + kvl_kv_row_bytes(s->value_type, s->head_dim));
 }
 
 #endif

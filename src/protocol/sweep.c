@@ -191,7 +191,9 @@ static kvl_status add_waves(kvli_run *r, const kvl_wave *wave, kvl_err *err) {
 /* Blocks of the cache that exist twice for a moment: one for each thread, larger than any can be. */
 static uint64_t copied_bytes(const kvli_run *r, size_t n_tokens) {
     size_t cap = 2 * (n_tokens + KVL_KEY_PANEL);
-    return kvl_engine_threads(r->engine) * kvl_cache_head_bytes(r->shape, true, cap);
+    return kvl_engine_threads(r->engine) *
+           (kvl_cache_head_bytes(r->shape, true, cap) +
+            kvl_cache_window_bytes(r->shape, r->shape->n_residual + 2 * (size_t)KVL_CACHE_PASS));
 }
 
 static kvl_status plan(kvli_run *r, kvl_err *err) {

@@ -54,50 +54,6 @@ static void check_prints(const kvl_cache *c, uint32_t l, uint32_t h) {
     kvl_free(keys);
 }
 
-/* 16-bit caches: what was appended comes back rounded, also after forks and reductions in any order; their
- * bytes are those of the types. */
-static void test_narrow_types(void **state) {
-    (void)state;
-    static const kvl_kv_type types[] = {KVL_KV_F32, KVL_KV_F16, KVL_KV_BF16};
-    static const uint32_t slots[] = {17, 3, 30, 0, 39};
-    for (size_t t = 0; t < 9; t++) {
-        kvl_shape narrow = {.n_layers = 1,
-                            .n_kv_heads = 1,
-                            .head_dim = 7,
-                            .key_type = types[t / 3],
-                            .value_type = types[t % 3]};
-        kvl_cache *c = NULL;
-        kvl_cache *fork = NULL;
-        float keys[40 * 7], values[40 * 7], seen[40 * 7], want[7];
-        assert_int_equal(kvl_cache_create(&c, &narrow, NULL), KVL_OK);
-        assert_int_equal(kvl_cache_reserve(c, 40, NULL), KVL_OK);
-        for (int32_t j = 0; j < 40; j++) {
-            for (size_t d = 0; d < 7; d++) {
-                keys[j * 7 + (int32_t)d] = 0.1f * (float)j - 0.37f * (float)d;
-                values[j * 7 + (int32_t)d] = 1.0f / (float)(1 + j + (int32_t)d);
-            }
-            kvl_cache_append(c, 0, 0, keys + j * 7, values + j * 7, j);
-        }
-        assert_int_equal(kvl_cache_live_bytes(c),
-                         40 * 7 * (kvl_kv_bytes(types[t / 3]) + kvl_kv_bytes(types[t % 3])));
-        assert_int_equal(kvl_cache_reserved_bytes(c), kvl_cache_head_bytes(&narrow, false, 48));
-        assert_int_equal(kvl_cache_fork(&fork, c, NULL), KVL_OK);
-        assert_int_equal(kvl_cache_keep(fork, 0, 0, slots, 5, NULL), KVL_OK);
-        for (size_t part = 0; part < 2; part++) {
-            kvl_kv_type type = part == 0 ? types[t / 3] : types[t % 3];
-            (part == 0 ? kvl_cache_copy_keys : kvl_cache_copy_values)(fork, 0, 0, seen);
-            for (size_t i = 0; i < 5; i++) {
-                uint16_t stored[2 * 7];
-                kvl_kv_narrow(stored, type, (part == 0 ? keys : values) + slots[i] * 7, 7);
-                kvl_kv_widen(want, type, stored, 7);
-                assert_memory_equal(seen + i * 7, want, sizeof want);
-            }
-        }
-        kvl_cache_destroy(c);
-        kvl_cache_destroy(fork);
-    }
-}
-
 static void test_append_crosses_panels(void **state) {
     (void)state;
     for (int32_t n = 0; n < 70; n += 3) {
@@ -435,17 +391,11 @@ static void test_no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_narrow_types),
-        cmocka_unit_test(test_append_crosses_panels),
-        cmocka_unit_test(test_keep_against_list),
-        cmocka_unit_test(test_memory_is_given_back),
-        cmocka_unit_test(test_fork_is_exact_and_independent),
-        cmocka_unit_test(test_caches_share_a_base),
-        cmocka_unit_test(test_no_memory_for_a_base),
-        cmocka_unit_test(test_bad_slots_are_refused),
-        cmocka_unit_test(test_room_is_foretold),
-        cmocka_unit_test(test_counting_goes_alike),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_append_crosses_panels), cmocka_unit_test(test_keep_against_list),
+        cmocka_unit_test(test_memory_is_given_back),  cmocka_unit_test(test_fork_is_exact_and_independent),
+        cmocka_unit_test(test_caches_share_a_base),   cmocka_unit_test(test_no_memory_for_a_base),
+        cmocka_unit_test(test_bad_slots_are_refused), cmocka_unit_test(test_room_is_foretold),
+        cmocka_unit_test(test_counting_goes_alike),   cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

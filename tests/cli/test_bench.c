@@ -16,11 +16,12 @@ static const char *const theirs[] = {
     "split_mode",   "main_gpu",     "no_kv_offload",  "flash_attn", "tensor_split", "use_mmap",
     "embeddings",   "n_prompt",     "n_gen",          "n_depth",    "test_time",    "avg_ns",
     "stddev_ns",    "avg_ts",       "stddev_ts"};
-static const char *const ours[] = {"press",         "keep_ratio",        "policy",        "isa",
-                                   "arith",         "median_ns",         "median_ts",     "compress_ns",
-                                   "kv_bytes_live", "kv_bytes_reserved", "kv_bytes_peak", "scratch_bytes",
-                                   "weight_bytes",  "peak_rss_bytes",    "gflops",        "gb_per_s",
-                                   "limit_gflops",  "limit_gb_per_s",    "limit_percent"};
+static const char *const ours[] = {"press",         "keep_ratio",    "policy",        "isa",
+                                   "arith",         "kv_residual",   "kv_hadamard",   "median_ns",
+                                   "median_ts",     "compress_ns",   "kv_bytes_live", "kv_bytes_reserved",
+                                   "kv_bytes_peak", "scratch_bytes", "weight_bytes",  "peak_rss_bytes",
+                                   "gflops",        "gb_per_s",      "limit_gflops",  "limit_gb_per_s",
+                                   "limit_percent"};
 enum { n_theirs = sizeof theirs / sizeof theirs[0], n_ours = sizeof ours / sizeof ours[0] };
 
 /* Ends of a command: one stream alone. The comment hides test_run's own redirection. */
@@ -249,7 +250,13 @@ static void test_errors(void **state) {
         {"-ngl 99", "processor only", 2},
         {"--n-gpu-layers 99", "processor only", 2},
         {"-fa 1", "one attention", 2},
-        {"-ctk q8_0", "expected f32, f16 or bf16, found 'q8_0'", 2},
+        {"-ctk q5_0", "expected f32, f16, bf16, q8_0, q4_0, q4_1 or iq4_nl, found 'q5_0'", 2},
+        {"--kv-residual 3", "--kv-residual: expected a quantised cache type (-ctk, -ctv), found f32 and f32",
+         2},
+        {"--kv-residual x", "--kv-residual: expected 0 to 1048576 tokens, found 'x'", 2},
+        {"--kv-hadamard yes", "--kv-hadamard: expected on or off, found 'yes'", 2},
+        {"-ctk q4_0 -m tests/golden/families/llama",
+         "expected heads of a multiple of 32 dimensions, found 16", 2},
         {"-mmp 0", "packed into memory", 2},
         {"-m models/novels-7m -hff x.gguf", "-hff: expected", 2},
         {"-embd 1", "embedding", 2},

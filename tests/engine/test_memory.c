@@ -67,14 +67,17 @@ static void check_run(const kvl_model *model, const kvl_model *headers, const ch
         kvl_compress_job job = {.stream = s, .policy = &policy};
         assert_int_equal(kvl_engine_compress(e, &job, 1, NULL), KVL_OK);
     }
-    assert_int_equal(kvl_cache_live_bytes(s->cache), plan.kv_live_bytes);
+    assert_true(kvl_cache_live_bytes(s->cache) == plan.kv_live_bytes ||
+                (model->shape.n_residual != 0 && kvl_cache_live_bytes(s->cache) < plan.kv_live_bytes));
     assert_int_equal(kvl_cache_reserved_bytes(s->cache), plan.kv_reserved_bytes);
     assert_int_equal(kvl_cache_len(s->cache, model->shape.n_layers - 1, 0), plan.n_kept);
     assert_int_equal(kvl_engine_scratch_bytes(e), plan.scratch_bytes);
-    assert_int_equal(kvl_cache_reserve(s->cache, plan.n_room, NULL), KVL_OK);
-    assert_int_equal(kvl_cache_reserved_bytes(s->cache), plan.kv_reserved_bytes);
-    assert_int_equal(kvl_cache_reserve(s->cache, plan.n_room + 1, NULL), KVL_OK);
-    assert_true(kvl_cache_reserved_bytes(s->cache) > plan.kv_reserved_bytes);
+    if (model->shape.n_residual == 0) { /* the room of windows goes by passes */
+        assert_int_equal(kvl_cache_reserve(s->cache, plan.n_room, NULL), KVL_OK);
+        assert_int_equal(kvl_cache_reserved_bytes(s->cache), plan.kv_reserved_bytes);
+        assert_int_equal(kvl_cache_reserve(s->cache, plan.n_room + 1, NULL), KVL_OK);
+        assert_true(kvl_cache_reserved_bytes(s->cache) > plan.kv_reserved_bytes);
+    }
     assert_true(plan.kv_peak_bytes >= full && plan.kv_peak_bytes <= full * 3);
     assert_true(plan.peak_bytes >= plan.weight_bytes + plan.scratch_bytes + plan.kv_reserved_bytes);
     kvl_stream_destroy(s);
@@ -129,6 +132,15 @@ static void test_embedded_model(void **state) {
     check_run(model, headers, "streaming:size=40:skip=0+4", 1, 513);
     check_run(model, headers, "snapkv(window=16):keep=0.3", 2, 700);
     check_run(model, headers, "observed:keep=0.3", 3, 513);
+    for (uint32_t i = 0; i < 8; i++) { /* quantised, with and without windows; streaming keeps the newest */
+        headers->shape.key_type = (kvl_kv_type)(KVL_KV_Q8_0 + i % 4);
+        headers->shape.value_type = (kvl_kv_type)((i + 2) % KVL_N_KV_TYPES);
+        headers->shape.n_residual = i % 2 * 45;
+        model->shape = headers->shape;
+        check_run(model, headers, "none", 2, 300 + i);
+        check_run(model, headers, "streaming:size=40", 2, 17 * (i + 1));
+        check_run(model, headers, "streaming:keep=0.7:skip=2", 1, 257 + 10 * i);
+    }
     kvl_model_close(headers);
     kvl_model_close(model);
 }

@@ -266,6 +266,19 @@ static void test_bits(void **state) {
     for_each(check_bits);
 }
 
+/* The same of quantised caches, with a window of newest tokens and rotated keys and values. */
+static void test_bits_of_quantised_caches(void **state) {
+    (void)state;
+    const kvl_shape plain = model->shape;
+    model->shape.key_type = KVL_KV_Q4_0;
+    model->shape.value_type = KVL_KV_Q8_0;
+    for_each(check_bits);
+    model->shape.n_residual = 19;
+    model->shape.has_hadamard = true;
+    for_each(check_bits);
+    model->shape = plain;
+}
+
 /* Texts shorter than windows, sinks and chunks. */
 static void check_short_texts(const kvl_press *press) {
     for (size_t n = 1; n <= 9; n += n < 3 ? 1 : 3) {
@@ -287,9 +300,8 @@ static void test_short_texts(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_budgets),
-        cmocka_unit_test(test_protections),
-        cmocka_unit_test(test_bits),
+        cmocka_unit_test(test_budgets),     cmocka_unit_test(test_protections),
+        cmocka_unit_test(test_bits),        cmocka_unit_test(test_bits_of_quantised_caches),
         cmocka_unit_test(test_short_texts),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);

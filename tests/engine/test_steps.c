@@ -118,7 +118,10 @@ static text_run run_blocks(kvl_engine *e, const kvl_policy *policy, uint64_t see
         assert_ok(kvl_count_forward(shape, planned, n, NULL));
         assert_int_equal(kvl_cache_most_bytes(plan->cache), kvl_cache_most_bytes(r.stream->cache));
         assert_int_equal(kvl_cache_reserved_bytes(plan->cache), kvl_cache_reserved_bytes(r.stream->cache));
-        assert_int_equal(kvl_cache_live_bytes(shadow->cache), kvl_cache_live_bytes(r.stream->cache));
+        /* what a press leaves of a window cannot be counted ahead */
+        const uint64_t live_bytes = kvl_cache_live_bytes(r.stream->cache);
+        assert_true(kvl_cache_live_bytes(shadow->cache) >= live_bytes);
+        assert_true(kvl_cache_live_bytes(shadow->cache) == live_bytes || shape->n_residual != 0);
         for (size_t i = 0; i < n; i++) {
             r.nll[t + i] = rows[2 * i].nll;
             nll_beside[t + i] = rows[2 * i + 1].nll;
@@ -184,8 +187,9 @@ static void test_families(void **state) {
         char path[128];
         snprintf(path, sizeof path, "tests/golden/families/%s", families[i]);
         kvl_model *model = model_of(path);
-        model->shape.key_type = (kvl_kv_type)(i % KVL_N_KV_TYPES);
-        model->shape.value_type = (kvl_kv_type)(i / 2 % KVL_N_KV_TYPES);
+        const size_t n_types = model->shape.head_dim % 32 == 0 ? KVL_N_KV_TYPES : KVL_KV_Q8_0;
+        model->shape.key_type = (kvl_kv_type)(i % n_types);
+        model->shape.value_type = (kvl_kv_type)(i / 2 % n_types);
         kvl_engine *single = engine_of(model, 1, NULL);
         kvl_engine *blocks = engine_of(model, 2, NULL);
         check_policies(single, blocks, 100 * i);
@@ -193,6 +197,61 @@ static void test_families(void **state) {
         kvl_engine_destroy(blocks);
         kvl_model_close(model);
     }
+}
+
+/* Quantised caches with windows of newest tokens, shorter and longer than the text, and with rotated keys and
+ * values. */
+static void test_windows(void **state) {
+    (void)state;
+    static const char *const families[] = {"mistral", "qwen3", "gemma2", "gemma3"};
+    static const uint32_t windows[] = {1, 7, 16, 100};
+    for (size_t i = 0; i < 4; i++) {
+        char path[128];
+        snprintf(path, sizeof path, "tests/golden/families/%s", families[i]);
+        kvl_model *model = model_of(path);
+        for (size_t k = 0; k < 4; k++) {
+            model->shape.key_type = (kvl_kv_type)(KVL_KV_Q8_0 + (i + k) % 4);
+            model->shape.value_type = (kvl_kv_type)((i + 2 * k) % KVL_N_KV_TYPES);
+            model->shape.n_residual = windows[k];
+            model->shape.has_hadamard = (i + k) % 2 != 0;
+            kvl_engine *single = engine_of(model, 1, NULL);
+            kvl_engine *blocks = engine_of(model, 2, NULL);
+            check_policies(single, blocks, 100 * i + k);
+            kvl_engine_destroy(single);
+            kvl_engine_destroy(blocks);
+        }
+        kvl_model_close(model);
+    }
+}
+
+/* Keys and values turned by a Hadamard matrix, and queries with them: the same text but for rounding, though
+ * entries are stored turned; and a window over the whole text is a cache of f16. */
+static void test_rotation_and_window_keep_the_text(void **state) {
+    (void)state;
+    kvl_model *model = model_of("tests/golden/families/gemma3");
+    const kvl_policy none = policy_of("none");
+    text_run runs[5];
+    for (size_t i = 0; i < 5; i++) {
+        const kvl_kv_type types[5] = {KVL_KV_F16, KVL_KV_Q4_0, KVL_KV_Q8_0, KVL_KV_Q8_0, KVL_KV_F32};
+        model->shape.key_type = types[i];
+        model->shape.value_type = types[i];
+        model->shape.n_residual = i == 1 ? n_tokens : 0;
+        model->shape.has_hadamard = i == 3 || i == 4;
+        kvl_engine *e = engine_of(model, 1, NULL);
+        runs[i] = run_single(e, &none);
+        kvl_engine_destroy(e);
+    }
+    assert_memory_equal(runs[0].nll, runs[1].nll, sizeof runs[0].nll);
+    assert_memory_not_equal(runs[2].nll, runs[3].nll, sizeof runs[0].nll);
+    for (size_t t = 0; t < n_tokens; t++) {
+        assert_true(fabs(runs[2].nll[t] - runs[0].nll[t]) < 0.05);
+        assert_true(fabs(runs[3].nll[t] - runs[0].nll[t]) < 0.05);
+        assert_true(fabs(runs[4].nll[t] - runs[0].nll[t]) < 0.005);
+    }
+    for (size_t i = 0; i < 5; i++) {
+        kvl_stream_destroy(runs[i].stream);
+    }
+    kvl_model_close(model);
 }
 
 static void test_instruction_sets_and_threads(void **state) {
@@ -272,6 +331,8 @@ static void test_no_memory(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_families),
+        cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_rotation_and_window_keep_the_text),
         cmocka_unit_test(test_instruction_sets_and_threads),
         cmocka_unit_test(test_bad_score),
         cmocka_unit_test(test_no_memory),

@@ -2,58 +2,104 @@
  * in company, with lists of its own and shared ones. */
 #include "guarded.h"
 
+#include "kernel/kv_form.h"
+
 #include <float.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
-/* Attention over 16-bit keys and values has the bits of attention over the same numbers in f32. */
-static void test_attend_narrow_types(void **state) {
+enum { typed_n = 75, typed_dim = 128, typed_rows = 8 };
+
+/* A list of n vectors [dim] in a type, and in f32 the numbers that it then holds. */
+static void *typed_list(float **wide, kvl_kv_type type, bool is_values, size_t dim, size_t n, uint64_t seed) {
+    const kvl_kv_form form = kvl_kv_form_of(type, dim, is_values);
+    const kvl_kv_form wide_form = kvl_kv_form_of(KVL_KV_F32, dim, is_values);
+    const size_t room = kvl_round_up(n, KVL_KEY_PANEL);
+    void *list = kvl_calloc(1, kvl_kv_room_bytes(&form, room));
+    float x[typed_dim];
+    *wide = kvl_calloc(1, kvl_kv_room_bytes(&wide_form, room));
+    for (size_t j = 0; j < n; j++) {
+        fill(x, dim, seed + j, j % 7 == 0 ? 3.0f : 1.0f);
+        kvl_kv_put(&form, list, j, x);
+        kvl_kv_get(&form, x, list, j, 1);
+        kvl_kv_put(&wide_form, *wide, j, x);
+    }
+    return list;
+}
+
+/* One row's attention over f32 lists, in double. */
+static void check_row(const float *out, const float *q, const float *keys, const float *values, size_t dim,
+                      size_t n, double scale) {
+    double weights[typed_n], total = 0;
+    for (size_t j = 0; j < n; j++) {
+        weights[j] = 0;
+        for (size_t d = 0; d < dim; d++) {
+            weights[j] += (double)q[d] * (double)keys[(j / 16 * dim + d) * 16 + j % 16];
+        }
+        weights[j] = exp(scale * weights[j]);
+        total += weights[j];
+    }
+    for (size_t d = 0; d < dim; d++) {
+        double sum = 0;
+        for (size_t j = 0; j < n; j++) {
+            sum += weights[j] / total * (double)values[j * dim + d];
+        }
+        assert_true(fabs((double)out[d] - sum) < 3e-5);
+    }
+}
+
+/* Attention over keys and values of any types has the bits of attention over the same numbers in f32, and is
+ * near attention in double. */
+static void check_types(const kvl_kernels *k, kvl_kv_type key_type, kvl_kv_type value_type, size_t dim) {
+    float q[typed_rows * typed_dim], want[typed_rows * typed_dim], got[typed_rows * typed_dim];
+    float *wide_keys = NULL;
+    float *wide_values = NULL;
+    void *keys = typed_list(&wide_keys, key_type, false, dim, typed_n, 1);
+    void *values = typed_list(&wide_values, value_type, true, dim, typed_n, 1000);
+    float *scratch = kvl_calloc(KVL_ATTEND_ROWS * 80, sizeof(float));
+    const kvl_attention wide = {.keys = wide_keys, .values = wide_values, .head_dim = dim, .scale = 0.3f};
+    const kvl_attention typed = {.key_type = key_type,
+                                 .value_type = value_type,
+                                 .keys = keys,
+                                 .values = values,
+                                 .head_dim = dim,
+                                 .scale = 0.3f};
+    kvl_attention_row rows[typed_rows];
+    fill(q, typed_rows * dim, 3, 1.0f);
+    for (size_t r = 0; r < typed_rows; r++) {
+        rows[r] = (kvl_attention_row){.q = q + r * dim, .out = want + r * dim, .n = typed_n - 3 * r};
+    }
+    k->attend(&wide, rows, typed_rows, scratch);
+    for (size_t r = 0; r < typed_rows; r++) {
+        check_row(want + r * dim, q + r * dim, wide_keys, wide_values, dim, rows[r].n, (double)wide.scale);
+        rows[r].out = got + r * dim;
+    }
+    for (size_t n = 1; n <= typed_rows; n++) {
+        memset(got, 0xff, sizeof got);
+        k->attend(&typed, rows, n, scratch);
+        assert_memory_equal(got, want, n * dim * sizeof(float));
+    }
+    kvl_free(keys);
+    kvl_free(values);
+    kvl_free(wide_keys);
+    kvl_free(wide_values);
+    kvl_free(scratch);
+}
+
+static void test_attend_types(void **state) {
     (void)state;
-    enum { n = 75, max_dim = 80, n_rows = 8 };
-    static const size_t dims[] = {7, 16, 64, 80};
-    for (size_t i = 0; i < sizeof dims / sizeof dims[0]; i++) {
-        const size_t dim = dims[i];
-        float keys[80 * max_dim], values[n * max_dim], q[n_rows * max_dim];
-        float want[n_rows * max_dim], got[n_rows * max_dim];
-        uint16_t *narrow_keys = kvl_calloc(80 * max_dim, sizeof(uint16_t));
-        uint16_t *narrow_values = kvl_calloc(n * max_dim, sizeof(uint16_t));
-        float *wide_keys = kvl_calloc(80 * max_dim, sizeof(float));
-        float *wide_values = kvl_calloc(n * max_dim, sizeof(float));
-        float *scratch = kvl_calloc(KVL_ATTEND_ROWS * 80, sizeof(float));
-        fill(keys, 80 * dim, 1, 1.0f);
-        fill(values, n * dim, 2, 1.0f);
-        fill(q, n_rows * dim, 3, 1.0f);
-        for (kvl_kv_type type = KVL_KV_F16; type <= KVL_KV_BF16; type++) {
-            kvl_kv_narrow(narrow_keys, type, keys, 80 * dim);
-            kvl_kv_narrow(narrow_values, type, values, n * dim);
-            kvl_kv_widen(wide_keys, type, narrow_keys, 80 * dim);
-            kvl_kv_widen(wide_values, type, narrow_values, n * dim);
-            const kvl_attention wide = {
-                .keys = wide_keys, .values = wide_values, .head_dim = dim, .scale = 0.3f};
-            const kvl_attention narrow = {.key_type = type,
-                                          .value_type = type,
-                                          .keys = narrow_keys,
-                                          .values = narrow_values,
-                                          .head_dim = dim,
-                                          .scale = 0.3f};
-            for (const char *const *name = kvl_kernels_names(); *name != NULL; name++) {
-                kvl_attention_row rows[n_rows];
-                for (size_t r = 0; r < n_rows; r++) {
-                    rows[r] = (kvl_attention_row){.q = q + r * dim, .out = want + r * dim, .n = n - r};
-                }
-                table_of(*name)->attend(&wide, rows, n_rows, scratch);
-                for (size_t r = 0; r < n_rows; r++) {
-                    rows[r].out = got + r * dim;
-                }
-                table_of(*name)->attend(&narrow, rows, n_rows, scratch);
-                assert_memory_equal(got, want, n_rows * dim * sizeof(float));
+    static const size_t plain_dims[] = {7, 16, 64, 80};
+    static const size_t block_dims[] = {32, 64, 96, 128};
+    for (const char *const *name = kvl_kernels_names(); *name != NULL; name++) {
+        for (int t = 0; t < KVL_N_KV_TYPES * KVL_N_KV_TYPES; t++) {
+            const kvl_kv_type key_type = (kvl_kv_type)(t / KVL_N_KV_TYPES);
+            const kvl_kv_type value_type = (kvl_kv_type)(t % KVL_N_KV_TYPES);
+            const bool is_plain = !kvl_kv_is_quantized(key_type) && !kvl_kv_is_quantized(value_type);
+            for (size_t i = 0; i < 4; i++) {
+                check_types(table_of(*name), key_type, value_type, (is_plain ? plain_dims : block_dims)[i]);
             }
         }
-        kvl_free(narrow_keys);
-        kvl_free(narrow_values);
-        kvl_free(wide_keys);
-        kvl_free(wide_values);
-        kvl_free(scratch);
     }
 }
 
@@ -204,31 +250,40 @@ static void test_attend_rows_do_not_matter(void **state) {
     }
 }
 
-/* n entries in the types of a call, at positions first, first + 1, ...; keys and values [n, D] of floats. */
+/* n entries at positions first, first + 1, ...; keys and values [n, dim] of floats. */
 typedef struct kv_list {
     void *keys, *values;
     int32_t positions[120];
 } kv_list;
 
-static void make_list(kv_list *l, const kvl_attention *a, const float *keys, const float *values,
-                      int32_t first, size_t n) {
-    l->keys = kvl_calloc(128 * a->head_dim, sizeof(float));
-    l->values = kvl_calloc(120 * a->head_dim, sizeof(float));
+static void make_list(kv_list *l, kvl_kv_type key_type, kvl_kv_type value_type, const float *keys,
+                      const float *values, size_t dim, int32_t first, size_t n) {
+    const kvl_kv_form key_form = kvl_kv_form_of(key_type, dim, false);
+    const kvl_kv_form value_form = kvl_kv_form_of(value_type, dim, true);
+    l->keys = kvl_calloc(128 * dim, sizeof(float));
+    l->values = kvl_calloc(128 * dim, sizeof(float));
     for (size_t j = 0; j < n; j++) {
-        for (size_t d = 0; d < a->head_dim; d++) {
-            const size_t item = (j / 16 * a->head_dim + d) * 16 + j % 16;
-            kvl_kv_narrow((char *)l->keys + item * kvl_kv_bytes(a->key_type), a->key_type,
-                          keys + j * a->head_dim + d, 1);
-        }
+        kvl_kv_put(&key_form, l->keys, j, keys + j * dim);
+        kvl_kv_put(&value_form, l->values, j, values + j * dim);
         l->positions[j] = first + (int32_t)j;
     }
-    kvl_kv_narrow(l->values, a->value_type, values, n * a->head_dim);
 }
 
-enum { own_rows = 13, own_dim = 80 };
+enum { own_rows = 13, own_dim = 96 };
 
-/* Rows of falling n over a shared list, three of which always share a list behind it, against rows over one
- * list each. */
+/* Replaces n vectors [dim] by what they are when they are stored in that type. */
+static void as_stored(float *x, kvl_kv_type type, size_t n, size_t dim) {
+    const kvl_kv_form form = kvl_kv_form_of(type, dim, false);
+    uint8_t *list = kvl_calloc(1, kvl_kv_room_bytes(&form, 16));
+    for (size_t j = 0; j < n; j++) {
+        kvl_kv_put(&form, list, 0, x + j * dim);
+        kvl_kv_get(&form, x + j * dim, list, 0, 1);
+    }
+    kvl_free(list);
+}
+
+/* Rows of falling n over a shared list, three of which always share a list behind it, of the same types or of
+ * others, against rows over one list each of the same numbers in f32. */
 static void check_own(const kvl_kernels *k, kvl_attention a, bool is_windowed, size_t step) {
     static float keys[(own_rows + 1) * 60 * own_dim], values[(own_rows + 1) * 60 * own_dim];
     float q[own_rows * own_dim], out[own_rows * own_dim], want[own_rows * own_dim];
@@ -240,7 +295,7 @@ static void check_own(const kvl_kernels *k, kvl_attention a, bool is_windowed, s
     fill(keys, sizeof keys / sizeof keys[0], 1, 1.0f);
     fill(values, sizeof values / sizeof values[0], 2, 1.0f);
     fill(q, own_rows * dim, 3, 1.0f);
-    make_list(&shared, &a, keys, values, 0, 60);
+    make_list(&shared, a.key_type, a.value_type, keys, values, dim, 0, 60);
     for (size_t r = 0; r < own_rows; r++) {
         const size_t n = 60 - r / 3 * step;
         const size_t n_own = r * 7 % 38 + (step == 0);
@@ -249,9 +304,13 @@ static void check_own(const kvl_kernels *k, kvl_attention a, bool is_windowed, s
         memcpy(whole_keys + n * dim, keys + from, n_own * dim * sizeof(float));
         memcpy(whole_values, values, n * dim * sizeof(float));
         memcpy(whole_values + n * dim, values + from, n_own * dim * sizeof(float));
-        make_list(&whole, &a, whole_keys, whole_values, 0, n + n_own);
-        make_list(&own[r], &a, keys + from, values + from, (int32_t)n, 60);
-        kvl_attention alone = a;
+        kvl_attention alone = {.head_dim = dim, .scale = a.scale, .softcap = a.softcap};
+        as_stored(whole_keys, a.key_type, n, dim);
+        as_stored(whole_keys + n * dim, a.own_key_type, n_own, dim);
+        as_stored(whole_values, a.value_type, n, dim);
+        as_stored(whole_values + n * dim, a.own_value_type, n_own, dim);
+        make_list(&whole, KVL_KV_F32, KVL_KV_F32, whole_keys, whole_values, dim, 0, n + n_own);
+        make_list(&own[r], a.own_key_type, a.own_value_type, keys + from, values + from, dim, (int32_t)n, 60);
         alone.keys = whole.keys;
         alone.values = whole.values;
         alone.positions = is_windowed ? whole.positions : NULL;
@@ -289,22 +348,80 @@ static void check_own(const kvl_kernels *k, kvl_attention a, bool is_windowed, s
 static void test_attend_own_entries(void **state) {
     (void)state;
     static const size_t dims[] = {7, 16, 64, 80};
+    static const size_t block_dims[] = {32, 64, 96, 64};
     static const size_t steps[] = {0, 1, 5, 11, 15}; /* 15: the last rows have own entries only */
     for (const char *const *name = kvl_kernels_names(); *name != NULL; name++) {
-        for (size_t i = 0; i < 4 * 5 * 4; i++) {
-            kvl_attention a = {.head_dim = dims[i % 4], .scale = 0.3f, .softcap = i % 3 == 0 ? 2.0f : 0};
+        for (size_t i = 0; i < 4 * 5 * 8; i++) {
+            kvl_attention a = {.scale = 0.3f, .softcap = i % 3 == 0 ? 2.0f : 0};
             a.key_type = (kvl_kv_type)(i % KVL_N_KV_TYPES);
             a.value_type = (kvl_kv_type)(i / 3 % KVL_N_KV_TYPES);
+            a.own_key_type = i % 2 == 0 ? a.key_type : kvl_kv_wide_type(a.key_type);
+            a.own_value_type = i % 2 == 0 ? a.value_type : kvl_kv_wide_type(a.value_type);
+            const bool is_plain = !kvl_kv_is_quantized(a.key_type) && !kvl_kv_is_quantized(a.value_type);
+            a.head_dim = (is_plain ? dims : block_dims)[i % 4];
             check_own(table_of(*name), a, i / 20 % 2 == 0, steps[i / 4 % 5]);
         }
     }
 }
 
+/* What entries receive is the same from rows over one list and from rows that find the end of it in a list of
+ * their own. */
+static void test_attend_mass(void **state) {
+    (void)state;
+    enum { n = 90, n_call = 48, dim = 64, n_rows = 5 };
+    static float keys[n * dim], values[n * dim];
+    float q[n_rows * dim], out[n_rows * dim];
+    kv_list whole, call, own;
+    float *scratch = kvl_calloc(KVL_ATTEND_ROWS * 128, sizeof(float));
+    fill(keys, n * dim, 1, 1.0f);
+    fill(values, n * dim, 2, 1.0f);
+    fill(q, n_rows * dim, 3, 1.0f);
+    make_list(&whole, KVL_KV_F32, KVL_KV_F32, keys, values, dim, 0, n);
+    make_list(&call, KVL_KV_F32, KVL_KV_F32, keys, values, dim, 0, n_call);
+    make_list(&own, KVL_KV_F32, KVL_KV_F32, keys + n_call * dim, values + n_call * dim, dim, n_call,
+              n - n_call);
+    for (const char *const *name = kvl_kernels_names(); *name != NULL; name++) {
+        int64_t want[n] = {0};
+        int64_t got[n] = {0};
+        int64_t sum = 0;
+        kvl_attention a = {.head_dim = dim, .scale = 0.2f, .mass = want};
+        kvl_attention_row rows[n_rows];
+        a.keys = whole.keys;
+        a.values = whole.values;
+        for (size_t r = 0; r < n_rows; r++) {
+            rows[r] = (kvl_attention_row){.q = q + r * dim, .out = out + r * dim, .n = n - 7 * r};
+        }
+        table_of(*name)->attend(&a, rows, n_rows, scratch);
+        a.keys = call.keys;
+        a.values = call.values;
+        a.mass = got;
+        for (size_t r = 0; r < n_rows; r++) {
+            rows[r].n_own = rows[r].n - n_call;
+            rows[r].n = n_call;
+            rows[r].own_keys = own.keys;
+            rows[r].own_values = own.values;
+        }
+        table_of(*name)->attend(&a, rows, n_rows, scratch);
+        assert_memory_equal(got, want, sizeof want);
+        for (size_t j = 0; j < n; j++) {
+            assert_true(want[j] > 0);
+            sum += want[j];
+        }
+        assert_true(llabs(sum - (int64_t)n_rows * KVL_MASS_ONE) < KVL_MASS_ONE / 10000);
+    }
+    kv_list *const lists[] = {&whole, &call, &own};
+    for (size_t i = 0; i < 3; i++) {
+        kvl_free(lists[i]->keys);
+        kvl_free(lists[i]->values);
+    }
+    kvl_free(scratch);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_attend_narrow_types),    cmocka_unit_test(test_attend),
+        cmocka_unit_test(test_attend_types),           cmocka_unit_test(test_attend),
         cmocka_unit_test(test_attend_ignores_padding), cmocka_unit_test(test_attend_rows_do_not_matter),
-        cmocka_unit_test(test_attend_own_entries),
+        cmocka_unit_test(test_attend_own_entries),     cmocka_unit_test(test_attend_mass),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
