@@ -145,7 +145,8 @@ add("chunkkv", "chunkkv(snapkv(window=16),chunk=8)", f"ChunkKVPress({SNAPKV}, ch
     chunk=8, **NONE)
 for policy, press in ("knorm", "KnormPress(r)"), ("keydiff", "KeyDiffPress(r)"), ("cur", "CURPress(r)"):
     add("chunk", f"chunk({policy},chunk=40)", f"ChunkPress({press}, chunk_length=40)", sizes=(50, 100, 150), **NONE)
-    add("block", f"block-oracle({policy},block=32)", f"BlockPress({press}, block_size=32)", **NONE)
+    add("block", f"block-oracle({policy},block=32)", f"BlockPress({press}, block_size=32)",
+        differs=NO_SORT if policy == "cur" else "", setup="keep_block_order" if policy == "cur" else "", **NONE)
 add("chunk", "chunk(knorm,chunk=60)", "ChunkPress(KnormPress(r), chunk_length=60)", sizes=(50, 100), **NONE)
 add("chunkkv", "chunkkv(snapkv(window=16),chunk=30):keep=0.5",
     "ChunkKVPress(SnapKVPress(0.5, window_size=16), chunk_length=30)", sizes=(None,), note="half of 7 chunks, rounded "

@@ -205,6 +205,23 @@ def rotate_buffered(press, state, stack):
     press.base_press.score = score
 
 
+def keep_block_order(press, state, stack):
+    """BlockPress with survivors in order of position between blocks; for scorers by keys and values."""
+    def compress(self, module, hidden_states, keys, values, attentions, kwargs):
+        n, n_kept = keys.shape[2], kvpress.utils.compute_n_kept(keys.shape[2], self.compression_ratio)
+        kept = torch.arange(n_kept).expand(*keys.shape[:2], -1)
+        for first in range(n_kept, n, self.block_size):
+            block = torch.arange(first, min(first + self.block_size, n)).expand(*keys.shape[:2], -1)
+            rows = torch.cat([kept, block], dim=-1)
+            each = rows[..., None].expand(-1, -1, -1, keys.shape[3])
+            scores = self.press.score(module, hidden_states, keys.gather(2, each), values.gather(2, each), None, kwargs)
+            kept = rows.gather(-1, scores.topk(n_kept, dim=-1).indices).sort(dim=-1).values
+        each = kept[..., None].expand(-1, -1, -1, keys.shape[3])
+        return keys.gather(2, each), values.gather(2, each)
+
+    replace(stack, kvpress.BlockPress, "compress", compress)
+
+
 # ---- outcomes ----
 
 def entries(watch, rows, name, of):
