@@ -18,6 +18,7 @@ struct kvl_tap {
     uint32_t head_dim;
     size_t room;     /* tokens of the ring; grows where all are kept */
     float *queries;  /* [L, H, room, D]: token t at t % room */
+    float *inputs;   /* [L, room] lengths; NULL: not noted */
     float *first;    /* [L, H, KVL_TAP_FIRST, D] plain */
     float *block;    /* [L, H, KVL_TAP_FIRST, D] the block that is being filled */
     double *sums;    /* [L, H, D] of whole blocks but the first */
@@ -27,12 +28,13 @@ struct kvl_tap {
 kvl_needs kvl_needs_join(kvl_needs a, kvl_needs b) {
     return (kvl_needs){.n_queries = a.n_queries > b.n_queries ? a.n_queries : b.n_queries,
                        .has_moments = a.has_moments || b.has_moments,
-                       .has_mass = a.has_mass || b.has_mass};
+                       .has_mass = a.has_mass || b.has_mass,
+                       .has_inputs = a.has_inputs || b.has_inputs};
 }
 
 bool kvl_needs_are_met(kvl_needs needs, kvl_needs by) {
     return needs.n_queries <= by.n_queries && needs.has_moments <= by.has_moments &&
-           needs.has_mass <= by.has_mass;
+           needs.has_mass <= by.has_mass && needs.has_inputs <= by.has_inputs;
 }
 
 static size_t n_heads(const kvl_tap *t) { return (size_t)t->n_layers * t->n_heads; }
@@ -87,6 +89,10 @@ kvl_status kvl_tap_create(kvl_tap **out, const kvl_shape *shape, kvl_needs needs
     if (needs.n_queries != 0 && needs.n_queries != KVL_ALL_QUERIES) {
         KVL_GO(set_room(t, needs.n_queries, err));
     }
+    if (needs.has_inputs) {
+        t->inputs = kvl_calloc((size_t)t->n_layers * t->room, sizeof *t->inputs);
+        KVL_GO(t->inputs != NULL ? KVL_OK : kvl_fail_nomem(err, "noted inputs"));
+    }
     if (needs.has_moments) {
         KVL_GO(alloc_moments(t, err));
     }
@@ -100,6 +106,7 @@ done:
 void kvl_tap_destroy(kvl_tap *t) {
     if (t != NULL) {
         kvl_free(t->queries);
+        kvl_free(t->inputs);
         kvl_free(t->sums);
         kvl_free(t->seconds);
         kvl_free(t->first);
@@ -120,6 +127,9 @@ kvl_status kvl_tap_fork(kvl_tap **out, const kvl_tap *t, kvl_err *err) {
     }
     if (t->room != 0) {
         memcpy(copy->queries, t->queries, n_heads(t) * t->room * dim * sizeof *t->queries);
+    }
+    if (t->inputs != NULL) {
+        memcpy(copy->inputs, t->inputs, t->n_layers * t->room * sizeof *t->inputs);
     }
     if (t->needs.has_moments) {
         memcpy(copy->sums, t->sums, n_heads(t) * dim * sizeof *t->sums);
@@ -183,6 +193,14 @@ void kvl_tap_note_rotated(kvl_tap *t, uint32_t layer, uint32_t head, uint64_t to
     }
 }
 
+void kvl_tap_note_input(kvl_tap *t, uint32_t layer, uint64_t token, float length) {
+    t->inputs[layer * t->room + token % t->room] = length;
+}
+
+float kvl_tap_input(const kvl_tap *t, uint32_t layer, uint64_t token) {
+    return t->inputs[layer * t->room + token % t->room];
+}
+
 uint64_t kvl_tap_oldest(const kvl_tap *t, uint64_t n_seen) { return n_seen > t->room ? n_seen - t->room : 0; }
 
 const float *kvl_tap_query(const kvl_tap *t, uint32_t layer, uint32_t head, uint64_t token) {
@@ -234,7 +252,7 @@ uint64_t kvl_tap_bytes_of(const kvl_shape *s, kvl_needs needs, size_t n_tokens) 
     if (needs.has_moments) {
         row_bytes += (dim + dim * dim) * sizeof(double) + 2 * KVL_TAP_FIRST * dim * sizeof(float);
     }
-    return heads * row_bytes;
+    return heads * row_bytes + (needs.has_inputs ? s->n_layers * needs.n_queries * sizeof(float) : 0);
 }
 
 uint64_t kvl_tap_bytes(const kvl_tap *t) {

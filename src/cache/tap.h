@@ -23,6 +23,7 @@ typedef struct kvl_needs {
     uint32_t n_queries; /* of the last so many tokens, after rotation; KVL_ALL_QUERIES: of all */
     bool has_moments;   /* sums and products of all queries before rotation, and the first ones */
     bool has_mass;      /* attention that each entry has received */
+    bool has_inputs;    /* lengths of attention's inputs, for so many tokens as queries (not for all) */
 } kvl_needs;
 
 typedef struct kvl_tap kvl_tap;
@@ -45,10 +46,14 @@ void kvl_tap_note_plain(kvl_tap *t, const kvl_kernels *kernels, uint32_t layer, 
                         const float *query);
 void kvl_tap_note_rotated(kvl_tap *t, uint32_t layer, uint32_t head, uint64_t token, const float *query);
 
+/* Notes the Euclidean length of a layer's input of attention (normalised) for a token. */
+void kvl_tap_note_input(kvl_tap *t, uint32_t layer, uint64_t token, float length);
+
 /* The first token whose rotated queries are still there when n_seen were noted. */
 uint64_t kvl_tap_oldest(const kvl_tap *t, uint64_t n_seen);
-/* The rotated query [D] of a token from there on. */
+/* The rotated query [D] of a token from there on; the length of its input. */
 const float *kvl_tap_query(const kvl_tap *t, uint32_t layer, uint32_t head, uint64_t token);
+float kvl_tap_input(const kvl_tap *t, uint32_t layer, uint64_t token);
 /* Mean [D] and covariance [D, D] (divided by the count) of the plain queries of tokens n_skip .. n_seen - 1;
  * n_skip <= KVL_TAP_FIRST, below n_seen. The covariance may be NULL: not asked for.
  *   scratch  [kvl_tap_moments_doubles(D)] */

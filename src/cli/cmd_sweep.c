@@ -21,6 +21,8 @@ typedef struct session {
     kvl_model *model;
     kvl_tokenizer *tokenizer;
     kvl_engine *engine;
+    kvl_ids prompt_ids; /* of the words below, one after another */
+    kvl_prompts prompts;
     kvl_samples samples;
     kvl_policy *policies;
     size_t n_policies;
@@ -88,6 +90,27 @@ static kvl_status open_model(session *s, kvl_err *err) {
 done:
     kvl_str_free(&dir);
     return status;
+}
+
+/* What presses ask a model that is to repeat its text (kvzip). */
+static kvl_status encode_prompts(session *s, kvl_err *err) {
+    static const char *const words[] = {"\n\nRepeat the previous context exactly.",
+                                        "\n\nRepeat the part of the previous context exactly, starting with",
+                                        "\n"};
+    size_t n[4] = {0};
+    for (size_t i = 0; i < 3; i++) {
+        KVL_TRY(kvl_tokenizer_encode(s->tokenizer, &s->prompt_ids, words[i], strlen(words[i]), false, err));
+        n[i + 1] = s->prompt_ids.n;
+    }
+    const int32_t *ids = s->prompt_ids.ids;
+    s->prompts = (kvl_prompts){.first = ids,
+                               .next = ids + n[1],
+                               .suffix = ids + n[2],
+                               .n_first = n[1],
+                               .n_next = n[2] - n[1],
+                               .n_suffix = n[3] - n[2]};
+    kvl_engine_set_prompts(s->engine, &s->prompts);
+    return KVL_OK;
 }
 
 static kvl_status load_samples(session *s, kvl_err *err) {
@@ -279,6 +302,7 @@ static kvl_status run_session(session *s, kvl_err *err) {
     KVL_TRY(status);
     s->memory_bytes = s->options.memory_bytes != 0 ? s->options.memory_bytes : most_memory();
     KVL_TRY(open_model(s, err));
+    KVL_TRY(encode_prompts(s, err));
     KVL_TRY(load_samples(s, err));
     KVL_TRY(fit_protocol(s, err));
     s->info.options = &s->options;
@@ -299,6 +323,7 @@ static void close_session(session *s) {
     }
     kvl_samples_free(&s->samples);
     kvl_engine_destroy(s->engine);
+    kvl_ids_free(&s->prompt_ids);
     kvl_tokenizer_close(s->tokenizer);
     kvl_model_close(s->model);
     kvl_free(s->policies);

@@ -13,6 +13,7 @@
  */
 #include "engine/engine_int.h"
 
+#include <math.h>
 #include <string.h>
 
 typedef struct layer_job {
@@ -207,8 +208,8 @@ static kvl_status step_rows(const layer_job *job, const kvl_span *span, uint32_t
         const kvl_span *const pieces[] = {&piece};
         attend_rows(job, pieces, 1, head, 0, piece.n_rows, thread);
         if (evict != NULL) {
-            const kvli_event event = {
-                span->stream, evict, {piece.n_seen + piece.n_rows, span->stream->n_prefill, piece.n_events}};
+            const kvl_moment moment = {piece.n_seen + piece.n_rows, span->stream->n_prefill, piece.n_events};
+            const kvli_event event = {.stream = span->stream, .policy = evict, .moment = moment};
             KVL_TRY(kvli_compress_head(e, &event, job->layer, head, thread, err));
             piece.n_events++;
         }
@@ -295,6 +296,19 @@ static kvl_status append_and_attend_item(void *ud, size_t item, unsigned thread,
     return attend_item(ud, item, thread, err);
 }
 
+/* Lengths of the layer's inputs, for streams that note them. */
+static void note_inputs(const kvl_engine *e, uint32_t layer, const kvl_span *span) {
+    const size_t width = e->model->shape.width;
+    for (size_t i = 0; kvl_tap_needs(span->stream->tap).has_inputs && i < span->n_rows; i++) {
+        const float *x = e->act.attn_in + e->order[span->first_row + i] * width;
+        double sum = 0;
+        for (size_t d = 0; d < width; d++) {
+            sum += (double)x[d] * (double)x[d];
+        }
+        kvl_tap_note_input(span->stream->tap, layer, span->n_seen + i, (float)sqrt(sum));
+    }
+}
+
 kvl_status kvli_engine_attention(kvl_engine *e, uint32_t layer, kvl_err *err) {
     layer_job job = {e, layer};
     const size_t n_kv_heads = e->model->shape.n_kv_heads;
@@ -303,6 +317,7 @@ kvl_status kvli_engine_attention(kvl_engine *e, uint32_t layer, kvl_err *err) {
     for (size_t i = 0, n = 0; i < e->n_spans; i += n) {
         n = n_together(e, &e->spans[i]);
         n_items += n_blocks(&e->spans[i]) * n_kv_heads;
+        note_inputs(e, layer, &e->spans[i]);
         is_short = is_short && n_blocks(&e->spans[i]) == 1;
     }
     if (is_short) {

@@ -3,13 +3,20 @@
  * item per (job, layer). */
 #include "engine/engine_int.h"
 
+#include "base/alloc.h"
 #include "press/select.h"
 
 #include <string.h>
 
+/* A job while it is done. */
+typedef struct work {
+    kvli_event event;
+    kvli_lists learned;
+} work;
+
 typedef struct batch {
     kvl_engine *e;
-    const kvl_compress_job *jobs;
+    work *works; /* of the jobs */
 } batch;
 
 size_t kvli_target_of(const kvl_policy *policy, const kvl_cache *cache, const kvl_moment *moment,
@@ -19,13 +26,19 @@ size_t kvli_target_of(const kvl_policy *policy, const kvl_cache *cache, const kv
     if (node == NULL || !kvl_press_is_ragged(node)) {
         return kvl_policy_target(policy, shape, moment, layer, n);
     }
-    size_t total = 0; /* of heads that may hold different numbers: what counts is their mean */
-    for (uint32_t k = 0; k < shape->n_kv_heads; k++) {
-        total += kvl_cache_len(cache, layer, k);
+    /* heads that compete may hold different numbers: what counts is their mean */
+    const bool is_global = kvl_press_is_global(node);
+    size_t total = 0;
+    size_t n_heads = 0;
+    for (uint32_t l = is_global ? 0 : layer; l < (is_global ? shape->n_layers : layer + 1); l++) {
+        for (uint32_t k = 0; k < shape->n_kv_heads && !kvl_policy_skips(policy, l); k++) {
+            total += kvl_cache_len(cache, l, k);
+            n_heads++;
+        }
     }
-    const size_t mean = (total + shape->n_kv_heads - 1) / shape->n_kv_heads;
+    const size_t mean = n_heads != 0 ? (total + n_heads - 1) / n_heads : 0;
     const size_t target = kvl_policy_target(policy, shape, moment, layer, mean);
-    return target < mean && shape->n_kv_heads * target < total ? target : n;
+    return target < mean && n_heads * target < total ? target : n;
 }
 
 bool kvl_policy_is_by_head(const kvl_policy *policy) {
@@ -79,7 +92,7 @@ kvl_status kvli_check_needs(const kvl_policy *policy, const kvl_stream *stream, 
 
 /* ---- the moment as presses see it ---- */
 
-static kvl_layer_view layer_view(const kvl_engine *e, const kvli_event *event, uint32_t layer) {
+kvl_layer_view kvli_layer_view(const kvl_engine *e, const kvli_event *event, uint32_t layer) {
     const kvl_layer *weights = &e->model->layers[layer];
     const kvl_rope *rope = &e->model->ropes[weights->rope];
     return (kvl_layer_view){
@@ -96,10 +109,12 @@ static kvl_layer_view layer_view(const kvl_engine *e, const kvli_event *event, u
         .weights = weights,
         .rope = rope->frequencies != NULL && e->model->shape.n_rotary != 0 ? rope : NULL,
         .is_cache_length_position = event->stream->is_cache_length_position,
+        .learned =
+            event->learned != NULL ? event->learned + (size_t)layer * e->model->shape.n_kv_heads : NULL,
     };
 }
 
-static kvl_head_view head_view(const kvl_layer_view *in, uint32_t head, size_t target) {
+kvl_head_view kvli_head_view(const kvl_layer_view *in, uint32_t head, size_t target) {
     const kvl_head_entries entries = kvl_cache_entries(in->cache, in->layer, head);
     return (kvl_head_view){
         .in = in, .head = head, .n = entries.n, .positions = entries.positions, .target = target};
@@ -119,7 +134,7 @@ static float *take_floats(float **at, size_t n) {
 }
 
 /* What a selection failed with, by the name of the press. */
-static kvl_status name_press(const kvl_policy *policy, kvl_status status, kvl_err *err) {
+kvl_status kvli_name_press(const kvl_policy *policy, kvl_status status, kvl_err *err) {
     if (status != KVL_OK && err != NULL) {
         const kvl_err found = *err;
         status = kvl_fail(err, status, "press %s: %s", kvl_policy_press(policy)->name, found.msg);
@@ -138,15 +153,15 @@ kvl_status kvli_compress_head(kvl_engine *e, const kvli_event *event, uint32_t l
         return KVL_OK;
     }
     KVL_TRY(kvl_cache_own(cache, layer, head, err)); /* presses see one list */
-    const kvl_layer_view in = layer_view(e, event, layer);
-    const kvl_head_view view = head_view(&in, head, target);
+    const kvl_layer_view in = kvli_layer_view(e, event, layer);
+    const kvl_head_view view = kvli_head_view(&in, head, target);
     const kvl_press_node *node = kvl_press_scorer(kvl_policy_turn(policy, &event->moment).node);
     float *floats = e->scratch[thread].floats;
     char *bytes = e->scratch[thread].bytes;
     float *scores = take_floats(&floats, view.n);
     uint32_t *slots = take(&bytes, view.n * sizeof *slots);
     node->press->score(node->conf, &view, scores, floats);
-    KVL_TRY(name_press(
+    KVL_TRY(kvli_name_press(
         policy, kvl_select(slots, target, &policy->protections, scores, view.positions, view.n, bytes, err),
         err));
     return kvl_cache_keep(cache, layer, head, slots, target, err);
@@ -183,7 +198,7 @@ typedef struct layer_lists {
 static void open_lists(layer_lists *l, kvl_engine *e, const kvli_event *event, uint32_t layer,
                        unsigned thread) {
     const kvl_shape *s = &e->model->shape;
-    l->view = layer_view(e, event, layer);
+    l->view = kvli_layer_view(e, event, layer);
     l->floats = e->scratch[thread].floats;
     l->bytes = e->scratch[thread].bytes;
     l->heads = take(&l->bytes, s->n_kv_heads * sizeof *l->heads);
@@ -191,9 +206,9 @@ static void open_lists(layer_lists *l, kvl_engine *e, const kvli_event *event, u
     l->scores = take(&l->bytes, s->n_kv_heads * sizeof *l->scores);
     l->view.heads = l->heads;
     for (uint32_t head = 0; head < s->n_kv_heads; head++) {
-        l->heads[head] =
-            head_view(&l->view, head,
-                      kvli_target_of(event->policy, event->stream->cache, &event->moment, s, layer, head));
+        l->heads[head] = kvli_head_view(
+            &l->view, head,
+            kvli_target_of(event->policy, event->stream->cache, &event->moment, s, layer, head));
         l->scores[head] = take_floats(&l->floats, l->heads[head].n);
         l->choices[head].slots = take(&l->bytes, l->heads[head].n * sizeof *l->choices[head].slots);
     }
@@ -207,7 +222,7 @@ static kvl_status compress_heads(kvl_engine *e, const kvli_event *event, uint32_
     layer_lists l;
     open_lists(&l, e, event, layer, thread);
     kvl_press_score_layer(node, &l.view, l.scores, l.floats);
-    KVL_TRY(name_press(
+    KVL_TRY(kvli_name_press(
         policy,
         kvl_press_select(node, &l.view, l.scores, l.choices, &policy->protections, l.floats, l.bytes, err),
         err));
@@ -220,19 +235,26 @@ static kvl_status compress_heads(kvl_engine *e, const kvli_event *event, uint32_
     return KVL_OK;
 }
 
+static bool is_global(const kvli_event *event) {
+    const kvl_press_node *node = kvl_policy_turn(event->policy, &event->moment).node;
+    return node != NULL && kvl_press_is_global(node);
+}
+
 static kvl_status compress_layer(void *ud, size_t item, unsigned thread, kvl_err *err) {
     const batch *b = ud;
     const kvl_shape *shape = &b->e->model->shape;
-    const kvl_compress_job *job = &b->jobs[item / shape->n_layers];
+    const kvli_event *event = &b->works[item / shape->n_layers].event;
     const uint32_t layer = (uint32_t)(item % shape->n_layers);
-    const kvli_event event = {job->stream, job->policy, kvli_moment_of(job->stream)};
-    if (!kvl_policy_is_by_head(job->policy)) {
+    if (is_global(event)) {
+        return KVL_OK;
+    }
+    if (!kvl_policy_is_by_head(event->policy)) {
         bool acts = false;
-        KVL_TRY(begin_layer(&event, shape, layer, &acts, err));
-        return acts ? compress_heads(b->e, &event, layer, thread, err) : KVL_OK;
+        KVL_TRY(begin_layer(event, shape, layer, &acts, err));
+        return acts ? compress_heads(b->e, event, layer, thread, err) : KVL_OK;
     }
     for (uint32_t head = 0; head < shape->n_kv_heads; head++) {
-        KVL_TRY(kvli_compress_head(b->e, &event, layer, head, thread, err));
+        KVL_TRY(kvli_compress_head(b->e, event, layer, head, thread, err));
     }
     return KVL_OK;
 }
@@ -286,31 +308,62 @@ static kvl_status prepare(kvl_engine *e, const kvl_compress_job *jobs, size_t n_
     return kvli_engine_scratch(e, n_floats, n_bytes, err);
 }
 
-kvl_status kvl_engine_compress(kvl_engine *e, const kvl_compress_job *jobs, size_t n_jobs, kvl_err *err) {
-    batch b = {e, jobs};
-    KVL_TRY(prepare(e, jobs, n_jobs, err));
-    KVL_TRY(kvli_engine_run(e, n_jobs * e->model->shape.n_layers, compress_layer, &b, err));
+static kvl_status run_works(batch *b, const kvl_compress_job *jobs, size_t n_jobs, kvl_err *err) {
     for (size_t j = 0; j < n_jobs; j++) {
+        work *w = &b->works[j];
+        w->event = (kvli_event){jobs[j].stream, jobs[j].policy, kvli_moment_of(jobs[j].stream), NULL};
+        KVL_TRY(kvli_look_again(b->e, &w->event, &w->learned, err));
+        w->event.learned = w->learned.heads;
+    }
+    KVL_TRY(prepare(b->e, jobs, n_jobs, err));
+    KVL_TRY(kvli_engine_run(b->e, n_jobs * b->e->model->shape.n_layers, compress_layer, b, err));
+    for (size_t j = 0; j < n_jobs; j++) {
+        if (is_global(&b->works[j].event)) {
+            KVL_TRY(kvli_compress_global(b->e, &b->works[j].event, err));
+        }
         jobs[j].stream->n_events++;
     }
     return KVL_OK;
 }
 
-kvl_status kvl_engine_rank(kvl_engine *e, kvl_stream *stream, const kvl_policy *policy, float *scores,
-                           kvl_err *err) {
+kvl_status kvl_engine_compress(kvl_engine *e, const kvl_compress_job *jobs, size_t n_jobs, kvl_err *err) {
+    batch b = {e, kvl_calloc(kvl_max_size(1, n_jobs), sizeof *b.works)};
+    kvl_status status =
+        b.works != NULL ? run_works(&b, jobs, n_jobs, err) : kvl_fail_nomem(err, "compression");
+    for (size_t j = 0; b.works != NULL && j < n_jobs; j++) {
+        kvli_lists_free(&b.works[j].learned);
+    }
+    kvl_free(b.works);
+    return status;
+}
+
+/* Scores of all layers, one after another. */
+static kvl_status rank_layers(kvl_engine *e, const kvli_event *event, float *scores, kvl_err *err) {
     const kvl_shape *s = &e->model->shape;
-    const kvli_event event = {stream, policy, kvli_moment_of(stream)};
-    KVL_TRY(kvli_check_needs(policy, stream, s, err));
-    const size_t longest = longest_head(stream->cache, s);
-    KVL_TRY(kvli_engine_scratch(e, layer_floats(policy, s, longest), layer_bytes(s, longest), err));
+    const size_t longest = longest_head(event->stream->cache, s);
+    KVL_TRY(kvli_engine_scratch(e, layer_floats(event->policy, s, longest), layer_bytes(s, longest), err));
     for (uint32_t layer = 0; layer < s->n_layers; layer++) {
         layer_lists l;
-        open_lists(&l, e, &event, layer, 0);
-        kvl_press_score_layer(policy->tree, &l.view, l.scores, l.floats);
+        open_lists(&l, e, event, layer, 0);
+        kvl_press_score_layer(event->policy->tree, &l.view, l.scores, l.floats);
         for (uint32_t head = 0; head < s->n_kv_heads; head++) {
             memcpy(scores, l.scores[head], l.heads[head].n * sizeof *scores);
             scores += l.heads[head].n;
         }
     }
     return KVL_OK;
+}
+
+kvl_status kvl_engine_rank(kvl_engine *e, kvl_stream *stream, const kvl_policy *policy, float *scores,
+                           kvl_err *err) {
+    kvli_event event = {stream, policy, kvli_moment_of(stream), NULL};
+    kvli_lists learned = {0};
+    KVL_TRY(kvli_check_needs(policy, stream, &e->model->shape, err));
+    kvl_status status = kvli_look_again(e, &event, &learned, err);
+    if (status == KVL_OK) {
+        event.learned = learned.heads;
+        status = rank_layers(e, &event, scores, err);
+    }
+    kvli_lists_free(&learned);
+    return status;
 }

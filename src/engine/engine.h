@@ -25,10 +25,13 @@ typedef struct kvl_engine_options {
 /* One sequence: its cache and its logical position. Create with kvl_stream_create. */
 typedef struct kvl_stream {
     kvl_cache *cache;
-    uint64_t n_seen;               /* tokens processed: the position of the next token in mode `true` */
-    uint64_t n_prefill;            /* of the text, how many are its prompt, set by the caller; 0: none, all is
-                                    * decoding */
-    uint64_t n_events;             /* compressions so far */
+    uint64_t n_seen;     /* tokens processed: the position of the next token in mode `true` */
+    uint64_t n_prefill;  /* of the text, how many are its prompt, set by the caller; 0: none, all is
+                          * decoding */
+    uint64_t n_events;   /* compressions so far */
+    const int32_t *text; /* [n_text] ids of the text from its first token on, borrowed: for presses that
+                          * look again; NULL: not told */
+    uint64_t n_text;
     uint64_t seed;                 /* for presses that draw; set by the caller, copied by forks */
     kvl_needs needs;               /* what is noted of it: kvl_stream_watch */
     kvl_tap *tap;                  /* where queries are noted; or NULL */
@@ -67,6 +70,9 @@ unsigned kvl_engine_threads(const kvl_engine *e);
 const kvl_model *kvl_engine_model(const kvl_engine *e);
 /* Bytes of scratch allocated so far: activations, rotation tables, scratch of the threads. */
 uint64_t kvl_engine_scratch_bytes(const kvl_engine *e);
+
+/* Words for presses that have a model repeat its text, borrowed until the engine is destroyed. */
+void kvl_engine_set_prompts(kvl_engine *e, const kvl_prompts *prompts);
 
 /* Rows that one pass computes together; larger batches are cut (bits do not change). */
 size_t kvl_engine_pass_rows(void);
@@ -120,7 +126,8 @@ kvl_status kvl_stream_nest(kvl_stream **out, const kvl_stream *s, const kvl_poli
                            const kvl_shape *shape, kvl_err *err) KVL_MUST_USE;
 /* Scores, selects and applies for every head of every layer on which the policy acts. Jobs are of distinct
  * streams on which their policies fire; each stream's n_events is raised by one. E_CHECK also for a policy
- * whose needs its stream was not told of. */
+ * whose needs its stream was not told of, E_USAGE for a second pass that lacks its text or prompts. A second
+ * pass takes a copy of the stream's cache and a prefill of its tokens. */
 kvl_status kvl_engine_compress(kvl_engine *e, const kvl_compress_job *jobs, size_t n_jobs,
                                kvl_err *err) KVL_MUST_USE;
 

@@ -99,6 +99,7 @@ struct kvl_engine {
     kvl_span spans[KVL_BATCH_ROWS];
     size_t n_spans;
     uint64_t scratch_bytes;
+    const kvl_prompts *prompts; /* NULL: not known */
 };
 
 /* Room of at least these sizes for every thread; contents are undefined. */
@@ -139,8 +140,25 @@ kvl_status kvli_engine_attention(kvl_engine *e, uint32_t layer, kvl_err *err) KV
 typedef struct kvli_event {
     kvl_stream *stream;
     const kvl_policy *policy;
-    kvl_moment moment; /* before this compression */
+    kvl_moment moment;     /* before this compression */
+    float *const *learned; /* [L K][entries] what second passes told, or NULL */
 } kvli_event;
+kvl_layer_view kvli_layer_view(const kvl_engine *e, const kvli_event *event, uint32_t layer);
+kvl_head_view kvli_head_view(const kvl_layer_view *in, uint32_t head, size_t target);
+/* "press NAME: " before what a step failed with. */
+kvl_status kvli_name_press(const kvl_policy *policy, kvl_status status, kvl_err *err);
+
+/* Numbers for all entries of a stream: heads [L K][entries]. */
+typedef struct kvli_lists {
+    float *data;
+    float **heads;
+} kvli_lists;
+void kvli_lists_free(kvli_lists *lists);
+/* Runs the second passes that the policy's press asks for; *out stays empty where it asks for none. */
+kvl_status kvli_look_again(kvl_engine *e, const kvli_event *event, kvli_lists *out,
+                           kvl_err *err) KVL_MUST_USE;
+/* Compresses by a press that chooses among all layers. */
+kvl_status kvli_compress_global(kvl_engine *e, const kvli_event *event, kvl_err *err) KVL_MUST_USE;
 /* Scores, selects and applies for one head, if the policy acts on it. */
 kvl_status kvli_compress_head(kvl_engine *e, const kvli_event *event, uint32_t layer, uint32_t head,
                               unsigned thread, kvl_err *err) KVL_MUST_USE;

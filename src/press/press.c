@@ -97,6 +97,16 @@ const kvl_press_node *kvl_press_scheduler(const kvl_press_node *node) {
     return node->press->turn != NULL ? node : NULL;
 }
 
+const kvl_press_node *kvl_press_replayer(const kvl_press_node *node) {
+    FIRST_WITH(node, replay)
+    return node->press->replay != NULL ? node : NULL;
+}
+
+bool kvl_press_is_global(const kvl_press_node *node) {
+    FIRST_WITH(node, select)
+    return node->press->is_global != NULL && node->press->is_global(node);
+}
+
 const kvl_press_node *kvl_press_scorer(const kvl_press_node *node) {
     while (node->press->score == NULL && node->press->score_layer == NULL && node->press->n_inner != 0) {
         node = kvl_press_inner(node, 0);

@@ -49,6 +49,30 @@ typedef struct kvl_turn {
     uint64_t n_of; /* tokens of which a keep ratio is a share; 0: of the entries that are there */
 } kvl_turn;
 
+/* Words around what a model is asked to repeat, as ids of its tokenizer. */
+typedef struct kvl_prompts {
+    const int32_t *first, *next,
+        *suffix; /* before the first part of a text, before the others, before each */
+    size_t n_first, n_next, n_suffix;
+} kvl_prompts;
+
+/* What second passes may be made of. */
+typedef struct kvl_context {
+    const int32_t
+        *text; /* [n_text] the stream's text, of which it has seen the first n_seen tokens; or NULL */
+    uint64_t n_text;
+    uint64_t n_seen;
+    const kvl_prompts *prompts; /* NULL: not known */
+} kvl_context;
+
+/* A second pass: tokens that run behind the stream's own, on a copy of it that is then thrown away. */
+typedef struct kvl_replay {
+    int32_t *ids; /* [room for n_text, all prompts, and KVL_REPLAY_MORE] */
+    size_t n;
+    uint64_t first, end; /* tokens of the text that it is about */
+} kvl_replay;
+enum { KVL_REPLAY_MORE = 64 };
+
 /* Which entries of one head stay. */
 typedef struct kvl_choice {
     uint32_t *slots; /* [n] room for all entries of the head */
@@ -92,6 +116,17 @@ struct kvl_press {
      * policy looks, but not inside a prompt. */
     kvl_turn (*turn)(const kvl_press_node *self, const kvl_moment *moment);
 
+    /* Of presses that look again: the tokens of second pass number `round`, from 0; with n = 0 there is none
+     * any more. E_USAGE for a context that has not what it takes. NULL: they do not. */
+    kvl_status (*replay)(const kvl_press_node *self, const kvl_context *context, size_t round,
+                         kvl_replay *replay, kvl_err *err);
+    /* Takes from the copy what that pass tells of a layer's entries into learned [K][entries], at first 0 and
+     * handed to kvl_view_learned. The copy holds the stream's entries in their slots, then the pass's;
+     * queries and lengths of inputs of the pass's tokens are noted. scratch: scratch_floats for as many
+     * entries. */
+    void (*learn)(const kvl_press_node *self, const kvl_layer_view *copy, const kvl_replay *replay,
+                  float *const *learned, float *scratch);
+
     /* Fills scores [view->n] of one head, which depend on that head alone. Pure: the same view gives the same
      * scores. No NaN. scratch is 64-byte aligned. */
     void (*score)(const void *conf, const kvl_head_view *view, float *scores, float *scratch);
@@ -110,6 +145,9 @@ struct kvl_press {
     kvl_status (*select)(const kvl_press_node *self, const kvl_layer_view *view, float *const *scores,
                          kvl_choice *choices, const kvl_protections *protections, float *floats,
                          void *scratch, kvl_err *err);
+    /* Whether it chooses among the entries of all layers at once, instead of by select: the best of all stay,
+     * and of every head one. NULL: it does not. */
+    bool (*is_global)(const kvl_press_node *self);
     /* Changes survivors of one head, before the others go: slots of the cache, by kvl_cache_set_*. */
     void (*alter)(const kvl_press_node *self, const kvl_head_view *view, kvl_cache *cache,
                   const kvl_choice *choice, float *scratch);
@@ -137,6 +175,9 @@ void kvl_press_alter(const kvl_press_node *node, const kvl_head_view *view, kvl_
                      const kvl_choice *choice, float *scratch);
 /* The first press from the outside that has a schedule; NULL: none. */
 const kvl_press_node *kvl_press_scheduler(const kvl_press_node *node);
+/* The press of a tree that looks again; NULL: none. */
+const kvl_press_node *kvl_press_replayer(const kvl_press_node *node);
+bool kvl_press_is_global(const kvl_press_node *node);
 /* The press of a tree that scores. */
 const kvl_press_node *kvl_press_scorer(const kvl_press_node *node);
 /* Whether each head is scored and selected by itself: no function of the tree sees a layer. */

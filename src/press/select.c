@@ -123,11 +123,11 @@ kvl_status kvl_select(uint32_t *slots, size_t target, const kvl_protections *pro
 /* ---- heads that compete ---- */
 
 /* Keys of all heads, one after another; those of each head's safe entries become the largest there are. */
-static kvl_status make_layer_keys(uint64_t *keys, uint64_t *spare, const kvl_layer_view *view,
-                                  float *const *scores, double alpha, const kvl_protections *protections,
-                                  kvl_err *err) {
-    for (uint32_t k = 0; k < view->shape->n_kv_heads; k++) {
-        const kvl_head_view *head = &view->heads[k];
+static kvl_status make_all_keys(uint64_t *keys, uint64_t *spare, const kvl_head_view *heads, size_t n_heads,
+                                float *const *scores, double alpha, const kvl_protections *protections,
+                                kvl_err *err) {
+    for (size_t k = 0; k < n_heads; k++) {
+        const kvl_head_view *head = &heads[k];
         const size_t n_safe = kvl_max_size(1, (size_t)(alpha * (double)head->target));
         KVL_TRY(make_keys(keys, protections, scores[k], head->positions, head->n, spare, err));
         memcpy(spare, keys, head->n * sizeof *keys);
@@ -140,27 +140,27 @@ static kvl_status make_layer_keys(uint64_t *keys, uint64_t *spare, const kvl_lay
     return KVL_OK;
 }
 
-kvl_status kvl_select_together(const kvl_layer_view *view, float *const *scores, double alpha,
-                               kvl_choice *choices, const kvl_protections *protections, void *scratch,
-                               kvl_err *err) {
+kvl_status kvl_select_among(const kvl_head_view *heads, size_t n_heads, float *const *scores, double alpha,
+                            kvl_choice *choices, const kvl_protections *protections, void *scratch,
+                            kvl_err *err) {
     size_t n = 0;
     size_t target = 0;
-    for (uint32_t k = 0; k < view->shape->n_kv_heads; k++) {
-        n += view->heads[k].n;
-        target += view->heads[k].target;
+    for (size_t k = 0; k < n_heads; k++) {
+        n += heads[k].n;
+        target += heads[k].target;
     }
     uint64_t *keys = scratch;
     uint64_t *spare = keys + n;
-    KVL_TRY(make_layer_keys(keys, spare, view, scores, alpha, protections, err));
+    KVL_TRY(make_all_keys(keys, spare, heads, n_heads, scores, alpha, protections, err));
     memcpy(spare, keys, n * sizeof *keys);
     const uint64_t least = nth_largest(spare, n, target);
     size_t n_equal = target; /* that still may stay */
     for (size_t i = 0; i < n; i++) {
         n_equal -= keys[i] > least;
     }
-    for (uint32_t k = 0; k < view->shape->n_kv_heads; k++) {
+    for (size_t k = 0; k < n_heads; k++) {
         choices[k].n = 0;
-        for (size_t j = 0; j < view->heads[k].n; j++, keys++) {
+        for (size_t j = 0; j < heads[k].n; j++, keys++) {
             const bool is_last = *keys == least && n_equal != 0;
             n_equal -= is_last;
             if (is_last || *keys > least) {
@@ -169,4 +169,11 @@ kvl_status kvl_select_together(const kvl_layer_view *view, float *const *scores,
         }
     }
     return KVL_OK;
+}
+
+kvl_status kvl_select_together(const kvl_layer_view *view, float *const *scores, double alpha,
+                               kvl_choice *choices, const kvl_protections *protections, void *scratch,
+                               kvl_err *err) {
+    return kvl_select_among(view->heads, view->shape->n_kv_heads, scores, alpha, choices, protections,
+                            scratch, err);
 }

@@ -22,9 +22,13 @@ kvl_status kvl_select(uint32_t *slots, size_t target, const kvl_protections *pro
                       const int32_t *positions, size_t n, void *scratch, kvl_err *err) KVL_MUST_USE;
 
 /* The same for heads that compete: each head k keeps its best max(1, (size_t)(alpha * target)), target =
- * view->heads[k].target; the rest of the sum of targets goes to the best of all heads (policy's protections
+ * heads[k].target; the rest of the sum of targets goes to the best of all heads (policy's protections
  * before all scores; equal ones: the newer entry, then the lower head). Writes choices [K].
  *   scratch  kvl_select_scratch_bytes(entries of all heads) */
+kvl_status kvl_select_among(const kvl_head_view *heads, size_t n_heads, float *const *scores, double alpha,
+                            kvl_choice *choices, const kvl_protections *protections, void *scratch,
+                            kvl_err *err) KVL_MUST_USE;
+/* The same for all heads of a layer. */
 kvl_status kvl_select_together(const kvl_layer_view *view, float *const *scores, double alpha,
                                kvl_choice *choices, const kvl_protections *protections, void *scratch,
                                kvl_err *err) KVL_MUST_USE;

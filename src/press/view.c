@@ -109,6 +109,16 @@ void kvl_view_mass(const kvl_head_view *view, float *dst) {
     }
 }
 
+float kvl_view_input_length(const kvl_layer_view *view, uint64_t position) {
+    return kvl_tap_input(view->tap, view->layer, position);
+}
+
+void kvl_view_learned(const kvl_head_view *view, float *dst) {
+    for (size_t j = 0; j < view->n; j++) {
+        dst[j] = view->in->learned[view->head][slot_of(view, j)];
+    }
+}
+
 size_t kvl_view_window(const kvl_layer_view *view, size_t n_queries) {
     const uint64_t oldest = kvl_tap_oldest(view->tap, view->n_seen);
     return kvl_min_size(n_queries, (size_t)(view->n_seen - oldest));

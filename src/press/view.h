@@ -41,6 +41,7 @@ struct kvl_layer_view {
     const struct kvl_layer *weights; /* of this layer; NULL in tests of single heads */
     const struct kvl_rope *rope;     /* frequencies of this layer; NULL: nothing is rotated */
     bool is_cache_length_position;   /* keys are rotated by their slots, not by their positions */
+    float *const *learned;           /* [K][entries] what second passes told; NULL: there were none */
 };
 
 KVL_API_BEGIN
@@ -62,6 +63,11 @@ void kvl_view_turn(const kvl_layer_view *view, const float *table, float *v);
 /* Mean attention that each entry has received from all rows so far, summed over the group: dst [n].
  * Needs has_mass. */
 void kvl_view_mass(const kvl_head_view *view, float *dst);
+
+/* The Euclidean length of the layer's input of attention (normalised) for a token. Needs has_inputs. */
+float kvl_view_input_length(const kvl_layer_view *view, uint64_t position);
+/* What second passes have told of each entry: dst [n]. For presses that look again. */
+void kvl_view_learned(const kvl_head_view *view, float *dst);
 
 /* Query heads of one KV head. */
 static inline uint32_t kvl_view_group(const kvl_layer_view *view) {

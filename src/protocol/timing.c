@@ -127,6 +127,8 @@ static kvl_status generate(kvl_engine *engine, const kvl_timing_config *config, 
     int32_t token = -1;
     KVL_TRY(kvl_stream_create(&stream, engine, err));
     stream->n_prefill = t->n_prompt;
+    stream->text = config->sample->ids.ids; /* of the prompt: what follows is not known yet */
+    stream->n_text = t->n_prompt;
     KVL_GO(kvl_stream_watch(stream, shape, kvl_policy_needs(policy, shape), err));
     uint64_t start = kvl_clock_ns();
     KVL_GO(kvl_timing_prefill(engine, stream, policy, config->sample->ids.ids, t->n_prompt, t->n_prompt, rows,

@@ -49,6 +49,8 @@ static kvl_status create_stream(const kvli_run *r, kvl_stream **out, size_t samp
                            : kvl_stream_create(out, r->engine, err));
     (*out)->seed = kvli_sample_of(r, sample)->hash;
     (*out)->n_prefill = kvli_prefill_of(r, sample);
+    (*out)->text = kvli_sample_of(r, sample)->ids.ids;
+    (*out)->n_text = cell_at(r, 0, sample)->n_tokens;
     return kvl_stream_watch(*out, r->shape, needs, err);
 }
 

@@ -35,6 +35,19 @@ enum { n_models = 2 };
 static kvl_model *models[n_models];
 static kvl_engine *engines[n_models];
 static json_t *all_ids;
+static int32_t prompt_ids[3][16]; /* of kvzip */
+static kvl_prompts prompts = {.first = prompt_ids[0], .next = prompt_ids[1], .suffix = prompt_ids[2]};
+static int32_t text_ids[512]; /* of the case */
+
+/* Ids of that name; returns how many. */
+static size_t copy_ids(int32_t *out, size_t room, const char *name) {
+    const json_t *ids = json_object_get(all_ids, name);
+    const size_t n = json_array_size(ids);
+    for (size_t i = 0; i < n && i < room; i++) {
+        out[i] = (int32_t)json_integer_value(json_array_get(ids, i));
+    }
+    return n <= room ? n : 0;
+}
 
 static int open_models(void **state) {
     (void)state;
@@ -48,6 +61,12 @@ static int open_models(void **state) {
         }
     }
     all_ids = test_load_json("tests/golden/press/ids.json");
+    prompts.n_first = copy_ids(prompt_ids[0], 16, "kvzip_first");
+    prompts.n_next = copy_ids(prompt_ids[1], 16, "kvzip_next");
+    prompts.n_suffix = copy_ids(prompt_ids[2], 16, "kvzip_suffix");
+    for (size_t i = 0; i < n_models; i++) {
+        kvl_engine_set_prompts(engines[i], &prompts);
+    }
     return 0;
 }
 
@@ -230,6 +249,8 @@ static void run_trial(trial *t) {
     const json_t *scores = json_object_get(t->size, "scores");
     open_trial(t);
     t->stream->n_prefill = json_array_size(ids);
+    t->stream->text = text_ids;
+    t->stream->n_text = copy_ids(text_ids, 512, json_string_value(json_object_get(t->golden, "ids")));
     t->stream->seed = (uint64_t)json_integer_value(json_object_get(t->golden, "seed"));
     feed(t, ids, 0, json_array_size(ids));
     scores = scores != NULL ? scores : json_object_get(t->golden, "scores");

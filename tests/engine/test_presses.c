@@ -12,6 +12,10 @@ enum { n_text = 90, n_more = 12 };
 static kvl_model *model;
 static kvl_engine *engines[2]; /* of 1 and of 2 threads */
 
+static const int32_t words[] = {5, 6, 7, 8, 9};
+static const kvl_prompts prompts = {
+    .first = words, .n_first = 3, .next = words + 1, .n_next = 4, .suffix = words + 4, .n_suffix = 1};
+
 /* Text of presses that need more than their names; others are tested as NAME, wrappers as NAME(knorm,...). */
 static const struct {
     const char *name, *text;
@@ -22,6 +26,7 @@ static const struct {
     {"decoding", "decoding(snapkv(window=8),interval=6)"},
     {"block", "block(snapkv(window=8),block=16)"},
     {"block-oracle", "block-oracle(knorm,block=16)"},
+    {"kvzip", "kvzip(chunk=32)"},
 };
 
 /* Lengths that depend on data, not on the policy's budget alone. */
@@ -48,6 +53,7 @@ static int open_model(void **state) {
         if (kvl_engine_create(&engines[i], model, &options, NULL) != KVL_OK) {
             return -1;
         }
+        kvl_engine_set_prompts(engines[i], &prompts);
     }
     return 0;
 }
@@ -88,6 +94,15 @@ static kvl_policy policy_of(const kvl_press *press, const char *rest) {
 
 static int32_t token_at(size_t t) { return (int32_t)((t * 7919 + 13) % 61); }
 
+/* What presses see that look at the text again. */
+static const int32_t *all_tokens(void) {
+    static int32_t tokens[2 * n_text];
+    for (size_t t = 0; t < 2 * n_text; t++) {
+        tokens[t] = token_at(t);
+    }
+    return tokens;
+}
+
 /* Feeds tokens first .. end - 1, `cut` at a time. */
 static void feed(kvl_engine *e, kvl_stream *s, size_t first, size_t end, size_t cut) {
     kvl_row rows[n_text + n_more];
@@ -106,6 +121,8 @@ static kvl_stream *run(kvl_engine *e, const kvl_policy *p, size_t n, size_t cut)
     assert_ok(kvl_stream_create(&s, e, NULL));
     s->seed = 7;
     s->n_prefill = n;
+    s->text = all_tokens();
+    s->n_text = 2 * n_text;
     assert_ok(kvl_stream_watch(s, &model->shape, kvl_policy_needs(p, &model->shape), NULL));
     feed(e, s, 0, n, cut);
     if (kvl_policy_fires(p, s, &model->shape) &&
