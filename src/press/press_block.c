@@ -38,6 +38,8 @@ const kvl_press kvl_press_block = {
     .formula = "the wrapped press's, of the entries that the blocks before have left",
     .cost = "the wrapped press on budget + block entries, for every block; attention over no more than these",
     .differs = "kvpress's BlockPress runs on a full prefill (here: block-oracle)",
+    .advice = "For prompts longer than memory allows: a head never holds more than its budget and a block. "
+              "Later tokens see what is left, so quality is that of eviction inside the prompt.",
     .version = 1,
     .n_inner = 1,
     .options = options,

@@ -146,6 +146,8 @@ const kvl_press kvl_press_block_oracle = {
     .formula = "blocks survived; survivors and the next block compete by the wrapped press's scores",
     .cost = "the wrapped press on budget + block entries, for every block beyond the budget",
     .differs = "survivors stay in order of position between blocks (kvpress: by score)",
+    .advice = "To compare with kvpress's figures; it saves no memory while the prompt is fed. Wrap presses "
+              "by keys and values.",
     .version = 1,
     .n_inner = 1,
     .options = options,

@@ -37,6 +37,8 @@ const kvl_press kvl_press_decoding = {
     .differs =
         "entries stay in order of position (kvpress: by score after the first time); window presses see "
         "true queries at true positions; counts tokens, where kvpress counts calls",
+    .advice =
+        "For long generations: give it size=N, so that the cache stays between N and N + interval entries.",
     .version = 1,
     .n_inner = 1,
     .options = options,

@@ -33,6 +33,7 @@ const kvl_press kvl_press_prefill_decoding = {
     .formula = "that of the part whose turn it is",
     .cost = "that of its parts",
     .differs = "parts that look twice (kvzip) work too; kvpress ignores them silently",
+    .advice = "For long prompts and long generations: give each part a budget of its own.",
     .version = 1,
     .is_outermost = true,
     .n_inner = 2,
