@@ -281,7 +281,8 @@ static kvl_status make_policies(kvl_bench_options *o, kvl_err *err) {
         kvl_policy policy;
         kvl_policy_init(&policy);
         KVL_TRY(kvl_policy_parse(&policy, o->presses[i], err));
-        bool is_sized = policy.size_tok != 0 || strstr(o->presses[i], ":keep=") != NULL;
+        bool is_sized = policy.size_tok != 0 || strstr(o->presses[i], ":keep=") != NULL ||
+                        kvl_press_is_outcome(policy.tree);
         for (size_t r = 0; r < (is_sized ? 1 : o->n_ratios) && !kvl_policy_press(&policy)->is_identity; r++) {
             policy.keep_ratio = is_sized ? policy.keep_ratio : o->ratios[r];
             if (o->n_policies == KVL_BENCH_MAX_LIST) {

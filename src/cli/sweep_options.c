@@ -238,7 +238,8 @@ static void add_policy(kvl_policy *list, size_t *n, const kvl_policy *policy, kv
     kvl_str text = {0};
     kvl_policy_text(policy, &text);
     bool is_baseline =
-        kvl_policy_press(policy)->is_identity || (policy->size_tok == 0 && policy->keep_ratio >= 1);
+        kvl_policy_press(policy)->is_identity ||
+        (policy->size_tok == 0 && policy->keep_ratio >= 1 && !kvl_press_is_outcome(policy->tree));
     bool is_there = false;
     for (size_t i = 0; i < *n && !is_there; i++) {
         kvl_str other = {0};
@@ -282,7 +283,8 @@ kvl_status kvl_sweep_options_policies(kvl_policy **out, size_t *n, kvl_str *left
             *out = NULL;
             return status;
         }
-        bool has_own_keep = o->n_presses != 0 && strstr(o->presses[i], ":keep=") != NULL;
+        bool has_own_keep = kvl_press_is_outcome(policy.tree) ||
+                            (o->n_presses != 0 && strstr(o->presses[i], ":keep=") != NULL);
         if (kvl_policy_press(&policy)->is_identity || policy.size_tok != 0 || has_own_keep) {
             add_policy(*out, n, &policy, left_out);
             continue;

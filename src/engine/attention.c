@@ -134,8 +134,15 @@ static int64_t *mass_of(const layer_job *job, const kvl_span *span, const kvl_he
     return (int64_t *)(void *)behind;
 }
 
+/* Rows of a span, from its beginning, whose attention is not noted: of the prompt, where that is so wanted.
+ */
+static size_t n_unnoted(const kvl_span *span) {
+    const uint64_t n_prefill = span->stream->needs.is_mass_late ? span->stream->n_prefill : 0;
+    return n_prefill > span->n_seen ? kvl_min_size(span->n_rows, (size_t)(n_prefill - span->n_seen)) : 0;
+}
+
 static void add_mass(const kvl_head_entries *entries, const int64_t *mass) {
-    for (size_t j = 0; mass != entries->mass && j < entries->n; j++) {
+    for (size_t j = 0; mass != NULL && mass != entries->mass && j < entries->n; j++) {
         if (mass[j] != 0) {
             (void)__atomic_fetch_add(&entries->mass[j], mass[j], __ATOMIC_RELAXED);
         }
@@ -157,23 +164,29 @@ static void attend_rows(const layer_job *job, const kvl_span *const *spans, size
     const kvl_shape *s = &e->model->shape;
     const size_t group = s->n_heads / s->n_kv_heads;
     const bool is_local = e->model->layers[job->layer].is_local;
+    const size_t noted_from = n_unnoted(spans[0]);
+    if (noted_from > first && noted_from < first + n && noted_from < spans[0]->n_rows) {
+        attend_rows(job, spans, n_spans, head, first, noted_from - first, thread);
+        attend_rows(job, spans, n_spans, head, noted_from, first + n - noted_from, thread);
+        return;
+    }
     kvl_head_entries entries = kvl_cache_shared_entries(spans[0]->stream->cache, job->layer, head);
     if (entries.n == 0) {
         entries = kvl_cache_entries(spans[0]->stream->cache, job->layer, head);
     }
     const bool has_window = s->n_residual != 0;
-    const kvl_attention attention = {.key_type = s->key_type,
-                                     .value_type = s->value_type,
-                                     .own_key_type = has_window ? kvl_kv_wide_type(s->key_type) : s->key_type,
-                                     .own_value_type =
-                                         has_window ? kvl_kv_wide_type(s->value_type) : s->value_type,
-                                     .keys = entries.keys,
-                                     .values = entries.values,
-                                     .positions = is_local ? entries.positions : NULL,
-                                     .mass = mass_of(job, spans[0], &entries, thread),
-                                     .head_dim = s->head_dim,
-                                     .scale = s->attn_scale,
-                                     .softcap = s->attn_softcap};
+    const kvl_attention attention = {
+        .key_type = s->key_type,
+        .value_type = s->value_type,
+        .own_key_type = has_window ? kvl_kv_wide_type(s->key_type) : s->key_type,
+        .own_value_type = has_window ? kvl_kv_wide_type(s->value_type) : s->value_type,
+        .keys = entries.keys,
+        .values = entries.values,
+        .positions = is_local ? entries.positions : NULL,
+        .mass = first >= noted_from ? mass_of(job, spans[0], &entries, thread) : NULL,
+        .head_dim = s->head_dim,
+        .scale = s->attn_scale,
+        .softcap = s->attn_softcap};
     kvl_attention_row rows[KVL_ATTEND_ROWS];
     size_t n_rows = 0;
     for (size_t k = 0; k < n_spans; k++) {

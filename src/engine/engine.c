@@ -284,7 +284,7 @@ kvl_status kvl_stream_watch(kvl_stream *s, const kvl_shape *shape, kvl_needs nee
 }
 
 void kvl_stream_unwatch(kvl_stream *s) {
-    s->needs = (kvl_needs){.has_mass = s->needs.has_mass};
+    s->needs = (kvl_needs){.has_mass = s->needs.has_mass, .is_mass_late = s->needs.is_mass_late};
     kvl_tap_destroy(s->tap);
     s->tap = NULL;
 }

@@ -56,8 +56,10 @@ typedef struct second_pass {
 static kvl_status open_copy(second_pass *p, const kvl_stream *stream, kvl_err *err) {
     kvl_stream bare = *stream; /* queries of its own pass are not looked at */
     bare.tap = NULL;
-    bare.needs = (kvl_needs){
-        .n_queries = (uint32_t)p->replay.n, .has_mass = stream->needs.has_mass, .has_inputs = true};
+    bare.needs = (kvl_needs){.n_queries = (uint32_t)p->replay.n,
+                             .has_mass = stream->needs.has_mass,
+                             .is_mass_late = stream->needs.is_mass_late,
+                             .has_inputs = true};
     KVL_TRY(kvl_stream_fork(&p->copy, &bare, err));
     return kvl_tap_create(&p->copy->tap, &p->e->model->shape, p->copy->needs, err);
 }

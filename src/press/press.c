@@ -174,6 +174,16 @@ bool kvl_press_is_ragged(const kvl_press_node *node) {
     return is_ragged;
 }
 
+bool kvl_press_is_outcome(const kvl_press_node *node) {
+    bool have_all = node->press->n_inner != 0;
+    for (unsigned i = 0; i < node->press->n_inner; i++) {
+        const kvl_press_node *inner = kvl_press_inner(node, i);
+        have_all =
+            have_all && (inner->keep_ratio != 0 || inner->size_tok != 0 || kvl_press_is_outcome(inner));
+    }
+    return node->press->is_outcome || have_all;
+}
+
 bool kvl_press_has_budget(const kvl_press_node *node) {
     FIRST_WITH(node, budget)
     return node->press->budget != NULL;

@@ -99,6 +99,7 @@ struct kvl_press {
     bool is_identity;    /* never evicts; has no functions */
     bool is_ragged;      /* heads of a layer may keep other numbers than the budget says */
     bool is_outermost;   /* may not be wrapped itself */
+    bool is_outcome;     /* how much stays does not depend on the policy's budget */
     unsigned n_inner;    /* presses it wraps: first in its parentheses */
     const char *inner;   /* text of a wrapped press that is not given; NULL: must be given */
     const kvl_option *options;
@@ -183,6 +184,9 @@ const kvl_press_node *kvl_press_scorer(const kvl_press_node *node);
 /* Whether each head is scored and selected by itself: no function of the tree sees a layer. */
 bool kvl_press_is_by_head(const kvl_press_node *node);
 bool kvl_press_is_ragged(const kvl_press_node *node);
+/* Whether how much stays does not depend on the policy's budget: the press is such a one, or its parts have
+ * budgets of their own. */
+bool kvl_press_is_outcome(const kvl_press_node *node);
 /* Whether a press of the tree sets lengths: a larger budget of the policy may then leave less in some layer.
  */
 bool kvl_press_has_budget(const kvl_press_node *node);

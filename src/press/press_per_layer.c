@@ -38,6 +38,7 @@ const kvl_press kvl_press_per_layer = {
         "the list are as its last",
     .advice = "to try or to rebuild a share for each layer that was found elsewhere",
     .version = 1,
+    .is_outcome = true,
     .n_inner = 1,
     .options = options,
     .n_options = 1,

@@ -38,12 +38,12 @@ static void score_cell(kvl_cell *c, double nll) {
     c->nll_sum += nll;
 }
 
-/* A stream that notes what policies first .. end - 1 need. */
-static kvl_status create_stream(const kvli_run *r, kvl_stream **out, size_t sample, size_t first, size_t end,
-                                kvl_err *err) {
+/* A stream that notes what these policies need. */
+static kvl_status create_stream(const kvli_run *r, kvl_stream **out, size_t sample, const size_t *policies,
+                                size_t n, kvl_err *err) {
     kvl_needs needs = {0};
-    for (size_t p = first; p < end; p++) {
-        needs = kvl_needs_join(needs, kvl_policy_needs(&r->sweep->policies[p], r->shape));
+    for (size_t i = 0; i < n; i++) {
+        needs = kvl_needs_join(needs, kvl_policy_needs(&r->sweep->policies[policies[i]], r->shape));
     }
     KVL_TRY(r->is_counting ? kvl_stream_create_counting(out, r->shape, err)
                            : kvl_stream_create(out, r->engine, err));
@@ -117,7 +117,9 @@ static kvl_status advance_shadow(const kvli_run *r, kvli_lane *l, kvl_err *err) 
     return kvl_count_forward(r->shape, &(kvl_row){.stream = l->shadow}, 1, err);
 }
 
-static kvl_status open_lane(kvli_run *r, const kvl_wave *wave, size_t sample, kvl_err *err) {
+/* A lane for the policies of the wave that want attention noted from behind the prompt only, or for all
+ * others; none if there are none. */
+static kvl_status open_lane(kvli_run *r, const kvl_wave *wave, size_t sample, bool is_late, kvl_err *err) {
     kvli_lane *l = &r->lanes[r->n_lanes];
     *l = (kvli_lane){.sample = sample};
     l->policies = kvl_calloc(2 * (wave->end_policy - wave->first_policy), sizeof *l->policies);
@@ -126,12 +128,19 @@ static kvl_status open_lane(kvli_run *r, const kvl_wave *wave, size_t sample, kv
     }
     r->n_lanes++;
     for (size_t p = wave->first_policy; p < wave->end_policy; p++) {
-        l->policies[l->n++] = p;
-        reset_cell(cell_at(r, p, sample), r->shape->n_layers);
+        if (kvl_policy_needs(&r->sweep->policies[p], r->shape).is_mass_late == is_late) {
+            l->policies[l->n++] = p;
+            reset_cell(cell_at(r, p, sample), r->shape->n_layers);
+        }
+    }
+    if (l->n == 0) {
+        kvl_free(l->policies);
+        r->n_lanes--;
+        return KVL_OK;
     }
     KVL_TRY(kvl_stream_create_counting(&l->shadow, r->shape, err));
     l->shadow->n_prefill = kvli_prefill_of(r, sample);
-    return create_stream(r, &l->stream, sample, wave->first_policy, wave->end_policy, err);
+    return create_stream(r, &l->stream, sample, l->policies, l->n, err);
 }
 
 static void close_lane(kvli_lane *l) {
@@ -470,9 +479,11 @@ static kvl_status step_all(kvli_run *r, size_t *n_rows, kvl_err *err) {
 
 static kvl_status run_lanes(kvli_run *r, const kvl_wave *wave, kvl_err *err) {
     for (size_t i = wave->first_sample; i < wave->end_sample; i++) {
-        KVL_TRY(open_lane(r, wave, i, err));
+        KVL_TRY(open_lane(r, wave, i, false, err));
+        KVL_TRY(open_lane(r, wave, i, true, err));
     }
-    for (size_t i = 0; i < wave->end_sample - wave->first_sample; i++) {
+    const size_t n_lanes = r->n_lanes;
+    for (size_t i = 0; i < n_lanes; i++) {
         KVL_TRY(prefill_lane(r, i, err));
     }
     for (size_t n_rows = 1; n_rows != 0;) {
@@ -528,7 +539,7 @@ kvl_status kvli_one_pass_run(kvli_run *r, size_t sample, kvl_err *err) {
                           : 0;
     kvl_row *rows = kvl_calloc(n_steps, sizeof *rows);
     kvl_status status =
-        rows != NULL ? create_stream(r, &stream, sample, 0, 0, err) : kvl_fail_nomem(err, "baseline");
+        rows != NULL ? create_stream(r, &stream, sample, NULL, 0, err) : kvl_fail_nomem(err, "baseline");
     if (status != KVL_OK) {
         goto done;
     }

@@ -27,12 +27,14 @@ static const struct {
     {"block", "block(snapkv(window=8),block=16)"},
     {"block-oracle", "block-oracle(knorm,block=16)"},
     {"kvzip", "kvzip(chunk=32)"},
+    {"dms", "dms(knorm,threshold=-6,window=16)"},
+    {"cam", "cam(knorm,merge=4,interval=6)"},
 };
 
 /* Lengths that depend on data, not on the policy's budget alone. */
-static const char *const outcomes[] = {"chunkkv", "simlayerkv", NULL};
+static const char *const outcomes[] = {"chunkkv", "simlayerkv", "dms", NULL};
 /* Presses that change what stays. */
-static const char *const altering[] = {"finch", NULL};
+static const char *const altering[] = {"cam", "finch", NULL};
 
 static bool is_listed(const char *const *list, const char *name) {
     for (; *list != NULL; list++) {

@@ -131,6 +131,52 @@ static void test_lengths(void **state) {
     check_lengths("prefill-decoding(observed:size=8,decoding(tova,interval=2):size=7)", both);
 }
 
+/* Scores of knorm of a full cache, which do not change: who is below the threshold goes when it leaves the
+ * window of 8, for each head by itself, and never otherwise. */
+static void test_threshold(void **state) {
+    (void)state;
+    enum { n_prompt = 30, n_text = 44, window = 8 };
+    const kvl_shape *s = &model->shape;
+    const kvl_policy policy = policy_of("dms(knorm,threshold=-11,window=8):sinks=2");
+    const kvl_policy ranking = policy_of("knorm");
+    kvl_stream *full = NULL, *stream = NULL;
+    float scores[6 * 4 * n_text];
+    size_t n_gone = 0, n_kept = 0;
+    assert_ok(kvl_stream_create(&full, engines[0], NULL));
+    assert_ok(kvl_stream_create(&stream, engines[1], NULL));
+    stream->n_prefill = n_prompt;
+    for (size_t t = 0; t < n_text; t++) {
+        kvl_row rows[] = {{.stream = full, .token = samples.items[1].ids.ids[t], .target = -1},
+                          {.stream = stream, .token = samples.items[1].ids.ids[t], .target = -1}};
+        assert_ok(kvl_engine_forward(engines[0], &rows[0], 1, NULL));
+        assert_ok(kvl_engine_forward(engines[1], &rows[1], 1, NULL));
+        if (kvl_policy_fires(&policy, stream, s)) {
+            assert_true(t + 1 >= n_prompt);
+            assert_ok(kvl_engine_compress(engines[1], &(kvl_compress_job){stream, &policy}, 1, NULL));
+        }
+        if (t + 1 < n_prompt) {
+            continue;
+        }
+        /* keys of the first layer are those of the full run; later layers have seen what was left */
+        assert_ok(kvl_engine_rank(engines[0], full, &ranking, scores, NULL));
+        for (uint32_t head = 0; head < s->n_kv_heads; head++) {
+            const kvl_head_entries e = kvl_cache_entries(stream->cache, 0, head);
+            size_t at = 0;
+            for (size_t j = 0; j <= t; j++) {
+                const bool stays = j < 2 || j + window > t || scores[head * (t + 1) + j] >= -11;
+                assert_true(stays == (at < e.n && (size_t)e.positions[at] == j));
+                at += stays;
+                n_gone += !stays;
+                n_kept += stays && j >= 2 && j + window <= t;
+            }
+            assert_int_equal(at, e.n);
+        }
+    }
+    assert_true(n_gone > 50 && n_kept > 50); /* both happen */
+    kvl_stream_destroy(full);
+    kvl_stream_destroy(stream);
+}
+
 /* ---- memory ---- */
 
 static void test_bounded_memory(void **state) {
@@ -210,10 +256,14 @@ static const char *const texts[] = {
     "prefill-decoding(snapkv(window=8):keep=0.5,decoding(tova,interval=4):size=30)",
     "prefill-decoding(block(knorm,block=16):size=40,decoding(knorm,interval=8):size=30)",
     "block-oracle(snapkv(window=8),block=16):keep=0.4:cadence=once",
+    "cam(knorm,merge=3,interval=1):size=40",
+    "cam(tova,merge=8,interval=5):size=40",
     /* lengths of heads that compete cannot be planned exactly */
     "decoding(adakv(snapkv(window=4)),interval=6):size=24:skip=0",
+    "dms(knorm,threshold=-11,window=12)",
+    "prefill-decoding(block(knorm,block=16):size=40,dms(knorm,threshold=-11,window=20))",
 };
-enum { n_texts = sizeof texts / sizeof texts[0], n_planned = n_texts - 1 };
+enum { n_texts = sizeof texts / sizeof texts[0], n_planned = n_texts - 3 };
 
 static kvl_sweep sweep_of(kvl_engine *engine, size_t n_policies, size_t max_steps, size_t prefill) {
     kvl_policy policies[n_texts];
@@ -356,8 +406,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_turns),          cmocka_unit_test(test_lengths),
         cmocka_unit_test(test_bounded_memory), cmocka_unit_test(test_bench),
-        cmocka_unit_test(test_bits),           cmocka_unit_test(test_block_passes),
-        cmocka_unit_test(test_block_oracle),   cmocka_unit_test(test_part_of_head),
+        cmocka_unit_test(test_threshold),      cmocka_unit_test(test_bits),
+        cmocka_unit_test(test_block_passes),   cmocka_unit_test(test_block_oracle),
+        cmocka_unit_test(test_part_of_head),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }
