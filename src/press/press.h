@@ -100,12 +100,15 @@ struct kvl_press {
     bool is_ragged;      /* heads of a layer may keep other numbers than the budget says */
     bool is_outermost;   /* may not be wrapped itself */
     bool is_outcome;     /* how much stays does not depend on the policy's budget */
+    bool is_signed;      /* scores may be below 0 */
     unsigned n_inner;    /* presses it wraps: first in its parentheses */
     const char *inner;   /* text of a wrapped press that is not given; NULL: must be given */
     const kvl_option *options;
     size_t n_options;
     size_t conf_bytes; /* <= KVL_PRESS_CONF_BYTES */
 
+    /* Whether the presses that it wraps fit it, when a policy is read: E_USAGE. NULL: all do. */
+    kvl_status (*check)(const kvl_press_node *self, kvl_err *err);
     /* What streams must note for it; NULL: nothing. Needs of wrapped presses are added. */
     kvl_needs (*needs)(const kvl_press_node *self, const kvl_shape *shape);
     /* Floats of scratch for heads of up to n entries, those of wrapped presses included; NULL: none, or

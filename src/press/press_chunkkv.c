@@ -72,10 +72,7 @@ static void score_layer(const kvl_press_node *self, const kvl_layer_view *view, 
                         float *scratch) {
     const conf *c = kvl_press_conf(self);
     kvl_press_score_layer(kvl_press_inner(self, 0), view, scores, scratch);
-    size_t longest = 0;
-    for (uint32_t k = 0; k < view->shape->n_kv_heads; k++) {
-        longest = kvl_max_size(longest, view->heads[k].n);
-    }
+    const size_t longest = kvl_view_longest(view);
     if (longest < c->chunk) {
         return;
     }

@@ -155,6 +155,7 @@ const kvl_press kvl_press_compactor = {
     .advice = "for prompts whose later questions are not known; the dearest of its family: all queries are "
               "kept while it reads",
     .version = 1,
+    .is_signed = true,
     .options = options,
     .n_options = 6,
     .conf_bytes = sizeof(conf),

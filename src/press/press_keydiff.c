@@ -57,6 +57,7 @@ const kvl_press kvl_press_keydiff = {
     .advice = "where no queries may be had; looks at keys only, and keeps those unlike the rest; its paper "
               "compresses while it reads: block(keydiff)",
     .version = 1,
+    .is_signed = true,
     .scratch_floats = scratch_floats,
     .score = score,
 };

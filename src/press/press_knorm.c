@@ -45,6 +45,7 @@ const kvl_press kvl_press_knorm = {
     .advice = "cheap, and needs no queries; bad where the newest tokens have large norms and little is "
               "evicted: protect them by recent=N",
     .version = 1,
+    .is_signed = true,
     .options = options,
     .n_options = 1,
     .conf_bytes = sizeof(conf),

@@ -144,6 +144,7 @@ const kvl_press kvl_press_simlayerkv = {
               "up to them: about 0.9 for Llama 3, 0.8 for Mistral, 0.85 for Qwen",
     .version = 1,
     .is_outcome = true,
+    .is_signed = true,
     .is_ragged = true,
     .options = options,
     .n_options = 4,

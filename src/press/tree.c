@@ -112,7 +112,7 @@ static kvl_status parse_node(parser *p, const char *text, size_t n, kvl_err *err
     KVL_TRY(parse_arguments(p, node, has_arguments ? text + n_name + 1 : "",
                             has_arguments ? n - n_name - 2 : 0, err));
     node->n_nodes = p->n_used - first;
-    return KVL_OK;
+    return node->press->check != NULL ? node->press->check(node, err) : KVL_OK;
 }
 
 kvl_status kvli_tree_parse(kvl_press_node *tree, const char *text, size_t n, kvl_err *err) {

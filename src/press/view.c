@@ -4,6 +4,7 @@
 #include "model/model.h"
 
 #include <math.h>
+#include <string.h>
 
 static size_t slot_of(const kvl_head_view *view, size_t j) {
     return view->slots != NULL ? view->slots[j] : j;
@@ -132,18 +133,25 @@ enum { key_block = 128 }; /* keys multiplied at once with the queries */
 
 size_t kvl_view_attention_floats(const kvl_shape *shape) { return 2 * (size_t)key_block * shape->head_dim; }
 
-/* A row of products becomes weights; entries that the query does not see get 0. */
+/* A row of products becomes weights; entries that the query does not see get 0, all of them if it sees none.
+ */
 static void softmax(const kvl_head_view *view, int64_t position, float *row) {
     const kvl_layer_view *in = view->in;
     const kvl_shape *s = in->shape;
     const int64_t oldest = in->is_local ? position - (int64_t)s->window + 1 : 0;
     float most = 0;
+    bool sees_any = false;
     for (size_t j = 0; j < view->n; j++) {
         const float x = row[j] * s->attn_scale;
         const bool is_seen = view->positions[j] <= position && view->positions[j] >= oldest;
+        sees_any = sees_any || is_seen;
         row[j] = !is_seen              ? -INFINITY
                  : s->attn_softcap > 0 ? s->attn_softcap * tanhf(x / s->attn_softcap)
                                        : x;
+    }
+    if (!sees_any) {
+        memset(row, 0, view->n * sizeof *row);
+        return;
     }
     const float inverse = (float)(1 / in->kernels->sum_exp(&most, row, row, view->n));
     for (size_t j = 0; j < view->n; j++) {
@@ -258,9 +266,9 @@ void kvl_pool_average(float *out, const float *x, size_t n, size_t kernel) {
     }
 }
 
-void kvl_view_output(const kvl_layer_view *view, float *dst) {
+void kvl_view_output(const kvl_layer_view *view, size_t first, size_t n, float *dst) {
     const kvl_linear *w = &view->weights->attn_out;
-    for (size_t i = 0; i < w->n_out; i++) {
-        kvl_linear_column(w, i, dst + i * w->n_in);
+    for (size_t i = 0; i < n; i++) {
+        kvl_linear_column(w, first + i, dst + i * w->n_in);
     }
 }

@@ -73,6 +73,14 @@ void kvl_view_learned(const kvl_head_view *view, float *dst);
 static inline uint32_t kvl_view_group(const kvl_layer_view *view) {
     return view->shape->n_heads / view->shape->n_kv_heads;
 }
+/* Entries of the longest head. */
+static inline size_t kvl_view_longest(const kvl_layer_view *view) {
+    size_t longest = 0;
+    for (uint32_t k = 0; k < view->shape->n_kv_heads; k++) {
+        longest = kvl_max_size(longest, view->heads[k].n);
+    }
+    return longest;
+}
 /* The last tokens whose queries are there, at most n_queries of them, and n_seen. */
 size_t kvl_view_window(const kvl_layer_view *view, size_t n_queries);
 /* The rotated query [D] of query head `head` (0 .. H-1) for a token position. Needs n_queries. */
@@ -109,8 +117,9 @@ size_t kvl_view_entries_before(const kvl_head_view *view, uint64_t position);
  * the ends is 0. */
 void kvl_pool_average(float *out, const float *x, size_t n, size_t kernel);
 
-/* The weights of attention's output projection, a row for each output: dst [E, H D]. */
-void kvl_view_output(const kvl_layer_view *view, float *dst);
+/* Rows first .. first + n - 1 of attention's output projection, one for each of the E outputs: dst [n, H D].
+ */
+void kvl_view_output(const kvl_layer_view *view, size_t first, size_t n, float *dst);
 
 KVL_API_END
 

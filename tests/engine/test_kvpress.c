@@ -8,14 +8,31 @@
 #include <string.h>
 
 /* Golden files of the same names. */
-static const char *const names[] = {"block",     "cam",        "cap",
-                                    "chunkkv",   "compactor",  "cur",
-                                    "decoding",  "dms",        "expected-attention",
-                                    "finch",     "keydiff",    "knorm",
-                                    "lagkv",     "leverage",   "noncausal",
-                                    "observed",  "per-layer",  "prefill-decoding",
-                                    "pyramid",   "simlayerkv", "snapkv",
-                                    "streaming", "tova"};
+static const char *const names[] = {"block",
+                                    "cam",
+                                    "cap",
+                                    "chunkkv",
+                                    "compactor",
+                                    "critical-adakv",
+                                    "criticalkv",
+                                    "cur",
+                                    "decoding",
+                                    "dms",
+                                    "expected-attention",
+                                    "finch",
+                                    "keydiff",
+                                    "knorm",
+                                    "lagkv",
+                                    "leverage",
+                                    "noncausal",
+                                    "observed",
+                                    "per-layer",
+                                    "prefill-decoding",
+                                    "pyramid",
+                                    "simlayerkv",
+                                    "snapkv",
+                                    "streaming",
+                                    "tova"};
 
 static const char *const model_names[] = {"llama", "qwen3"};
 enum { n_models = 2 };
