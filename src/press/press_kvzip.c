@@ -4,20 +4,23 @@
  * (arXiv 2505.23416), section 3; as in kvpress 0.5.5 without a chat template. The context is cut into chunks;
  * for each one a second pass runs over a prompt that asks to repeat it, and the chunk. An entry is worth the
  * largest weight that any query of that pass gives it, softmax over sinks, chunk and the pass's own keys
- * alone. The best of all layers and heads stay.
+ * alone; with plus (KVzip+ of kvpress) times the length of what its value adds to the output, over that of
+ * the query's input. The best of all layers and heads stay.
  */
 #include "press/press.h"
 #include "press/select.h"
+
+#include "kernel/kernel.h"
 
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
 typedef struct conf {
-    uint64_t chunk, sinks, layerwise;
+    uint64_t chunk, sinks, layerwise, plus;
 } conf;
 
-enum { n_postfix = 8, query_block = 16 };
+enum { n_postfix = 8, query_block = 16, value_block = 64 };
 
 static const kvl_option options[] = {
     {.name = "chunk",
@@ -40,6 +43,12 @@ static const kvl_option options[] = {
      .initial = "off",
      .choices = "off|on",
      .help = "whether each layer keeps its budget, instead of all together theirs"},
+    {.name = "plus",
+     .kind = KVL_OPTION_CHOICE,
+     .offset = offsetof(conf, plus),
+     .initial = "off",
+     .choices = "off|on",
+     .help = "whether weights count by what the entry adds to the output, and by 1 / the query's input"},
 };
 
 static void put(kvl_replay *out, const int32_t *ids, size_t n) {
@@ -73,11 +82,51 @@ static kvl_status replay(const kvl_press_node *self, const kvl_context *context,
     return KVL_OK;
 }
 
+/* Scratch of a layer of n entries in its longest head, or fewer. */
+typedef struct room {
+    uint32_t *slots;    /* [n] of the part of a head that a pass looks at */
+    int32_t *positions; /* [n] */
+    float *weights;     /* [query_block G, n] */
+    float *attention;
+    float *norms;  /* [H, n] from here on for plus: lengths of what entries add to the output */
+    float *values; /* [n, D] */
+    float *rows;   /* [32, H D] of the output matrix */
+    float *slice;  /* [32, D] */
+    float *panel;
+    float *out; /* [value_block, 32] */
+    size_t n;
+} room;
+
+static float *take(float *scratch, size_t *used, size_t n) {
+    float *block = scratch != NULL ? scratch + *used : NULL;
+    *used += kvl_round_up(n, 16);
+    return block;
+}
+
+/* Returns the floats that are taken; without scratch they are only counted. */
+static size_t divide(room *r, const conf *c, const kvl_shape *s, size_t n, float *scratch) {
+    const size_t dim = s->head_dim;
+    const size_t group = s->n_heads / s->n_kv_heads;
+    size_t used = 0;
+    *r = (room){.n = n};
+    r->slots = (uint32_t *)(void *)take(scratch, &used, n);
+    r->positions = (int32_t *)(void *)take(scratch, &used, n);
+    r->weights = take(scratch, &used, query_block * group * n);
+    r->attention = take(scratch, &used, kvl_view_attention_floats(s));
+    if (c->plus != 0) {
+        r->norms = take(scratch, &used, group * n);
+        r->values = take(scratch, &used, n * dim);
+        r->rows = take(scratch, &used, KVL_PANEL_COLS * s->n_heads * dim);
+        r->slice = take(scratch, &used, KVL_PANEL_COLS * dim);
+        r->panel = take(scratch, &used, KVL_PANEL_COLS * dim);
+        r->out = take(scratch, &used, value_block * KVL_PANEL_COLS);
+    }
+    return used;
+}
+
 static size_t scratch_floats(const kvl_press_node *self, const kvl_shape *shape, size_t n) {
-    (void)self;
-    const size_t group = shape->n_heads / shape->n_kv_heads;
-    return 2 * kvl_round_up(n, 16) + kvl_round_up(query_block * group * n, 16) +
-           kvl_view_attention_floats(shape);
+    room r;
+    return divide(&r, kvl_press_conf(self), shape, n, NULL);
 }
 
 /* Slots of sinks before the chunk, of the chunk, and of the second pass; *from and *to bound the chunk's. */
@@ -103,30 +152,87 @@ static kvl_head_view take_part(const kvl_head_view *head, const kvl_replay *pass
     return part;
 }
 
+/* Adds to the squares of lengths what the outputs of one panel give for entries first .. end - 1 of a head.
+ */
+static void add_squares(const kvl_layer_view *view, const room *r, size_t first, size_t end, float *squares) {
+    const kvl_panels panels = {.type = KVL_PANEL_F32, .data = r->panel};
+    const size_t dim = view->shape->head_dim;
+    for (size_t at = first; at < end; at += value_block) {
+        const size_t n = kvl_min_size(value_block, end - at);
+        view->kernels->gemm(r->out, KVL_PANEL_COLS, r->values + at * dim, dim, &panels, NULL, n, dim,
+                            KVL_PANEL_COLS);
+        for (size_t j = 0; j < n; j++) {
+            double sum = 0;
+            for (size_t i = 0; i < KVL_PANEL_COLS; i++) {
+                sum += (double)r->out[j * KVL_PANEL_COLS + i] * (double)r->out[j * KVL_PANEL_COLS + i];
+            }
+            squares[at + j] += (float)sum;
+        }
+    }
+}
+
+/* ||W_o v|| of entries first .. end - 1 of a head, for each query head of its group, to r->norms. */
+static void measure_outputs(const kvl_head_view *head, const room *r, size_t first, size_t end) {
+    const kvl_layer_view *view = head->in;
+    const kvl_shape *s = view->shape;
+    const size_t dim = s->head_dim;
+    const uint32_t group = kvl_view_group(view);
+    kvl_view_values(head, r->values);
+    memset(r->norms, 0, group * r->n * sizeof *r->norms);
+    for (size_t out = 0; out < s->width; out += KVL_PANEL_COLS) {
+        const size_t n_cols = kvl_min_size(KVL_PANEL_COLS, s->width - out);
+        kvl_view_output(view, out, n_cols, r->rows);
+        memset(r->slice, 0, KVL_PANEL_COLS * dim * sizeof *r->slice);
+        for (uint32_t g = 0; g < group; g++) {
+            for (size_t i = 0; i < n_cols; i++) {
+                memcpy(r->slice + i * dim, r->rows + (i * s->n_heads + head->head * group + g) * dim,
+                       dim * sizeof *r->slice);
+            }
+            kvl_pack_panels(r->panel, KVL_PANEL_F32, r->slice, dim, KVL_PANEL_COLS);
+            add_squares(view, r, first, end, r->norms + g * r->n);
+        }
+    }
+    for (size_t i = 0; i < group * r->n; i++) {
+        r->norms[i] = sqrtf(r->norms[i]);
+    }
+}
+
+/* The largest weight of any query of the pass, to learned [n of the head]. */
+static void learn_head(const conf *c, const kvl_head_view *head, const kvl_replay *pass, const room *r,
+                       float *learned) {
+    const kvl_layer_view *copy = head->in;
+    const uint64_t n_context = copy->n_seen - pass->n;
+    size_t from, to;
+    const kvl_head_view part = take_part(head, pass, c->sinks, n_context, r->slots, r->positions, &from, &to);
+    if (from == to) {
+        return;
+    }
+    if (c->plus != 0) {
+        measure_outputs(head, r, r->slots[from], (size_t)r->slots[to - 1] + 1);
+    }
+    for (uint64_t p = n_context; p < copy->n_seen; p += query_block) {
+        const uint64_t end = kvl_min_size((size_t)copy->n_seen, (size_t)p + query_block);
+        const size_t n = (size_t)(end - p);
+        kvl_view_attention(&part, p, end, r->weights, r->attention);
+        for (size_t row = 0; row < kvl_view_group(copy) * n; row++) {
+            const float *weights = r->weights + row * part.n;
+            const float length = c->plus != 0 ? kvl_view_input_length(copy, p + row % n) : 1;
+            for (size_t j = from; j < to; j++) {
+                const uint32_t slot = r->slots[j];
+                const float factor = c->plus != 0 ? r->norms[row / n * r->n + slot] / length : 1;
+                learned[slot] = fmaxf(learned[slot], weights[j] * factor);
+            }
+        }
+    }
+}
+
 static void learn(const kvl_press_node *self, const kvl_layer_view *copy, const kvl_replay *pass,
                   float *const *learned, float *scratch) {
     const conf *c = kvl_press_conf(self);
-    const uint32_t group = kvl_view_group(copy);
-    const uint64_t n_context = copy->n_seen - pass->n;
     for (uint32_t k = 0; k < copy->shape->n_kv_heads; k++) {
-        const kvl_head_view *head = &copy->heads[k];
-        const size_t room = kvl_round_up(head->n, 16);
-        uint32_t *slots = (uint32_t *)(void *)scratch;
-        int32_t *positions = (int32_t *)(void *)(scratch + room);
-        float *weights = scratch + 2 * room;
-        float *rest = weights + kvl_round_up(query_block * group * head->n, 16);
-        size_t from, to;
-        const kvl_head_view part = take_part(head, pass, c->sinks, n_context, slots, positions, &from, &to);
-        for (uint64_t p = n_context; p < copy->n_seen; p += query_block) {
-            const uint64_t end = kvl_min_size((size_t)copy->n_seen, (size_t)p + query_block);
-            kvl_view_attention(&part, p, end, weights, rest);
-            for (size_t row = 0; row < group * (end - p); row++) {
-                for (size_t j = from; j < to; j++) {
-                    float *most = &learned[k][slots[j]];
-                    *most = fmaxf(*most, weights[row * part.n + j]);
-                }
-            }
-        }
+        room r;
+        (void)divide(&r, c, copy->shape, copy->heads[k].n, scratch);
+        learn_head(c, &copy->heads[k], pass, &r, learned[k]);
     }
 }
 
@@ -161,17 +267,19 @@ const kvl_press kvl_press_kvzip = {
     .name = "kvzip",
     .summary = "keep what the model needs to repeat its context",
     .source = "Kim et al. 2025, arXiv 2505.23416, section 3",
-    .formula = "largest weight over the queries of a pass that repeats the entry's chunk, and over the group",
+    .formula =
+        "largest weight over the queries of a pass that repeats the entry's chunk, and over the group; plus: "
+        "times ||Wo v|| / ||x of the query||",
     .cost = "for every chunk a copy of the cache, a prefill of a prompt and the chunk on the whole cache, "
             "and 2 H "
             "q (chunk + q) D operations in each layer for its q tokens",
     .differs = "memory is freed (kvpress masks); every head keeps one entry; no chat template",
-    .reads = "keys",
+    .reads = "keys; plus: values",
     .advice = "For contexts that many unknown questions will follow. It costs more than a second prefill.",
     .version = 1,
     .is_ragged = true,
     .options = options,
-    .n_options = 3,
+    .n_options = 4,
     .conf_bytes = sizeof(conf),
     .scratch_floats = scratch_floats,
     .replay = replay,

@@ -26,7 +26,7 @@ static const struct {
     {"decoding", "decoding(snapkv(window=8),interval=6)"},
     {"block", "block(snapkv(window=8),block=16)"},
     {"block-oracle", "block-oracle(knorm,block=16)"},
-    {"kvzip", "kvzip(chunk=32)"},
+    {"kvzip", "kvzip(chunk=32,plus=on)"},
     {"dms", "dms(knorm,threshold=-6,window=16)"},
     {"cam", "cam(knorm,merge=4,interval=6)"},
 };
