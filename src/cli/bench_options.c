@@ -296,7 +296,10 @@ static kvl_status make_policies(kvl_bench_options *o, kvl_err *err) {
     for (size_t i = 0; i < o->depths.n; i++) {
         deepest = kvl_max_size(deepest, o->depths.items[i]);
     }
-    if (o->n_policies > 1 && deepest == 0) {
+    for (size_t p = 1; p < o->n_policies && deepest == 0; p++) {
+        if (kvl_policy_has_schedule(&o->policies[p])) {
+            continue;
+        }
         return kvl_fail(
             err, KVL_E_USAGE,
             "--press: it compresses the cache at depth: expected a depth above 0 (-d), found none");

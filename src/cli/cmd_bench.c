@@ -23,6 +23,7 @@ typedef struct session {
     size_t n_rows;
     double *samples; /* [n_policies, n_repetitions] */
     kvl_bench_result results[KVL_BENCH_MAX_LIST];
+    kvl_policy policies[KVL_BENCH_MAX_LIST]; /* of the test */
 } session;
 
 /* ---- output ---- */
@@ -87,7 +88,20 @@ static kvl_status measure_limits(session *s, kvl_err *err) {
     return status;
 }
 
-/* One test: all policies, or the full cache alone where there is no depth to compress. */
+/* The policies of a test: all, or where there is no depth to compress the full cache and those that act while
+ * the prompt is fed or behind it. */
+static size_t fit_policies(session *s, const kvl_bench_config *config) {
+    const kvl_bench_options *o = &s->options;
+    size_t n = 0;
+    for (size_t p = 0; p < o->n_policies; p++) {
+        if (config->n_depth != 0 || p == 0 || kvl_policy_has_schedule(&o->policies[p])) {
+            s->policies[n++] = o->policies[p];
+        }
+    }
+    return n;
+}
+
+/* One test of all policies that fit it. */
 static kvl_status run_test(session *s, kvl_bench_config *config, kvl_err *err) {
     char test_time[21];
     if (config->n_prompt + config->n_gen == 0) {
@@ -96,7 +110,8 @@ static kvl_status run_test(session *s, kvl_bench_config *config, kvl_err *err) {
     if (kvl_is_stopping()) {
         return kvl_fail(err, KVL_E_INTERRUPTED, "stopped on request");
     }
-    config->n_policies = config->n_depth != 0 ? s->options.n_policies : 1;
+    config->policies = s->policies;
+    config->n_policies = fit_policies(s, config);
     KVL_TRY(measure_limits(s, err));
     kvl_utc_text(test_time);
     KVL_TRY(kvl_bench_run(s->results, s->engine, config, err));
@@ -124,8 +139,7 @@ static kvl_status run_tests(session *s, size_t n_batch, kvl_err *err) {
         kvl_bench_config config = {.n_depth = o->depths.items[d],
                                    .n_batch = n_batch,
                                    .n_repetitions = o->n_repetitions,
-                                   .has_warmup = o->has_warmup,
-                                   .policies = o->policies};
+                                   .has_warmup = o->has_warmup};
         for (size_t i = 0; i < o->prompts.n; i++) {
             config.n_prompt = o->prompts.items[i];
             KVL_TRY(run_test(s, &config, err));

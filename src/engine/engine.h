@@ -131,6 +131,10 @@ kvl_status kvl_stream_nest(kvl_stream **out, const kvl_stream *s, const kvl_poli
 kvl_status kvl_engine_compress(kvl_engine *e, const kvl_compress_job *jobs, size_t n_jobs,
                                kvl_err *err) KVL_MUST_USE;
 
+/* At most what the second passes of a compression allocate for a copy of the stream and its queries; 0 where
+ * the policy looks at nothing again. */
+uint64_t kvl_second_pass_bytes(const kvl_policy *policy, const kvl_stream *stream, const kvl_shape *shape);
+
 /* The scores by which a policy would rank a stream's entries now: for each layer, for each KV head, one for
  * each entry, all in a row. The stream must note what the policy needs (E_CHECK), and stands on no other. */
 kvl_status kvl_engine_rank(kvl_engine *e, kvl_stream *stream, const kvl_policy *policy, float *scores,

@@ -190,6 +190,12 @@ uint64_t kvl_plan_most_scratch_bytes(const kvl_model *model, const kvl_policy *p
     bool has_mass = false;
     size_t n_floats = 0;
     size_t n_bytes = 0;
+    for (size_t p = 0; p < n_policies; p++) { /* second passes are as long as the text, and some words */
+        if (kvl_press_looks_again(policies[p].tree)) {
+            n_tokens = 2 * n_tokens + KVL_REPLAY_MORE;
+            break;
+        }
+    }
     for (size_t p = 0; p < n_policies; p++) {
         n_floats = kvl_max_size(n_floats, kvli_compress_floats(&policies[p], &model->shape, n_tokens));
         n_bytes = kvl_max_size(n_bytes, kvli_compress_bytes(&policies[p], &model->shape, n_tokens));

@@ -143,6 +143,20 @@ done:
     return status;
 }
 
+uint64_t kvl_second_pass_bytes(const kvl_policy *policy, const kvl_stream *stream, const kvl_shape *s) {
+    if (!kvl_press_looks_again(policy->tree)) {
+        return 0;
+    }
+    uint64_t bytes = 0;
+    const size_t n_tokens = (size_t)stream->n_text + KVL_REPLAY_MORE;
+    for (size_t i = 0; i < n_all_heads(s); i++) { /* room may be half as much again */
+        const size_t n = length_of(stream->cache, s, i) + n_tokens;
+        bytes += kvl_cache_head_bytes(s, stream->needs.has_mass, kvl_cache_grown_cap(0, n + n / 2));
+    }
+    const kvl_needs needs = {.n_queries = (uint32_t)n_tokens, .has_inputs = true};
+    return bytes + kvl_tap_bytes_of(s, needs, n_tokens);
+}
+
 /* ---- choices among all layers ---- */
 
 typedef struct global_choice {

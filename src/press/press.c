@@ -102,6 +102,14 @@ const kvl_press_node *kvl_press_replayer(const kvl_press_node *node) {
     return node->press->replay != NULL ? node : NULL;
 }
 
+bool kvl_press_looks_again(const kvl_press_node *node) {
+    bool looks_again = false;
+    for (uint64_t i = 0; i < node->n_nodes; i++) {
+        looks_again = looks_again || node[i].press->replay != NULL;
+    }
+    return looks_again;
+}
+
 bool kvl_press_is_global(const kvl_press_node *node) {
     FIRST_WITH(node, select)
     return node->press->is_global != NULL && node->press->is_global(node);

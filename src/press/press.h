@@ -181,6 +181,8 @@ void kvl_press_alter(const kvl_press_node *node, const kvl_head_view *view, kvl_
 const kvl_press_node *kvl_press_scheduler(const kvl_press_node *node);
 /* The press of a tree that looks again; NULL: none. */
 const kvl_press_node *kvl_press_replayer(const kvl_press_node *node);
+/* Whether any press of the tree does. */
+bool kvl_press_looks_again(const kvl_press_node *node);
 bool kvl_press_is_global(const kvl_press_node *node);
 /* The press of a tree that scores. */
 const kvl_press_node *kvl_press_scorer(const kvl_press_node *node);

@@ -82,13 +82,13 @@ static kvl_status replay(const kvl_press_node *self, const kvl_context *context,
     return KVL_OK;
 }
 
-/* Scratch of a layer of n entries in its longest head, or fewer. */
+/* Scratch for one head of n entries. */
 typedef struct room {
     uint32_t *slots;    /* [n] of the part of a head that a pass looks at */
     int32_t *positions; /* [n] */
     float *weights;     /* [query_block G, n] */
     float *attention;
-    float *norms;  /* [H, n] from here on for plus: lengths of what entries add to the output */
+    float *norms;  /* [G, n] lengths of what entries add to the output; from here on for plus only */
     float *values; /* [n, D] */
     float *rows;   /* [32, H D] of the output matrix */
     float *slice;  /* [32, D] */

@@ -101,11 +101,16 @@ static double n_entries(const kvl_shape *s, const kvl_cache *cache) {
     return (double)kvl_cache_live_bytes(cache) * (double)n_heads(s) / (double)kvl_shape_kv_bytes(s);
 }
 
+/* Entries that are left of those of all tokens. */
+static double kept_share(const kvl_shape *s, const kvl_stream *stream) {
+    return stream->n_seen != 0 ? n_entries(s, stream->cache) / ((double)stream->n_seen * (double)n_heads(s))
+                               : 1;
+}
+
 /* Compresses a cache at depth; without a schedule of its own a policy must find something to evict. */
 static kvl_status compress_depth(kvl_bench_result *out, const run *r, const kvl_policy *policy,
                                  kvl_stream *stream, double *compress_ns, kvl_err *err) {
     const kvl_shape *shape = &kvl_engine_model(r->engine)->shape;
-    const double n_seen = (double)stream->n_seen * (double)n_heads(shape);
     const uint64_t start = kvl_clock_ns();
     *compress_ns = 0;
     if (kvl_policy_fires(policy, stream, shape)) {
@@ -115,7 +120,7 @@ static kvl_status compress_depth(kvl_bench_result *out, const run *r, const kvl_
         return kvl_fail(err, KVL_E_USAGE, "press %s: expected to evict at depth %zu, would evict nothing",
                         kvl_policy_press(policy)->name, r->config->n_depth);
     }
-    out->keep_ratio = n_seen > 0 ? n_entries(shape, stream->cache) / n_seen : 1;
+    out->keep_ratio = kept_share(shape, stream);
     return KVL_OK;
 }
 
@@ -143,6 +148,9 @@ static kvl_status measure(kvl_bench_result *out, const run *r, const kvl_policy 
     }
     KVL_TRY(kvl_timing_decode(r->engine, stream, policy, &token, c->n_gen, NULL, err));
     *test_ns = (double)(kvl_clock_ns() - start);
+    if (kvl_policy_has_schedule(policy)) {
+        out->keep_ratio = kept_share(&kvl_engine_model(r->engine)->shape, stream);
+    }
     out->kv_bytes_live = kvl_cache_live_bytes(stream->cache);
     out->kv_bytes_reserved = kvl_cache_reserved_bytes(stream->cache);
     out->kv_bytes_peak = kvl_cache_most_bytes(stream->cache);

@@ -25,7 +25,8 @@ typedef struct kvl_bench_config {
 typedef struct kvl_bench_result {
     double *samples_ns;         /* [n_repetitions], caller's */
     double compress_ns;         /* median; 0 where nothing is evicted */
-    double keep_ratio;          /* entries that were left of those before, all layers */
+    double keep_ratio;          /* entries that were left of those before, all layers; of policies with a
+                                 * schedule, at the end of the test, of those of all tokens */
     uint64_t kv_bytes_live;     /* at the end of the test */
     uint64_t kv_bytes_reserved; /* and allocated for the cache */
     uint64_t kv_bytes_peak;     /* the most at once, its copy or its making at depth included */

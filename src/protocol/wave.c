@@ -337,7 +337,12 @@ static kvl_status part_lanes(kvli_run *r, kvl_err *err) {
         kv_bytes +=
             stream != NULL ? kvl_cache_most_bytes(stream->cache) + kvl_stream_tap_bytes(stream, r->shape) : 0;
     }
-    note_kv_bytes(r, kv_bytes);
+    uint64_t second_bytes = 0; /* of one job at a time */
+    for (size_t i = 0; i < r->n_jobs; i++) {
+        const uint64_t n = kvl_second_pass_bytes(r->jobs[i].policy, r->jobs[i].stream, r->shape);
+        second_bytes = n > second_bytes ? n : second_bytes;
+    }
+    note_kv_bytes(r, kv_bytes + second_bytes);
     KVL_TRY(r->is_counting ? kvl_count_compress(r->shape, r->jobs, r->n_jobs, err)
                            : kvl_engine_compress(r->engine, r->jobs, r->n_jobs, err));
     share_time(r, kvl_clock_ns() - start, r->acting, r->n_acting);

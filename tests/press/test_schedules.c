@@ -231,6 +231,7 @@ static void test_bench(void **state) {
     assert_int_equal(results[0].kv_bytes_live, 136 * entry);
     assert_int_equal(results[1].kv_bytes_live, 40 * entry);
     assert_int_equal(results[2].kv_bytes_live, 40 * entry);
+    assert_true(results[0].keep_ratio == 1 && results[1].keep_ratio == 40.0 / 136);
     assert_true(results[1].kv_bytes_peak < 100 * entry && results[0].kv_bytes_peak >= 136 * entry);
     /* a block of 16 meets 32 entries, the first blocks fewer */
     const double per_entry = 4.0 * 64;
@@ -239,7 +240,7 @@ static void test_bench(void **state) {
     assert_true(results[0].n_flop - results[1].n_flop == per_entry * 24 * (none - block));
     config.n_depth = 128;
     assert_ok(kvl_bench_run(results, engines[1], &config, NULL));
-    assert_true(results[1].keep_ratio == 0.25 && results[2].keep_ratio == 1);
+    assert_true(results[1].keep_ratio == 168.0 / 264 && results[2].keep_ratio == 40.0 / 264);
     assert_int_equal(results[1].kv_bytes_live, (32 + 136) * entry);
     assert_int_equal(results[2].kv_bytes_live, 40 * entry);
 }

@@ -250,6 +250,7 @@ static void test_bits(void **state) {
         "prefill-decoding(kvzip:size=30,decoding(oracle,interval=8):size=30)"};
     kvl_sweep a = sweep_of(engines[1], texts, 5, 100, 50, 0);
     kvl_sweep b = sweep_of(engines[0], texts, 5, 100, 50, 1);
+    assert_true(kvl_engine_scratch_bytes(engines[1]) <= a.scratch_bytes);
     for (size_t i = 0; i < a.n_policies * a.n_samples; i++) {
         assert_true(a.cells[i].n_events == b.cells[i].n_events && a.cells[i].n_scored == b.cells[i].n_scored);
         assert_memory_equal(a.cells[i].nll, b.cells[i].nll, a.cells[i].n_scored * sizeof(double));
