@@ -213,7 +213,7 @@ const kvl_press kvl_press_leverage = {
         "x (X^T X + 0.01 I)^-1 x^T, X the centred un-rotated keys times a D x m Gaussian matrix; as standard "
         "score over the layer",
     .cost = "2 K n D m + 3 K n m^2 operations and sines of n D / 2 angles for each head; n (D + 2 m) floats",
-    .differs = "draws come from kvlab's counter-based generator; products and factor are in double",
+    .differs = "draws come from kvlab's counter-based generator; X^T X and its factor are in double",
     .reads = "keys before rotation",
     .advice = "for prompts whose later questions are not known; compactor adds attention to it",
     .version = 1,

@@ -21,6 +21,16 @@ static const struct {
     const char *name, *text;
 } texts[] = {
     {"finch", "finch(window=8)"},
+    {"lagkv", "lagkv(sinks=2,lag=8)"},
+    {"cur", "cur(random=on)"},
+    {"noncausal", "noncausal(chunk=32)"},
+    {"compactor", "compactor(chunk=32,sketch=16)"},
+    {"l2_compress", "l2_compress(0.6,prune_after=40)"},
+    {"fix_size_l2", "fix_size_l2(30,keep_ratio=0.3,strategy=random)"},
+    {"h2o_l2", "h2o_l2(2,heavy_hitter_size=10,recent_size=20)"},
+    {"snapkv_lite", "snapkv_lite(8,keep_size=30)"},
+    {"pyramid_kv", "pyramid_kv(40,min_size=10)"},
+    {"adaptive_l2", "adaptive_l2(30,soft_limit=20,hard_limit=60)"},
     {"simlayerkv", "simlayerkv(threshold=0.3,recent=16,initial=2)"},
     {"snapkv", "snapkv(window=8)"},
     {"decoding", "decoding(snapkv(window=8),interval=6)"},
