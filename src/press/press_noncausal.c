@@ -128,7 +128,6 @@ static void attend(const kvl_head_view *head, const blocks *b, kvli_span span, s
 
 void kvli_noncausal(const kvl_layer_view *view, kvli_span span, size_t chunk, float *const *scores,
                     float *scratch) {
-    const float group = (float)kvl_view_group(view);
     for (uint32_t k = 0; k < view->shape->n_kv_heads; k++) {
         const kvl_head_view *head = &view->heads[k];
         const blocks b = lay_out(scratch, head->n, view->shape->head_dim, chunk);
@@ -136,7 +135,7 @@ void kvli_noncausal(const kvl_layer_view *view, kvli_span span, size_t chunk, fl
         find_norms(head, &b, n);
         attend(head, &b, span, chunk, n);
         for (size_t j = 0; j < n; j++) {
-            b.votes[j] = b.votes[j] / group * b.norms[j];
+            b.votes[j] *= b.norms[j]; /* sums over the group: standard scores do not see that */
         }
         kvl_pool_average(b.norms, b.votes, n, 3);
         for (size_t j = 0; j < n; j++) {

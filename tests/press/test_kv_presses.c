@@ -371,6 +371,8 @@ static void test_l2_kept(void **state) {
     check_kept("h2o_l2(1,heavy_hitter_size=1,recent_size=2)", 6, six, "0145");
     check_kept("h2o_l2(1,heavy_hitter_size=1,recent_size=2):size=3", 6, six,
                "045"); /* the policy's is smaller */
+    check_kept("h2o_l2(1,heavy_hitter_size=1,recent_size=2):size=2", 6, six,
+               "05"); /* sinks, then the newest */
     check_kept("h2o_l2(0,heavy_hitter_size=2,recent_size=2)", 6, six, "1245");
     check_kept("h2o_l2(2,heavy_hitter_size=0,recent_size=2)", 6, six, "0145");
     /* before the window of 1: 8 0 6 6 0, averaged over 3: 8 14 12 12 6 */
@@ -380,8 +382,12 @@ static void test_l2_kept(void **state) {
     check_kept("snapkv_lite(4,keep_size=5,pooling_kernel=3)", 6, runs, "02345"); /* too few to average */
     check_kept("snapkv_lite(4,keep_size=2)", 6, runs, "2345");                   /* the window stays whole */
     check_kept("pyramid_kv(8)", 8, more, "01234567");
-    check_kept("pyramid_kv(8,min_size=1)", 10, more,
-               "03456789"); /* the first, the newest 4, of 1-5 the best 3 */
+    /* the first, the newest 4, of 1-5 the best 3 */
+    check_kept("pyramid_kv(8,min_size=1)", 10, (float[]){9, 1, 2, 3, 8, 7, 9, 8, 9, 9}, "01236789");
+    /* 12 of 10 to 100: the newest 2, of the others the best 8 */
+    check_kept("adaptive_l2(soft_limit=10,hard_limit=100)", 12, (float[]){1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 9},
+               "01234567ab");
+    /* more than 12: the first 4, the newest 5, the best of 4-7 */
     check_kept("adaptive_l2(10,soft_limit=4,hard_limit=12)", 13, more, "0123589abc");
 }
 
