@@ -506,6 +506,14 @@ uint64_t kvl_cache_live_bytes(const kvl_cache *c) {
     return bytes;
 }
 
+uint64_t kvl_cache_head_live_bytes(const kvl_shape *s, size_t n) {
+    const size_t most = s->n_residual != 0 ? s->n_residual + (size_t)panel - 1 : 0;
+    const size_t n_window = kvl_min_size(n, most);
+    const size_t row_bytes =
+        kvl_kv_row_bytes(s->key_type, s->head_dim) + kvl_kv_row_bytes(s->value_type, s->head_dim);
+    return (n - n_window) * row_bytes + kvl_cache_window_bytes(s, n_window);
+}
+
 /* Of room for n entries, and in windows. */
 static uint64_t room_bytes(const kvl_cache *c, size_t n, size_t n_window) {
     return kvl_kv_room_bytes(&c->keys, n) + kvl_kv_room_bytes(&c->values, n) + n * beside_bytes(c->has_mass) +

@@ -131,6 +131,8 @@ uint64_t kvl_cache_window_bytes(const kvl_shape *shape, size_t cap);
  * change of room copies the head: old and new block exist at once. */
 size_t kvl_cache_grown_cap(size_t cap, size_t n);
 size_t kvl_cache_kept_cap(size_t cap, size_t n);
+/* Live bytes of a head that holds n entries; with windows the most they can be. */
+uint64_t kvl_cache_head_live_bytes(const kvl_shape *shape, size_t n);
 /* Bytes of a block: keys, values, positions and, where it is tracked, attention received. */
 uint64_t kvl_cache_head_bytes(const kvl_shape *shape, bool has_mass, size_t cap);
 

@@ -155,16 +155,8 @@ static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
 enum { n_units = sizeof units / sizeof units[0] };
 
 kvl_status kvl_args_bytes(uint64_t *out, const char *option, const char *value, kvl_err *err) {
-    double number = 0;
-    double scale = 1;
-    size_t n = strspn(value, "0123456789.");
-    for (size_t i = 0; i < n_units; i++, scale *= 1024) {
-        bool is_unit = strcmp(value + n, units[i]) == 0 || (i == 0 && value[n] == '\0');
-        if (is_unit && kvl_parse_number(&number, value, n) && number * scale >= 1 &&
-            number * scale < 0x1p60) {
-            *out = (uint64_t)(number * scale);
-            return KVL_OK;
-        }
+    if (kvl_parse_bytes(out, value, strlen(value))) {
+        return KVL_OK;
     }
     return kvl_fail(err, KVL_E_USAGE, "%s: expected a size as 8GiB, 512MiB or 65536, found '%.80s'", option,
                     value);

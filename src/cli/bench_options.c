@@ -21,6 +21,8 @@ enum option_id {
     OPT_REPETITIONS,
     OPT_PRESS,
     OPT_RATIO,
+    OPT_COMPRESSION,
+    OPT_BUDGET,
     OPT_FORMAT,
     OPT_ERROR_FORMAT,
     OPT_NO_WARMUP,
@@ -51,6 +53,9 @@ static const kvl_arg table[] = {
     KVL_PRESS_ARGS,
     {OPT_RATIO, 0, "ratio", "RATIO[,...]",
      "keep ratios of the policies (default 0.5; -r counts repetitions)"},
+    {OPT_COMPRESSION, 0, "compression-ratio", "C[,...]", "the same as 1 - keep ratio"},
+    {OPT_BUDGET, 0, "kv-budget", "SIZE[,...]",
+     "bytes of keys and values at depth instead of ratios (or beside those given)"},
     {OPT_FORMAT, 'o', "output", "FORMAT", "md, csv, json, jsonl, sql or table (default md)"},
     {OPT_ERROR_FORMAT, 0, "output-err", "FORMAT", "a second output on standard error"},
     {OPT_ERROR_FORMAT, 0, "oe", "FORMAT", NULL},
@@ -198,17 +203,34 @@ static kvl_status add_press(void *ud, const char *word, kvl_err *err) {
     return kvl_str_check(copy, "--press", err);
 }
 
-static kvl_status add_ratio(void *ud, const char *word, kvl_err *err) {
-    kvl_bench_options *o = ud;
-    double ratio = 0;
-    if (!kvl_parse_number(&ratio, word, strlen(word)) || !(ratio > 0 && ratio < 1) ||
-        o->n_ratios == KVL_BENCH_MAX_LIST) {
-        return kvl_fail(err, KVL_E_USAGE,
-                        "--ratio: expected up to %d keep ratios above 0 and below 1, found '%.80s'",
-                        KVL_BENCH_MAX_LIST, word);
+static kvl_status add_ratio(kvl_bench_options *o, double ratio, const char *option, const char *word,
+                            kvl_err *err) {
+    if (!(ratio > 0 && ratio < 1) || o->n_ratios == KVL_BENCH_MAX_LIST) {
+        return kvl_fail(err, KVL_E_USAGE, "%s: expected up to %d ratios above 0 and below 1, found '%.80s'",
+                        option, KVL_BENCH_MAX_LIST, word);
     }
     o->ratios[o->n_ratios++] = ratio;
     return KVL_OK;
+}
+
+static kvl_status add_keep(void *ud, const char *word, kvl_err *err) {
+    double ratio = 0;
+    bool is_number = kvl_parse_number(&ratio, word, strlen(word));
+    return add_ratio(ud, is_number ? ratio : -1, "--ratio", word, err);
+}
+
+static kvl_status add_compression(void *ud, const char *word, kvl_err *err) {
+    double ratio = 0;
+    bool is_number = kvl_parse_number(&ratio, word, strlen(word));
+    return add_ratio(ud, is_number ? 1 - ratio : -1, "--compression-ratio", word, err);
+}
+
+static kvl_status add_budget(void *ud, const char *word, kvl_err *err) {
+    kvl_bench_options *o = ud;
+    if (o->n_budgets == KVL_BENCH_MAX_LIST) {
+        return kvl_fail(err, KVL_E_USAGE, "--kv-budget: expected at most %d items", KVL_BENCH_MAX_LIST);
+    }
+    return kvl_args_bytes(&o->budgets[o->n_budgets++], "--kv-budget", word, err);
 }
 
 static kvl_status set_format(kvl_bench_format *out, const char *option, const char *value, kvl_err *err) {
@@ -257,7 +279,9 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     case OPT_THREADS: return add_list(&o->threads, "--threads", 1, MAX_THREADS, value, err);
     case OPT_REPETITIONS: return set_repetitions(o, value, err);
     case OPT_PRESS: return kvl_args_items(value, add_press, o, err);
-    case OPT_RATIO: return kvl_args_items(value, add_ratio, o, err);
+    case OPT_RATIO: return kvl_args_items(value, add_keep, o, err);
+    case OPT_COMPRESSION: return kvl_args_items(value, add_compression, o, err);
+    case OPT_BUDGET: return kvl_args_items(value, add_budget, o, err);
     case OPT_FORMAT: return set_format(&o->format, "--output", value, err);
     case OPT_ERROR_FORMAT: return set_format(&o->error_format, "--output-err", value, err);
     case OPT_NO_WARMUP: o->has_warmup = false; return KVL_OK;
@@ -272,7 +296,17 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
 
 /* ---- all together ---- */
 
-/* The full cache, then every press at every ratio, or once where its text has a size of its own. */
+static kvl_status add_policy(kvl_bench_options *o, const kvl_policy *policy, kvl_err *err) {
+    if (o->n_policies == KVL_BENCH_MAX_LIST) {
+        return kvl_fail(err, KVL_E_USAGE,
+                        "--press, --ratio, --kv-budget: expected at most %d policies in all",
+                        KVL_BENCH_MAX_LIST - 1);
+    }
+    o->policies[o->n_policies++] = *policy;
+    return KVL_OK;
+}
+
+/* The full cache, then every press at every ratio and budget, or once where its text has a budget. */
 static kvl_status make_policies(kvl_bench_options *o, kvl_err *err) {
     kvl_policy_init(&o->policies[0]);
     KVL_TRY(kvl_policy_parse(&o->policies[0], "none", err));
@@ -281,15 +315,20 @@ static kvl_status make_policies(kvl_bench_options *o, kvl_err *err) {
         kvl_policy policy;
         kvl_policy_init(&policy);
         KVL_TRY(kvl_policy_parse(&policy, o->presses[i], err));
-        bool is_sized = policy.size_tok != 0 || strstr(o->presses[i], ":keep=") != NULL ||
-                        kvl_press_is_outcome(policy.tree);
-        for (size_t r = 0; r < (is_sized ? 1 : o->n_ratios) && !kvl_policy_press(&policy)->is_identity; r++) {
-            policy.keep_ratio = is_sized ? policy.keep_ratio : o->ratios[r];
-            if (o->n_policies == KVL_BENCH_MAX_LIST) {
-                return kvl_fail(err, KVL_E_USAGE, "--press, --ratio: expected at most %d policies in all",
-                                KVL_BENCH_MAX_LIST - 1);
-            }
-            o->policies[o->n_policies++] = policy;
+        if (kvl_policy_press(&policy)->is_identity) {
+            continue;
+        }
+        if (kvl_policy_text_has_budget(o->presses[i]) || kvl_press_is_outcome(policy.tree)) {
+            KVL_TRY(add_policy(o, &policy, err));
+            continue;
+        }
+        for (size_t r = 0; r < o->n_ratios; r++) {
+            policy.keep_ratio = o->ratios[r];
+            KVL_TRY(add_policy(o, &policy, err));
+        }
+        for (size_t b = 0; b < o->n_budgets; b++) {
+            kvl_policy_set_bytes(&policy, o->budgets[b]);
+            KVL_TRY(add_policy(o, &policy, err));
         }
     }
     size_t deepest = 0;
@@ -322,7 +361,7 @@ kvl_status kvl_bench_options_parse(kvl_bench_options *o, int argc, char **argv, 
     set_default(&o->depths, 0);
     set_default(&o->batches, 2048);
     set_default(&o->threads, kvl_cpu_count());
-    if (o->n_ratios == 0) {
+    if (o->n_ratios + o->n_budgets == 0) {
         o->ratios[o->n_ratios++] = 0.5;
     }
     o->n_models += o->n_models == 0;

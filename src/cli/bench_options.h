@@ -34,6 +34,8 @@ typedef struct kvl_bench_options {
     size_t n_presses;
     double ratios[KVL_BENCH_MAX_LIST];
     size_t n_ratios;
+    uint64_t budgets[KVL_BENCH_MAX_LIST]; /* bytes */
+    size_t n_budgets;
     size_t n_repetitions;
     bool has_warmup;
     kvl_bench_format format, error_format;

@@ -15,7 +15,17 @@
 typedef unsigned long long ull; /* for %llu */
 
 enum { MAX_RATIOS = 64, MAX_TOKENS = 1 << 24, MAX_NOTES = 4, CELL_BYTES = KVL_BYTES_TEXT };
-enum { OPT_CONTEXT, OPT_PRESS, OPT_RATIO, OPT_THREADS, OPT_MEMORY, OPT_FORMAT, OPT_HELP };
+enum {
+    OPT_CONTEXT,
+    OPT_PRESS,
+    OPT_RATIO,
+    OPT_COMPRESSION,
+    OPT_BUDGET,
+    OPT_THREADS,
+    OPT_MEMORY,
+    OPT_FORMAT,
+    OPT_HELP
+};
 
 static const kvl_arg table[] = {
     KVL_MODEL_ARGS,
@@ -24,6 +34,9 @@ static const kvl_arg table[] = {
     {OPT_PRESS, 'P', "press", "POLICY", "press or whole policy (default knorm)"},
     KVL_PRESS_ARGS,
     {OPT_RATIO, 'r', "ratio", "RATIO[,...]", "keep ratios, above 0 and at most 1 (default 0.5,0.2)"},
+    {OPT_COMPRESSION, 0, "compression-ratio", "C[,...]", "the same as 1 - keep ratio"},
+    {OPT_BUDGET, 0, "kv-budget", "SIZE[,...]",
+     "bytes of keys and values that are kept, instead of ratios (or beside those of -r)"},
     {OPT_THREADS, 't', "threads", "N", "threads (default: the processors this process may use)"},
     {OPT_MEMORY, 0, "memory", "SIZE", "also the longest prompt in so much memory, as 8GiB or 512MiB"},
     {OPT_FORMAT, 'o', "output", "FORMAT", "table, md, csv or json (bytes in the last two)"},
@@ -40,6 +53,8 @@ typedef struct options {
     size_t n_tokens; /* 0: the model's context */
     double ratios[MAX_RATIOS];
     size_t n_ratios;
+    uint64_t budgets[MAX_RATIOS]; /* bytes */
+    size_t n_budgets;
     unsigned n_threads;
     uint64_t memory_bytes; /* 0: not asked */
     format format;
@@ -48,7 +63,7 @@ typedef struct options {
 
 /* One line of the result. */
 typedef struct row {
-    double keep_ratio; /* 1: the full cache; of size=: kept / seen */
+    double keep_ratio; /* 1: the full cache; of size= and bytes=: kept / seen */
     kvl_plan plan;
     uint64_t process_bytes; /* program and plan at the worst moment */
     size_t longest;         /* in the memory given */
@@ -61,7 +76,7 @@ typedef struct report {
     uint64_t program_bytes;
     uint64_t kv_token_bytes;
     kvl_str policy;
-    row rows[MAX_RATIOS + 1];
+    row rows[2 * MAX_RATIOS + 1];
     size_t n_rows;
     kvl_str notes[MAX_NOTES];
     size_t n_notes;
@@ -79,22 +94,32 @@ static kvl_status set_count(size_t *out, const char *option, const char *value, 
     return KVL_OK;
 }
 
-static kvl_status set_ratios(options *o, const char *list, kvl_err *err) {
-    o->n_ratios = 0;
-    for (const char *item = list;; item++) {
-        double ratio = 0;
-        size_t n = strcspn(item, ",");
-        if (!kvl_parse_number(&ratio, item, n) || !(ratio > 0 && ratio <= 1) || o->n_ratios == MAX_RATIOS) {
-            return kvl_fail(err, KVL_E_USAGE,
-                            "--ratio: expected up to %d keep ratios above 0 and at most 1, found '%.80s'",
-                            MAX_RATIOS, list);
-        }
-        o->ratios[o->n_ratios++] = ratio;
-        item += n;
-        if (*item == '\0') {
-            return KVL_OK;
-        }
+static kvl_status add_ratio(options *o, double ratio, const char *word, kvl_err *err) {
+    if (!(ratio > 0 && ratio <= 1) || o->n_ratios == MAX_RATIOS) {
+        return kvl_fail(err, KVL_E_USAGE,
+                        "--ratio: expected up to %d keep ratios above 0 and at most 1, found '%.80s'",
+                        MAX_RATIOS, word);
     }
+    o->ratios[o->n_ratios++] = ratio;
+    return KVL_OK;
+}
+
+static kvl_status add_keep(void *ud, const char *word, kvl_err *err) {
+    double ratio = 0;
+    return add_ratio(ud, kvl_parse_number(&ratio, word, strlen(word)) ? ratio : -1, word, err);
+}
+
+static kvl_status add_compression(void *ud, const char *word, kvl_err *err) {
+    double ratio = 0;
+    return add_ratio(ud, kvl_parse_number(&ratio, word, strlen(word)) ? 1 - ratio : -1, word, err);
+}
+
+static kvl_status add_budget(void *ud, const char *word, kvl_err *err) {
+    options *o = ud;
+    if (o->n_budgets == MAX_RATIOS) {
+        return kvl_fail(err, KVL_E_USAGE, "--kv-budget: expected at most %d items", MAX_RATIOS);
+    }
+    return kvl_args_bytes(&o->budgets[o->n_budgets++], "--kv-budget", word, err);
 }
 
 static kvl_status set_format(format *out, const char *value, kvl_err *err) {
@@ -120,7 +145,9 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     case KVL_ARG_PRESS_SO: return kvl_press_load(value, err);
     case OPT_CONTEXT: return set_count(&o->n_tokens, "--ctx", value, MAX_TOKENS, err);
     case OPT_PRESS: o->press = value; return KVL_OK;
-    case OPT_RATIO: return set_ratios(o, value, err);
+    case OPT_RATIO: return kvl_args_items(value, add_keep, o, err);
+    case OPT_COMPRESSION: return kvl_args_items(value, add_compression, o, err);
+    case OPT_BUDGET: return kvl_args_items(value, add_budget, o, err);
     case OPT_THREADS:
         KVL_TRY(set_count(&n, "--threads", value, 256, err));
         o->n_threads = (unsigned)n;
@@ -139,8 +166,10 @@ static void add_row(report *r, const kvl_policy *policy) {
     row *to = &r->rows[r->n_rows++];
     kvl_plan_make(&to->plan, r->model, policy, o->n_threads, r->n_tokens);
     to->process_bytes = r->program_bytes + to->plan.peak_bytes;
+    const bool is_counted =
+        policy->size_tok != 0 || policy->n_bytes != 0 || kvl_press_is_outcome(policy->tree);
     to->keep_ratio = kvl_policy_press(policy)->is_identity ? 1
-                     : policy->size_tok != 0               ? (double)to->plan.n_kept / (double)r->n_tokens
+                     : is_counted                          ? (double)to->plan.n_kept / (double)r->n_tokens
                                                            : policy->keep_ratio;
     if (o->memory_bytes > r->program_bytes) {
         size_t most = r->model->shape.has_positions ? r->model->shape.n_context : MAX_TOKENS;
@@ -168,6 +197,36 @@ static void add_notes(report *r) {
                                           "change what is left for decoding, not the peak of the prefill");
 }
 
+static kvl_status add_checked(report *r, const kvl_policy *policy, kvl_err *err) {
+    KVL_TRY(kvl_budget_check(policy, &r->model->shape, r->n_tokens, err));
+    add_row(r, policy);
+    return KVL_OK;
+}
+
+/* The policy with its own budget, or with each of those given. */
+static kvl_status add_rows(report *r, kvl_policy *policy, kvl_err *err) {
+    static const double defaults[] = {0.5, 0.2};
+    const options *o = r->o;
+    if (kvl_policy_press(policy)->is_identity) {
+        return KVL_OK;
+    }
+    if (kvl_policy_text_has_budget(r->o->press) || kvl_press_is_outcome(policy->tree)) {
+        return add_checked(r, policy, err);
+    }
+    const bool is_default = o->n_ratios + o->n_budgets == 0;
+    for (size_t i = 0; i < (is_default ? 2 : o->n_ratios); i++) {
+        policy->keep_ratio = is_default ? defaults[i] : o->ratios[i];
+        if (policy->keep_ratio < 1) {
+            add_row(r, policy);
+        }
+    }
+    for (size_t i = 0; i < o->n_budgets; i++) {
+        kvl_policy_set_bytes(policy, o->budgets[i]);
+        KVL_TRY(add_checked(r, policy, err));
+    }
+    return KVL_OK;
+}
+
 static kvl_status compute(report *r, kvl_err *err) {
     const options *o = r->o;
     kvl_policy policy;
@@ -181,13 +240,7 @@ static kvl_status compute(report *r, kvl_err *err) {
     r->program_bytes = kvl_peak_rss_bytes();
     kvl_policy_press_text(&policy, &r->policy);
     add_row(r, &full);
-    bool is_sized = policy.size_tok != 0 || strstr(o->press, ":keep=") != NULL;
-    for (size_t i = 0; i < (is_sized ? 1 : o->n_ratios) && !kvl_policy_press(&policy)->is_identity; i++) {
-        policy.keep_ratio = is_sized ? policy.keep_ratio : o->ratios[i];
-        if (policy.size_tok != 0 || policy.keep_ratio < 1) {
-            add_row(r, &policy);
-        }
-    }
+    KVL_TRY(add_rows(r, &policy, err));
     add_notes(r);
     return KVL_OK;
 }
@@ -346,7 +399,7 @@ done:
 }
 
 kvl_status kvl_cmd_plan(int argc, char **argv, kvl_err *err) {
-    options o = {.press = "knorm", .ratios = {0.5, 0.2}, .n_ratios = 2, .n_threads = kvl_cpu_count()};
+    options o = {.press = "knorm", .n_threads = kvl_cpu_count()};
     kvl_str out = {0};
     KVL_TRY(kvl_press_path_load(err));
     kvl_status status = kvl_args_parse(table, n_table, argc, argv, 2, set_option, &o, err);

@@ -43,8 +43,14 @@ void kvl_press_needs_text(const kvl_press *press, kvl_str *out) {
     if (needs.has_moments) {
         add_need(&all, "moments of all queries");
     }
+    if (needs.has_inputs) {
+        add_need(&all, "lengths of inputs");
+    }
     if (needs.has_mass) {
         add_need(&all, "attention received");
+    }
+    if (press->replay != NULL) {
+        add_need(&all, "second passes");
     }
     kvl_str_puts(out, all.len != 0 ? kvl_str_text(&all) : "-");
     kvl_str_free(&all);
@@ -97,10 +103,11 @@ void kvl_press_example(const kvl_press *press, kvl_str *out) {
 
 kvl_press_group kvl_press_group_of(const kvl_press *press) {
     const kvl_needs needs = needs_of(press);
-    return kvl_press_hash(press)[0] != '\0'                              ? KVL_PRESS_PLUGINS
-           : press->n_inner != 0                                         ? KVL_PRESS_WRAPPERS
-           : needs.n_queries != 0 || needs.has_moments || needs.has_mass ? KVL_PRESS_BY_QUERIES
-                                                                         : KVL_PRESS_BY_ENTRIES;
+    return kvl_press_hash(press)[0] != '\0' ? KVL_PRESS_PLUGINS
+           : press->n_inner != 0            ? KVL_PRESS_WRAPPERS
+           : needs.n_queries != 0 || needs.has_moments || needs.has_mass || press->replay != NULL
+               ? KVL_PRESS_BY_QUERIES
+               : KVL_PRESS_BY_ENTRIES;
 }
 
 const char *kvl_press_group_text(kvl_press_group group) {

@@ -14,6 +14,7 @@ enum option_id {
     opt_press,
     opt_ratio,
     opt_compression,
+    opt_budget,
     opt_file,
     opt_threads,
     opt_format,
@@ -39,6 +40,8 @@ static const kvl_arg table[] = {
     KVL_PRESS_ARGS,
     {opt_ratio, 'r', "ratio", "RATIO[,...]", "keep ratios, above 0 and at most 1"},
     {opt_compression, 0, "compression-ratio", "C[,...]", "the same as 1 - keep ratio"},
+    {opt_budget, 0, "kv-budget", "SIZE[,...]",
+     "bytes of keys and values instead of ratios (or beside those of -r), as 2MiB"},
     {opt_file, 'f', "file", "TEXT", "text file to score instead of the preset's samples (repeatable)"},
     {opt_threads, 't', "threads", "N", "threads (default: the processors this process may use)"},
     {opt_format, 'o', "output", "FORMAT", "table, md, csv, json (the table) or jsonl (one object per cell)"},
@@ -112,6 +115,23 @@ static kvl_status add_compression(void *ud, const char *word, kvl_err *err) {
     return add_ratio(ud, is_number ? 1 - ratio : -1, "--compression-ratio", word, err);
 }
 
+/* A budget given twice counts once. */
+static kvl_status add_budget(void *ud, const char *word, kvl_err *err) {
+    kvl_sweep_options *o = ud;
+    uint64_t n_bytes = 0;
+    KVL_TRY(kvl_args_bytes(&n_bytes, "--kv-budget", word, err));
+    for (size_t i = 0; i < o->n_budgets; i++) {
+        if (o->budgets[i] == n_bytes) {
+            return KVL_OK;
+        }
+    }
+    if (o->n_budgets == KVL_MAX_LIST) {
+        return kvl_fail(err, KVL_E_USAGE, "--kv-budget: expected at most %d items", KVL_MAX_LIST);
+    }
+    o->budgets[o->n_budgets++] = n_bytes;
+    return KVL_OK;
+}
+
 static kvl_status set_number(size_t *out, const char *option, const char *value, uint64_t max, kvl_err *err) {
     uint64_t n = 0;
     if (!kvl_parse_count(&n, value, strlen(value)) || n == 0 || n > max) {
@@ -162,6 +182,7 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     case opt_press: return kvl_args_items(value, add_press, o, err);
     case opt_ratio: return kvl_args_items(value, add_keep, o, err);
     case opt_compression: return kvl_args_items(value, add_compression, o, err);
+    case opt_budget: return kvl_args_items(value, add_budget, o, err);
     case opt_file:
         if (o->n_files == KVL_MAX_LIST) {
             return kvl_fail(err, KVL_E_USAGE, "--file: expected at most %d files", KVL_MAX_LIST);
@@ -203,8 +224,8 @@ kvl_status kvl_sweep_options_parse(kvl_sweep_options *o, int argc, char **argv, 
         kvl_sweep_options_free(o);
         return status;
     }
-    bool has_own_ratios = o->n_ratios != 0;
-    for (size_t i = 0; !has_own_ratios && o->preset->keep_ratios[i] > 0; i++) {
+    bool has_own = o->n_ratios + o->n_budgets != 0;
+    for (size_t i = 0; !has_own && o->preset->keep_ratios[i] > 0; i++) {
         o->ratios[o->n_ratios++] = o->preset->keep_ratios[i];
     }
     return KVL_OK;
@@ -223,10 +244,11 @@ void kvl_sweep_options_help(kvl_str *out) {
              "curve as PNG and SVG.\n\noptions:\n");
     kvl_args_help(table, n_table, out);
     kvl_press_help(out);
-    kvl_str_puts(out,
-                 "\na policy is PRESS[(OPTIONS)][:KEY=VALUE]... with the keys\n"
-                 "  keep=R size=N cap=N trigger=ge|gt cadence=step|N|once sinks=N recent=N skip=A+B|none\n"
-                 "  order=time|score positions=true|cache-length\n\npresets:\n");
+    kvl_str_puts(
+        out,
+        "\na policy is PRESS[(OPTIONS)][:KEY=VALUE]... with the keys\n"
+        "  keep=R size=N bytes=SIZE cap=N trigger=ge|gt cadence=step|N|once sinks=N recent=N skip=A+B|none\n"
+        "  order=time|score positions=true|cache-length\n\npresets:\n");
     const kvl_preset *presets = kvl_presets(&n);
     for (size_t i = 0; i < n; i++) {
         kvl_str_printf(out, "  %-18s %s\n", presets[i].name, presets[i].summary);
@@ -237,9 +259,9 @@ void kvl_sweep_options_help(kvl_str *out) {
 static void add_policy(kvl_policy *list, size_t *n, const kvl_policy *policy, kvl_str *left_out) {
     kvl_str text = {0};
     kvl_policy_text(policy, &text);
-    bool is_baseline =
-        kvl_policy_press(policy)->is_identity ||
-        (policy->size_tok == 0 && policy->keep_ratio >= 1 && !kvl_press_is_outcome(policy->tree));
+    bool is_baseline = kvl_policy_press(policy)->is_identity ||
+                       (policy->size_tok == 0 && policy->n_bytes == 0 && policy->keep_ratio >= 1 &&
+                        !kvl_press_is_outcome(policy->tree));
     bool is_there = false;
     for (size_t i = 0; i < *n && !is_there; i++) {
         kvl_str other = {0};
@@ -257,11 +279,39 @@ static void add_policy(kvl_policy *list, size_t *n, const kvl_policy *policy, kv
 }
 
 /* The i-th policy of the preset; or the i-th press given, which takes schedule and protections from the
- * preset's first policy, then its own keys. */
-static kvl_status policy_at(kvl_policy *out, const kvl_sweep_options *o, size_t i, kvl_err *err) {
+ * preset's first policy, then its own keys. A budget of bytes (0: none) comes before these. */
+static kvl_status policy_at(kvl_policy *out, const kvl_sweep_options *o, size_t i, uint64_t n_bytes,
+                            kvl_err *err) {
     kvl_policy_init(out);
     KVL_TRY(kvl_policy_parse(out, o->preset->policies[o->n_presses != 0 ? 0 : i], err));
+    if (n_bytes != 0) {
+        kvl_policy_set_bytes(out, n_bytes);
+    }
     return o->n_presses != 0 ? kvl_policy_parse(out, o->presses[i], err) : KVL_OK;
+}
+
+/* Adds the i-th policy at every ratio and every budget, or once where it has a budget. */
+static kvl_status add_policies(kvl_policy *list, size_t *n, kvl_str *left_out, const kvl_sweep_options *o,
+                               size_t i, kvl_err *err) {
+    kvl_policy policy;
+    KVL_TRY(policy_at(&policy, o, i, 0, err));
+    const bool has_budget = policy.size_tok != 0 || policy.n_bytes != 0 || /* maybe of the preset */
+                            (o->n_presses != 0 && kvl_policy_text_has_budget(o->presses[i]));
+    if (kvl_policy_press(&policy)->is_identity || has_budget || kvl_press_is_outcome(policy.tree)) {
+        add_policy(list, n, &policy, left_out);
+        return KVL_OK;
+    }
+    for (size_t r = 0; r < o->n_ratios; r++) {
+        policy.keep_ratio = o->ratios[r];
+        if (policy.keep_ratio < 1) { /* 1 is the baseline of every list */
+            add_policy(list, n, &policy, left_out);
+        }
+    }
+    for (size_t b = 0; b < o->n_budgets; b++) {
+        KVL_TRY(policy_at(&policy, o, i, o->budgets[b], err));
+        add_policy(list, n, &policy, left_out);
+    }
+    return KVL_OK;
 }
 
 kvl_status kvl_sweep_options_policies(kvl_policy **out, size_t *n, kvl_str *left_out,
@@ -271,30 +321,14 @@ kvl_status kvl_sweep_options_policies(kvl_policy **out, size_t *n, kvl_str *left
         n_texts++;
     }
     *n = 0;
-    *out = kvl_calloc(n_texts * (o->n_ratios + 1), sizeof **out);
-    if (*out == NULL) {
-        return kvl_fail_nomem(err, "policies");
+    *out = kvl_calloc(n_texts * (o->n_ratios + o->n_budgets + 1), sizeof **out);
+    kvl_status status = *out != NULL ? KVL_OK : kvl_fail_nomem(err, "policies");
+    for (size_t i = 0; i < n_texts && status == KVL_OK; i++) {
+        status = add_policies(*out, n, left_out, o, i, err);
     }
-    for (size_t i = 0; i < n_texts; i++) {
-        kvl_policy policy;
-        kvl_status status = policy_at(&policy, o, i, err);
-        if (status != KVL_OK) {
-            kvl_free(*out);
-            *out = NULL;
-            return status;
-        }
-        bool has_own_keep = kvl_press_is_outcome(policy.tree) ||
-                            (o->n_presses != 0 && strstr(o->presses[i], ":keep=") != NULL);
-        if (kvl_policy_press(&policy)->is_identity || policy.size_tok != 0 || has_own_keep) {
-            add_policy(*out, n, &policy, left_out);
-            continue;
-        }
-        for (size_t r = 0; r < o->n_ratios; r++) {
-            policy.keep_ratio = o->ratios[r];
-            if (policy.keep_ratio < 1) { /* 1 is the baseline of every list */
-                add_policy(*out, n, &policy, left_out);
-            }
-        }
+    if (status != KVL_OK) {
+        kvl_free(*out);
+        *out = NULL;
     }
-    return KVL_OK;
+    return status;
 }

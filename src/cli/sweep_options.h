@@ -24,6 +24,8 @@ typedef struct kvl_sweep_options {
     size_t n_presses;
     double ratios[KVL_MAX_LIST]; /* decreasing, without duplicates */
     size_t n_ratios;
+    uint64_t budgets[KVL_MAX_LIST]; /* of --kv-budget, bytes; as given, without duplicates */
+    size_t n_budgets;
     const char *files[KVL_MAX_LIST];
     size_t n_files;
     unsigned n_threads; /* 0: all */
@@ -47,7 +49,8 @@ typedef struct kvl_sweep_options {
 kvl_status kvl_sweep_options_parse(kvl_sweep_options *o, int argc, char **argv, kvl_err *err) KVL_MUST_USE;
 void kvl_sweep_options_free(kvl_sweep_options *o);
 void kvl_sweep_options_help(kvl_str *out);
-/* Policies to run: the given presses (or the preset's) at every ratio below 1, each policy once. Appends to
+/* Policies to run: the given presses (or the preset's) at every ratio below 1 and every budget of bytes, each
+ * policy once. Appends to
  * `left_out` what was given but is not run: a second time, or keeping everything, which is the baseline. *out
  * is the caller's (kvl_free). */
 kvl_status kvl_sweep_options_policies(kvl_policy **out, size_t *n, kvl_str *left_out,

@@ -26,19 +26,26 @@ static double mean_baseline_ppl(const kvl_sweep *s) {
     return sum / (double)s->n_samples;
 }
 
-/* Keep ratio of a policy: its own, or for fixed sizes the share of the mean text length. */
-static double keep_of(const kvl_sweep *s, const kvl_policy *p) {
+/* Keep ratio of a policy: its own; for fixed sizes and bytes the share of what the mean text has. */
+static double keep_of(const kvl_sweep *s, size_t policy) {
+    const kvl_policy *p = &s->policies[policy];
     if (kvl_policy_press(p)->is_identity) {
         return 1.0;
     }
-    if (p->size_tok == 0) {
+    if (p->size_tok == 0 && p->n_bytes == 0) {
         return p->keep_ratio;
     }
     double n_tokens = 0;
+    double n_bytes = 0;
     for (size_t i = 0; i < s->n_samples; i++) {
-        n_tokens += (double)kvl_sweep_cell(s, 0, i)->n_tokens / (double)s->n_samples;
+        const kvl_cell *full = kvl_sweep_cell(s, 0, i);
+        const size_t n = kvl_sweep_cell(s, policy, i)->n_budget;
+        const size_t n_cached = full->n_tokens - 1; /* the last token is only predicted */
+        n_tokens += (double)n / (double)s->n_samples;
+        n_bytes += (double)full->kv_bytes_live * (double)kvl_min_size(n, n_cached) /
+                   (double)(n_cached * s->n_samples);
     }
-    return fmin(1.0, (double)p->size_tok / n_tokens);
+    return fmin(1.0, p->size_tok != 0 ? (double)p->size_tok / n_tokens : (double)p->n_bytes / n_bytes);
 }
 
 static double period_of(const kvl_sweep *s, size_t policy) {
@@ -141,7 +148,8 @@ static void name_curve(const kvl_sweep *s, size_t policy, kvl_str *out) {
     for (const char *at = kvl_str_text(&text); (at = strchr(at, ':')) != NULL;) {
         at++;
         size_t n = strcspn(at, ":");
-        bool is_budget = strncmp(at, "keep=", 5) == 0 || strncmp(at, "size=", 5) == 0;
+        bool is_budget =
+            strncmp(at, "keep=", 5) == 0 || strncmp(at, "size=", 5) == 0 || strncmp(at, "bytes=", 6) == 0;
         bool is_common = true;
         for (size_t i = 1; i < s->n_policies && !is_budget; i++) {
             is_common =
@@ -170,7 +178,7 @@ static kvl_status make_rows(kvl_sweep_report *out, const kvl_sweep *s, kvl_err *
         row->press = kvl_str_text(&out->texts[2 * p]);
         row->policy = kvl_str_text(&out->texts[2 * p + 1]);
         row->is_baseline = p == 0;
-        row->keep_ratio = keep_of(s, &s->policies[p]);
+        row->keep_ratio = keep_of(s, p);
         fill_quality(row, s, p, sums, counts);
         fill_sizes(row, s, p);
         KVL_GO(fill_affected(row, s, p, err));

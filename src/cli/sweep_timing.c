@@ -13,6 +13,17 @@ static const char published_claim[] = "the published \"92.9 % better TTFT\" is a
                                       "of a whole generation (5 to 10 decode steps), the compressed one was "
                                       "read before any compression took place";
 
+static void print_budget(kvl_str *out, const kvl_policy *p) {
+    if (p->size_tok != 0) {
+        kvl_str_printf(out, " size %llu", (unsigned long long)p->size_tok);
+    } else if (p->n_bytes != 0) {
+        kvl_str_puts(out, " ");
+        kvl_bytes_text(out, p->n_bytes);
+    } else {
+        kvl_str_printf(out, " keep %g", p->keep_ratio);
+    }
+}
+
 static void write_table(kvl_str *out, const kvl_timing *t, const kvl_policy *policies, size_t n) {
     kvl_str_printf(
         out,
@@ -25,8 +36,7 @@ static void write_table(kvl_str *out, const kvl_timing *t, const kvl_policy *pol
         kvl_str name = {0};
         kvl_policy_press_text(&policies[i], &name);
         if (!kvl_policy_press(&policies[i])->is_identity) {
-            kvl_str_printf(&name, policies[i].size_tok != 0 ? " size %.0f" : " keep %g",
-                           policies[i].size_tok != 0 ? (double)policies[i].size_tok : policies[i].keep_ratio);
+            print_budget(&name, &policies[i]);
         }
         kvl_str_printf(out, "%-28s %10.3f %12.3f %10.4f %10.1f %10.1f %12.1f %12.1f\n", kvl_str_text(&name),
                        t[i].ttft_ns * 1e-6, t[i].compress_ns * 1e-6, t[i].tpot_ns * 1e-6, t[i].tokens_per_s,

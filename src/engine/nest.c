@@ -8,6 +8,7 @@ bool kvl_policies_nest(const kvl_policy *a, const kvl_policy *b, const kvl_strea
     kvl_policy like = *b; /* but with the budget of a */
     like.keep_ratio = a->keep_ratio;
     like.size_tok = a->size_tok;
+    like.n_bytes = a->n_bytes;
     like.cap_tok = a->cap_tok;
     like.is_trigger_gt = a->is_trigger_gt;
     /* before its first compression all heads of a stream hold the same number of entries: either all are

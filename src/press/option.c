@@ -40,6 +40,38 @@ bool kvl_parse_number(double *out, const char *text, size_t n) {
     return *end == '\0' && isfinite(*out);
 }
 
+static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+enum { n_units = sizeof units / sizeof units[0] };
+
+bool kvl_parse_bytes(uint64_t *out, const char *text, size_t n) {
+    char word[max_word + 1];
+    double number = 0;
+    double scale = 1;
+    if (!copy_word(word, text, n)) {
+        return false;
+    }
+    const size_t n_number = strspn(word, "0123456789.");
+    const char *unit = word[n_number] == '\0' ? units[0] : word + n_number;
+    for (size_t i = 0; i < n_units; i++, scale *= 1024) {
+        if (strcmp(unit, units[i]) == 0) {
+            const bool is_good =
+                kvl_parse_number(&number, word, n_number) && number * scale >= 1 && number * scale < 0x1p60;
+            *out = is_good ? (uint64_t)(number * scale) : 0;
+            return is_good;
+        }
+    }
+    return false;
+}
+
+void kvl_bytes_text(kvl_str *out, uint64_t n_bytes) {
+    size_t unit = 0;
+    while (n_bytes != 0 && n_bytes % 1024 == 0 && unit + 1 < n_units) {
+        n_bytes /= 1024;
+        unit++;
+    }
+    kvl_str_printf(out, "%llu%s", (unsigned long long)n_bytes, unit == 0 ? "" : units[unit]);
+}
+
 /* Index of the word in "a|b|c", or -1. */
 static int choice_index(const char *choices, const char *text, size_t n) {
     int index = 0;

@@ -39,5 +39,9 @@ void kvl_options_text(const kvl_option *options, size_t n, const void *conf, kvl
 /* Exact parsing of a whole word. */
 bool kvl_parse_count(uint64_t *out, const char *text, size_t n);
 bool kvl_parse_number(double *out, const char *text, size_t n);
+/* A size of at least one byte, as 8GiB, 1.5KiB, 64B or 65536. */
+bool kvl_parse_bytes(uint64_t *out, const char *text, size_t n);
+/* Appends a size so that it parses back to itself: in the largest unit of which it is a whole number. */
+void kvl_bytes_text(kvl_str *out, uint64_t n_bytes);
 
 #endif

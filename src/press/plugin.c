@@ -118,8 +118,9 @@ static kvl_status check_press(const kvl_press *press, const char *path, kvl_err 
                           : press->source == NULL                ? "a source"
                           : press->n_inner == 0 && n_scores != 1 ? "either score or score_layer"
                           : n_scores > 1                         ? "at most one of score and score_layer"
-                          : press->n_options != 0 && press->options == NULL ? "its options"
-                                                                            : NULL;
+                          : press->n_options != 0 && press->options == NULL   ? "its options"
+                          : (press->replay != NULL) != (press->learn != NULL) ? "replay and learn together"
+                                                                              : NULL;
     if (missing != NULL) {
         return kvl_fail(err, KVL_E_MISSING, "%s: press %s: expected %s, found %s", path, press->name, missing,
                         n_scores > 1 ? "both" : "none");

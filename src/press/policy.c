@@ -3,7 +3,6 @@
 
 #include "press/tree.h"
 
-#include <math.h>
 #include <string.h>
 
 void kvl_policy_init(kvl_policy *p) { *p = (kvl_policy){.keep_ratio = 1.0, .cap_tok = 1, .cadence_tok = 1}; }
@@ -14,13 +13,6 @@ kvl_needs kvl_policy_needs(const kvl_policy *p, const kvl_shape *shape) {
 
 bool kvl_policy_skips(const kvl_policy *p, uint32_t layer) {
     return layer < KVL_POLICY_MAX_LAYERS && ((p->skip[layer / 64] >> (layer % 64)) & 1) != 0;
-}
-
-size_t kvl_budget_target(double keep_ratio, uint64_t size_tok, size_t n) {
-    /* ceil in double is the exact ceiling for every ratio of up to 4 decimals and n <= 4096 */
-    const double share = size_tok != 0 ? (double)size_tok : ceil(keep_ratio * (double)n);
-    const size_t target = share >= (double)n ? n : (size_t)share;
-    return target < 1 && n > 0 ? 1 : target;
 }
 
 bool kvl_policy_has_schedule(const kvl_policy *p) { return kvl_press_scheduler(p->tree) != NULL; }
@@ -52,6 +44,12 @@ size_t kvl_policy_target(const kvl_policy *p, const kvl_shape *shape, const kvl_
         return n;
     }
     const bool has_own = turn.node->keep_ratio != 0 || turn.node->size_tok != 0;
+    if (!has_own && p->n_bytes != 0) {
+        /* by the tokens seen, the same number for all layers: what a layer has lost before frees nothing */
+        const size_t n_tokens = kvl_max_size(n, (size_t)moment->n_seen);
+        const size_t size = kvl_max_size(1, kvl_budget_size(p, turn.node, shape, n_tokens));
+        return kvl_min_size(n, kvl_press_budget(turn.node, shape, layer, n_tokens, size));
+    }
     const size_t target = kvl_budget_target(has_own ? turn.node->keep_ratio : p->keep_ratio,
                                             has_own ? turn.node->size_tok : p->size_tok,
                                             turn.n_of != 0 ? (size_t)turn.n_of : n);
@@ -101,13 +99,40 @@ static kvl_status set_skip(kvl_policy *p, const char *value, kvl_err *err) {
     return KVL_OK;
 }
 
+static void set_budget(kvl_policy *p, double keep_ratio, uint64_t size_tok, uint64_t n_bytes) {
+    p->keep_ratio = keep_ratio;
+    p->size_tok = size_tok;
+    p->n_bytes = n_bytes;
+}
+
+void kvl_policy_set_bytes(kvl_policy *p, uint64_t n_bytes) {
+    set_budget(p, 1, 0, n_bytes);
+    p->cap_tok = 1;
+    p->is_trigger_gt = false;
+}
+
 static kvl_status set_keep(kvl_policy *p, const char *value, kvl_err *err) {
     double ratio = 0;
     if (!kvl_parse_number(&ratio, value, strlen(value)) || !(ratio > 0.0 && ratio <= 1.0)) {
         return fail_key("keep", "a ratio above 0 and at most 1", value, err);
     }
-    p->keep_ratio = ratio;
-    p->size_tok = 0;
+    set_budget(p, ratio, 0, 0);
+    return KVL_OK;
+}
+
+static kvl_status set_bytes(kvl_policy *p, const char *value, kvl_err *err) {
+    uint64_t n_bytes = 0;
+    if (!kvl_parse_bytes(&n_bytes, value, strlen(value))) {
+        return fail_key("bytes", "a size as 64MiB, 1.5GiB or 65536", value, err);
+    }
+    kvl_policy_set_bytes(p, n_bytes);
+    return KVL_OK;
+}
+
+static kvl_status set_size(kvl_policy *p, const char *value, kvl_err *err) {
+    uint64_t size = 0;
+    KVL_TRY(set_count(&size, "size", value, 1, err));
+    set_budget(p, 1, size, 0);
     return KVL_OK;
 }
 
@@ -131,7 +156,10 @@ kvl_status kvl_policy_set(kvl_policy *p, const char *key, const char *value, kvl
         return set_keep(p, value, err);
     }
     if (strcmp(key, "size") == 0) {
-        return set_count(&p->size_tok, key, value, 1, err);
+        return set_size(p, value, err);
+    }
+    if (strcmp(key, "bytes") == 0) {
+        return set_bytes(p, value, err);
     }
     if (strcmp(key, "cap") == 0) {
         return set_count(&p->cap_tok, key, value, 1, err);
@@ -160,15 +188,32 @@ kvl_status kvl_policy_set(kvl_policy *p, const char *key, const char *value, kvl
     }
     return kvl_fail(
         err, KVL_E_USAGE,
-        "policy: unknown key '%.80s'; keys: keep, size, cap, trigger, cadence, sinks, recent, skip, "
+        "policy: unknown key '%.80s'; keys: keep, size, bytes, cap, trigger, cadence, sinks, recent, skip, "
         "order, positions",
         key);
+}
+
+static bool is_budget_key(const char *text, size_t n) {
+    return (n == 4 && memcmp(text, "keep", n) == 0) || (n == 4 && memcmp(text, "size", n) == 0) ||
+           (n == 5 && memcmp(text, "bytes", n) == 0);
+}
+
+bool kvl_policy_text_has_budget(const char *text) {
+    const char *at = text + kvli_press_part(text, strlen(text));
+    bool has = false;
+    while (*at == ':') {
+        at++;
+        has = has || is_budget_key(at, strcspn(at, "=:"));
+        at += strcspn(at, ":");
+    }
+    return has;
 }
 
 kvl_status kvl_policy_parse(kvl_policy *p, const char *text, kvl_err *err) {
     const size_t n_part = kvli_press_part(text, strlen(text));
     KVL_TRY(kvli_tree_parse(p->tree, text, n_part, err));
     const char *rest = text + n_part;
+    char budget[8] = "";
     while (*rest == ':') {
         rest++;
         char pair[128];
@@ -184,6 +229,14 @@ kvl_status kvl_policy_parse(kvl_policy *p, const char *text, kvl_err *err) {
             return kvl_fail(err, KVL_E_USAGE, "policy: expected key=value, found '%.80s'", pair);
         }
         *equals = '\0';
+        if (is_budget_key(pair, strlen(pair))) {
+            if (budget[0] != '\0') {
+                return kvl_fail(err, KVL_E_USAGE,
+                                "policy: expected one of keep, size and bytes, found %s and %s", budget,
+                                pair);
+            }
+            memcpy(budget, pair, strlen(pair) + 1);
+        }
         KVL_TRY(kvl_policy_set(p, pair, equals + 1, err));
         rest += len;
     }
@@ -209,6 +262,9 @@ void kvl_policy_text(const kvl_policy *p, kvl_str *out) {
     }
     if (p->size_tok != 0) {
         kvl_str_printf(out, ":size=%llu", (unsigned long long)p->size_tok);
+    } else if (p->n_bytes != 0) {
+        kvl_str_puts(out, ":bytes=");
+        kvl_bytes_text(out, p->n_bytes);
     } else {
         kvl_str_printf(out, ":keep=%.15g", p->keep_ratio);
     }

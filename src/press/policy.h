@@ -5,6 +5,8 @@
  * wrapped press may have a budget of its own: composed(knorm:keep=0.5,snapkv:size=64).
  *   keep=R        keep ceil(R n) of n entries, 0 < R <= 1
  *   size=N        keep N entries instead of a share
+ *   bytes=SIZE    keep what fits in so much, as 64MiB: keys and values of all layers, skipped ones too; sets
+ *                 cap=1, so that the cache never stays above it
  *   cap=N         act when a head holds n entries and n >= cap (trigger=ge) or n > cap (trigger=gt)
  *   trigger=ge|gt (>= and > are accepted)
  *   cadence=step | M | once   look after every step, every M steps, or once
@@ -24,8 +26,9 @@ enum { KVL_POLICY_MAX_LAYERS = 1024, KVL_POLICY_MAX_PRESSES = 6 };
 
 typedef struct kvl_policy {
     kvl_press_node tree[KVL_POLICY_MAX_PRESSES]; /* the press, and those it wraps */
-    double keep_ratio;                           /* used when size_tok is 0 */
-    uint64_t size_tok;                           /* entries per head; 0: keep_ratio */
+    double keep_ratio;                           /* used when size_tok and n_bytes are 0 */
+    uint64_t size_tok;                           /* entries per head, or 0 */
+    uint64_t n_bytes;                            /* of the whole cache, or 0 */
     uint64_t cap_tok;                            /* trigger threshold */
     bool is_trigger_gt;                          /* n > cap instead of n >= cap */
     uint64_t cadence_tok;                        /* look every so many steps; 0: once */
@@ -40,6 +43,10 @@ void kvl_policy_init(kvl_policy *p);
 kvl_status kvl_policy_parse(kvl_policy *p, const char *text, kvl_err *err) KVL_MUST_USE;
 /* Sets one key, as in text. */
 kvl_status kvl_policy_set(kvl_policy *p, const char *key, const char *value, kvl_err *err) KVL_MUST_USE;
+/* Whether a policy's text has a budget: keep, size or bytes. */
+bool kvl_policy_text_has_budget(const char *text);
+/* As bytes=N. */
+void kvl_policy_set_bytes(kvl_policy *p, uint64_t n_bytes);
 /* Canonical text: equal policies have equal texts, and the text parses back to the policy. */
 void kvl_policy_text(const kvl_policy *p, kvl_str *out);
 /* Canonical press with options: "knorm(high)". */
@@ -58,7 +65,17 @@ bool kvl_policy_has_schedule(const kvl_policy *p);
  * not act at that moment, on that many, or on that layer. */
 size_t kvl_policy_target(const kvl_policy *p, const kvl_shape *shape, const kvl_moment *moment,
                          uint32_t layer, size_t n);
-/* The share of a budget: ceil(keep n), or size; from 1 to n. */
+
+/* Budgets: the one place where they become numbers of entries (budget.c, docs/policies.md). The share of a
+ * budget: ceil(keep n), or size; from 1 to n. */
 size_t kvl_budget_target(double keep_ratio, uint64_t size_tok, size_t n);
+/* The entries per head that a budget of bytes comes to once a stream has seen n_tokens: the largest size with
+ * which the keys and values of all layers are within it, at most n_tokens; 0: not even 1 fits. Layers that
+ * are left alone count with all tokens, others with the budget that the press gives them. */
+size_t kvl_budget_size(const kvl_policy *p, const kvl_press_node *acting, const kvl_shape *shape,
+                       size_t n_tokens);
+/* E_USAGE if a budget of bytes is too small for n_tokens, with the least that would do. */
+kvl_status kvl_budget_check(const kvl_policy *p, const kvl_shape *shape, size_t n_tokens,
+                            kvl_err *err) KVL_MUST_USE;
 
 #endif

@@ -231,6 +231,9 @@ kvl_status kvl_bench_run(kvl_bench_result *out, kvl_engine *engine, const kvl_be
     if (r.ids == NULL || r.rows == NULL || r.compress == NULL) {
         KVL_GO(kvl_fail_nomem(err, "bench"));
     }
+    for (size_t p = 0; p < config->n_policies && config->n_depth != 0; p++) {
+        KVL_GO(kvl_budget_check(&config->policies[p], &model->shape, config->n_depth, err));
+    }
     for (size_t i = 0; i < n; i++) {
         r.ids[i] = (int32_t)(kvl_rng_draw(0, 0, i) % n_ids);
     }

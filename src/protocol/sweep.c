@@ -72,6 +72,9 @@ static kvl_status set_cell(kvli_run *r, size_t policy, size_t sample, kvl_err *e
                         "sample %s: expected more than %zu tokens for this protocol, found %zu",
                         kvli_sample_of(r, sample)->name, c->first_scored + 1, c->n_tokens);
     }
+    c->n_budget = own->cadence_tok == 0 && prefill != 0 ? prefill : c->n_tokens;
+    /* the last token is only predicted */
+    KVL_TRY(kvl_budget_check(own, r->shape, kvl_min_size(c->n_budget, c->n_tokens - 1), err));
     r->sweep->rows_naive += c->n_tokens - 1;
     c->kept_per_layer = kvl_calloc(r->shape->n_layers, sizeof *c->kept_per_layer);
     return c->kept_per_layer != NULL ? KVL_OK : kvl_fail_nomem(err, "results");

@@ -21,6 +21,7 @@ typedef struct kvl_cell {
     size_t policy; /* index into kvl_sweep.policies; 0 is the baseline `none` on the same tokens */
     size_t sample;
     size_t n_tokens;     /* of the sample, after cutting */
+    size_t n_budget;     /* tokens of which the policy's budget is a share: of the prefill if it acts once */
     size_t first_scored; /* step */
     size_t n_scored;
     double *nll; /* [n_scored] nats; NULL in a plan */

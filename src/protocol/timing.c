@@ -188,6 +188,9 @@ kvl_status kvl_timing_run(kvl_timing *out, kvl_engine *engine, const kvl_timing_
     if (seen == NULL || rows == NULL || scratch == NULL) {
         KVL_GO(kvl_fail_nomem(err, "timing"));
     }
+    for (size_t p = 0; p < config->n_policies; p++) {
+        KVL_GO(kvl_budget_check(&config->policies[p], &kvl_engine_model(engine)->shape, n_prompt, err));
+    }
     for (size_t rep = 0; rep <= n_reps; rep++) { /* repetition 0 warms up */
         for (size_t k = 0; k < config->n_policies; k++) {
             size_t p = (k + rep) % config->n_policies;

@@ -24,6 +24,7 @@ static void reset_cell(kvl_cell *c, size_t n_layers) {
     *c = (kvl_cell){.policy = c->policy,
                     .sample = c->sample,
                     .n_tokens = c->n_tokens,
+                    .n_budget = c->n_budget,
                     .first_scored = c->first_scored,
                     .nll = c->nll,
                     .kept_per_layer = c->kept_per_layer};

@@ -146,6 +146,25 @@ static void test_policies(void **state) {
     json_decref(rows);
 }
 
+/* 85 tokens of 12288 bytes are within 1 MiB; 321 of 3264, in q8_0. */
+static void test_budgets(void **state) {
+    (void)state;
+    json_t *rows = run_json("-p 0 -n 4 -d 400 -r 1 -t 1 -P knorm,recency --kv-budget 1MiB --ratio 0.5");
+    static const int kept[] = {400, 200, 85, 200, 85};
+    assert_int_equal(json_array_size(rows), 5);
+    for (size_t i = 0; i < 5; i++) {
+        assert_int_equal(get(rows, i, "kv_bytes_live"), (kept[i] + 4) * 12288);
+    }
+    json_decref(rows);
+    rows = run_json("-p 0 -n 4 -d 400 -r 1 -t 1 -P knorm --kv-budget 1MiB -ctk q8_0 -ctv q8_0");
+    assert_int_equal(json_array_size(rows), 2);
+    assert_int_equal(get(rows, 1, "kv_bytes_live"), (321 + 4) * 3264);
+    json_decref(rows);
+    rows = run_json("-p 0 -n 4 -d 100 -r 1 -t 1 -P knorm --compression-ratio 0.75");
+    assert_int_equal(get(rows, 1, "kv_bytes_live"), (25 + 4) * 12288);
+    json_decref(rows);
+}
+
 static void test_lists(void **state) {
     (void)state;
     json_t *rows = run_json("-p 2-8*2 -p 3 -n 0 -r 1 -t 1 --no-warmup -b 2-6+4");
@@ -278,6 +297,8 @@ static void test_errors(void **state) {
         {"-r 0.5", "keep ratios: --ratio", 2},
         {"-r 0", "--repetitions: expected", 2},
         {"--ratio 1", "--ratio: expected", 2},
+        {"--compression-ratio 0", "--compression-ratio: expected", 2},
+        {"-P knorm -d 40 --kv-budget 1KiB -p 2 -n 0 -t 1", "bytes: expected at least 12288 for 40 tokens", 2},
         {"-o xml", "--output: expected", 2},
         {"-oe xml", "--output-err: expected", 2},
         {"-P knorm", "expected a depth above 0", 2},
@@ -315,10 +336,15 @@ static void test_rows_before_an_error(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows),   cmocka_unit_test(test_policies),
-        cmocka_unit_test(test_lists),  cmocka_unit_test(test_csv_and_jsonl),
-        cmocka_unit_test(test_sql),    cmocka_unit_test(test_tables),
-        cmocka_unit_test(test_errors), cmocka_unit_test(test_rows_before_an_error),
+        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_policies),
+        cmocka_unit_test(test_budgets),
+        cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_csv_and_jsonl),
+        cmocka_unit_test(test_sql),
+        cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_rows_before_an_error),
     };
     /* relative paths of models stay short in the output */
     return chdir(test_path("")) == 0 ? cmocka_run_group_tests(tests, NULL, NULL) : EXIT_FAILURE;

@@ -51,6 +51,30 @@ static void test_numbers(void **state) {
     json_decref(json);
 }
 
+/* Equal bytes, whatever takes them: 12288 a token in f32, 3264 in q8_0; a skipped layer keeps 1000 tokens. */
+static void test_budgets(void **state) {
+    (void)state;
+    json_t *json = plan_of("-c 1000 --kv-budget 1MiB,512KiB");
+    assert_int_equal(n_rows(json), 3);
+    assert_int_equal(get(json, 1, "kept_entries"), 85);
+    assert_int_equal(get(json, 1, "kv_live_bytes"), 85 * 12288);
+    assert_int_equal(get(json, 2, "kept_entries"), 42);
+    json_decref(json);
+    json = plan_of("-c 1000 --kv-budget 1MiB -r 0.5 -ctk q8_0 -ctv q8_0");
+    assert_int_equal(n_rows(json), 3);
+    assert_int_equal(get(json, 1, "kept_entries"), 500);
+    assert_int_equal(get(json, 2, "kept_entries"), 321);
+    json_decref(json);
+    json = plan_of("-c 1000 -P knorm:skip=0:bytes=3MiB -r 0.5");
+    assert_int_equal(n_rows(json), 2);
+    assert_int_equal(get(json, 1, "kept_entries"), 107); /* (3145728 - 1000 * 2048) / 10240 = 107.2 */
+    json_decref(json);
+    json = plan_of("-c 1000 --compression-ratio 0.75");
+    assert_int_equal(n_rows(json), 2);
+    assert_int_equal(get(json, 1, "kept_entries"), 250);
+    json_decref(json);
+}
+
 /* What is said to fit has a plan that fits. */
 static void test_longest(void **state) {
     (void)state;
@@ -96,7 +120,9 @@ static void test_errors(void **state) {
     } cases[] = {
         {"plan -P snapkw", "unknown press 'snapkw'", 2},
         {"plan -r 0", "--ratio: expected", 2},
-        {"plan -r 0.5,", "--ratio: expected", 2},
+        {"plan --kv-budget 0", "--kv-budget: expected a size", 2},
+        {"plan --kv-budget 9KiB", "policy knorm: bytes: expected at least 12288 for 1024 tokens", 2},
+        {"plan -r 0.5,", "separated by commas", 2},
         {"plan -c 0", "--ctx: expected", 2},
         {"plan --memory 8GB", "expected a size as 8GiB", 2},
         {"plan --memory 0", "--memory", 2},
@@ -117,9 +143,8 @@ static void test_errors(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_longest),
-        cmocka_unit_test(test_notes_and_formats),
+        cmocka_unit_test(test_numbers), cmocka_unit_test(test_budgets),
+        cmocka_unit_test(test_longest), cmocka_unit_test(test_notes_and_formats),
         cmocka_unit_test(test_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -216,6 +216,43 @@ static void test_table_and_pictures(void **state) {
 }
 
 /* Every line is an object with the documented fields; 11 ratios x 5 samples. */
+/* Step by step below 300 KiB: layer 0, left alone, holds 127 tokens of 2048 bytes; 4 entries are left for the
+ * heads of each other layer, (307200 - 260096) / 10240 = 4.6. In f16 it is (307200 - 130048) / 5120 = 34.6.
+ */
+static void test_budgets(void **state) {
+    (void)state;
+    static const struct {
+        const char *types;
+        int n_bytes;
+    } cases[] = {{"", 127 * 2048 + 4 * 10240}, {"-ctk f16 -ctv f16", 127 * 1024 + 34 * 5120}};
+    for (size_t i = 0; i < 2; i++) {
+        char args[256];
+        char part[64];
+        snprintf(args, sizeof args,
+                 "sweep -o jsonl --no-chart -P knorm,recency --kv-budget 300KiB --max-tokens 128 %s",
+                 cases[i].types);
+        outcome o = run_ok(args);
+        snprintf(part, sizeof part, "\"kv_bytes_live\":%d,", cases[i].n_bytes);
+        size_t n = 0;
+        for (const char *at = o.out; (at = strstr(at, part)) != NULL; at++) {
+            n++;
+        }
+        assert_int_equal(n, 10); /* two presses on five samples */
+        assert_non_null(strstr(o.out, "\"policy\":\"knorm:bytes=300KiB:cap=1:skip=0\",\"keep_ratio\":null"));
+        kvl_free(o.out);
+    }
+    outcome o =
+        run_ok("sweep -o csv --no-chart -P knorm,recency:size=9 --kv-budget 300KiB -r 0.5 --max-tokens 48");
+    assert_non_null(strstr(o.out, "\"knorm:keep=0.5:"));
+    assert_non_null(strstr(o.out, "knorm:bytes=300KiB:"));
+    assert_non_null(strstr(o.out, "recency:size=9:"));
+    assert_null(strstr(o.out, "recency:bytes"));
+    kvl_free(o.out);
+    check_error("sweep -P knorm --kv-budget 30KiB --max-tokens 128", 2,
+                "policy knorm: bytes: expected at least 270336 for 127 tokens");
+    check_error("sweep --kv-budget 1XB", 2, "--kv-budget: expected a size");
+}
+
 static void test_jsonl(void **state) {
     (void)state;
     static const char *const fields[] = {
@@ -468,6 +505,7 @@ int main(void) {
         cmocka_unit_test(test_nan_weight),
         cmocka_unit_test(test_nothing_half_written),
         cmocka_unit_test(test_table_and_pictures),
+        cmocka_unit_test(test_budgets),
         cmocka_unit_test(test_jsonl),
         cmocka_unit_test(test_affected_tokens),
         cmocka_unit_test(test_formats_and_options),

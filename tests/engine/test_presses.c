@@ -327,11 +327,89 @@ static void test_short_texts(void **state) {
     for_each(check_short_texts);
 }
 
+/* ---- budgets of bytes ---- */
+
+/* Step by step from the first token: what a compression leaves is never above the budget. */
+static void check_steps_within(const kvl_policy *p) {
+    kvl_stream *s = NULL;
+    assert_ok(kvl_stream_create(&s, engines[0], NULL));
+    s->text = all_tokens();
+    s->n_text = 2 * n_text;
+    assert_ok(kvl_stream_watch(s, &model->shape, kvl_policy_needs(p, &model->shape), NULL));
+    for (size_t t = 0; t < n_text; t++) {
+        feed(engines[0], s, t, t + 1, 1);
+        const bool fires = kvl_policy_fires(p, s, &model->shape);
+        if (fires) {
+            assert_ok(kvl_engine_compress(engines[0], &(kvl_compress_job){s, p}, 1, NULL));
+        }
+        const uint64_t found = kvl_cache_live_bytes(s->cache);
+        if (found > p->n_bytes && (fires || !kvl_policy_has_schedule(p))) {
+            fail_msg("%s: after %zu tokens: expected at most %llu bytes, found %llu",
+                     kvl_policy_press(p)->name, t + 1, (unsigned long long)p->n_bytes,
+                     (unsigned long long)found);
+        }
+    }
+    kvl_stream_destroy(s);
+}
+
+/* A prompt compressed once: within the budget and, where all heads keep the same, so full that one entry more
+ * in each would not fit. */
+static void check_prompt_within(const kvl_policy *p) {
+    const kvl_shape *shape = &model->shape;
+    kvl_stream *s = run(engines[1], p, n_text, n_text);
+    const uint64_t found = kvl_cache_live_bytes(s->cache);
+    const size_t n = kvl_cache_len(s->cache, 0, 0);
+    const uint64_t more = kvl_cache_head_live_bytes(shape, n + 1) - kvl_cache_head_live_bytes(shape, n);
+    const bool is_even = !kvl_press_is_ragged(p->tree) && !kvl_press_has_budget(p->tree);
+    const size_t n_acting = shape->n_layers - kvl_policy_skips(p, 1);
+    const bool acts = !kvl_policy_has_schedule(p) && shape->n_residual == 0;
+    if (acts &&
+        (found > p->n_bytes || (is_even && found + n_acting * shape->n_kv_heads * more <= p->n_bytes))) {
+        fail_msg("%s: expected as much as fits in %llu bytes, found %llu", kvl_policy_press(p)->name,
+                 (unsigned long long)p->n_bytes, (unsigned long long)found);
+    }
+    kvl_stream_destroy(s);
+}
+
+static void check_bytes(const kvl_press *press) {
+    static const char *const rests[] = {"", ":skip=1"};
+    const kvl_shape *shape = &model->shape;
+    const uint64_t full = shape->n_layers * shape->n_kv_heads * kvl_cache_head_live_bytes(shape, n_text);
+    if (is_listed(outcomes, press->name)) {
+        return;
+    }
+    for (size_t i = 0; i < sizeof rests / sizeof rests[0]; i++) {
+        char rest[64];
+        snprintf(rest, sizeof rest, ":bytes=%llu%s", (unsigned long long)(full / 2 + 77), rests[i]);
+        const kvl_policy p = policy_of(press, rest);
+        if (!kvl_press_is_outcome(p.tree)) {
+            assert_ok(kvl_budget_check(&p, shape, n_text, NULL));
+            check_prompt_within(&p);
+            check_steps_within(&p);
+        }
+    }
+}
+
+static void test_bytes(void **state) {
+    (void)state;
+    static const kvl_kv_type types[][2] = {
+        {KVL_KV_F32, KVL_KV_F32}, {KVL_KV_F16, KVL_KV_BF16}, {KVL_KV_Q8_0, KVL_KV_Q4_0}};
+    const kvl_shape plain = model->shape;
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        model->shape.key_type = types[i][0];
+        model->shape.value_type = types[i][1];
+        for_each(check_bytes);
+    }
+    model->shape.n_residual = 19;
+    for_each(check_bytes);
+    model->shape = plain;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_budgets),     cmocka_unit_test(test_protections),
         cmocka_unit_test(test_bits),        cmocka_unit_test(test_bits_of_quantised_caches),
-        cmocka_unit_test(test_short_texts),
+        cmocka_unit_test(test_short_texts), cmocka_unit_test(test_bytes),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);
 }
