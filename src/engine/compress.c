@@ -109,6 +109,9 @@ kvl_layer_view kvli_layer_view(const kvl_engine *e, const kvli_event *event, uin
         .weights = weights,
         .rope = rope->frequencies != NULL && e->model->shape.n_rotary != 0 ? rope : NULL,
         .is_cache_length_position = event->stream->is_cache_length_position,
+        .n_moved = event->stream->n_moved,
+        .len_moved = event->stream->len_moved,
+        .n_before = event->stream->n_moved, /* queries from before do not fit the keys any more */
         .learned =
             event->learned != NULL ? event->learned + (size_t)layer * e->model->shape.n_kv_heads : NULL,
     };
@@ -169,11 +172,16 @@ kvl_status kvli_compress_head(kvl_engine *e, const kvli_event *event, uint32_t l
 
 /* ---- heads of a layer together ---- */
 
+static bool moves_keys(const kvli_event *event) {
+    const kvl_press_node *node = kvl_policy_turn(event->policy, &event->moment).node;
+    return node != NULL && kvl_press_moves_keys(node);
+}
+
 /* Whether the policy acts on the layer; makes the lists of its heads their own, since presses see one list.
  */
 static kvl_status begin_layer(const kvli_event *event, const kvl_shape *s, uint32_t layer, bool *acts,
                               kvl_err *err) {
-    *acts = false;
+    *acts = moves_keys(event) && !kvl_policy_skips(event->policy, layer);
     for (uint32_t head = 0; head < s->n_kv_heads; head++) {
         *acts = *acts || kvli_target_of(event->policy, event->stream->cache, &event->moment, s, layer, head) <
                              kvl_cache_len(event->stream->cache, layer, head);
@@ -308,6 +316,16 @@ static kvl_status prepare(kvl_engine *e, const kvl_compress_job *jobs, size_t n_
     return kvli_engine_scratch(e, n_floats, n_bytes, err);
 }
 
+static void end_event(const kvli_event *event) {
+    kvl_stream *stream = event->stream;
+    stream->n_events++;
+    if (moves_keys(event)) {
+        stream->is_cache_length_position = true;
+        stream->n_moved = event->moment.n_seen;
+        stream->len_moved = kvl_cache_len(stream->cache, 0, 0);
+    }
+}
+
 static kvl_status run_works(batch *b, const kvl_compress_job *jobs, size_t n_jobs, kvl_err *err) {
     for (size_t j = 0; j < n_jobs; j++) {
         work *w = &b->works[j];
@@ -321,7 +339,7 @@ static kvl_status run_works(batch *b, const kvl_compress_job *jobs, size_t n_job
         if (is_global(&b->works[j].event)) {
             KVL_TRY(kvli_compress_global(b->e, &b->works[j].event, err));
         }
-        jobs[j].stream->n_events++;
+        end_event(&b->works[j].event);
     }
     return KVL_OK;
 }

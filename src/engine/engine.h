@@ -36,6 +36,8 @@ typedef struct kvl_stream {
     kvl_needs needs;               /* what is noted of it: kvl_stream_watch */
     kvl_tap *tap;                  /* where queries are noted; or NULL */
     bool is_cache_length_position; /* position of the next token: length of layer 0, not n_seen */
+    uint64_t n_moved;              /* tokens when keys were last moved to their slots; 0: never */
+    uint64_t len_moved;            /* of layer 0 then */
 } kvl_stream;
 
 typedef struct kvl_row {

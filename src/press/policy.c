@@ -151,6 +151,18 @@ static kvl_status set_cadence(kvl_policy *p, const char *value, kvl_err *err) {
     return KVL_OK;
 }
 
+/* Keys that are moved to their places in time stand there. */
+static kvl_status check_moves(const kvl_policy *p, kvl_err *err) {
+    if (!kvl_press_moves_keys(p->tree)) {
+        return KVL_OK;
+    }
+    if (!p->is_cache_length_position) {
+        return fail_key("positions", "cache-length for a press that moves keys", "true", err);
+    }
+    return p->protections.is_score_order ? fail_key("order", "time for a press that moves keys", "score", err)
+                                         : KVL_OK;
+}
+
 kvl_status kvl_policy_set(kvl_policy *p, const char *key, const char *value, kvl_err *err) {
     if (strcmp(key, "keep") == 0) {
         return set_keep(p, value, err);
@@ -181,10 +193,12 @@ kvl_status kvl_policy_set(kvl_policy *p, const char *key, const char *value, kvl
         return set_skip(p, value, err);
     }
     if (strcmp(key, "order") == 0) {
-        return set_either(&p->protections.is_score_order, key, value, "time", "score", err);
+        KVL_TRY(set_either(&p->protections.is_score_order, key, value, "time", "score", err));
+        return check_moves(p, err);
     }
     if (strcmp(key, "positions") == 0) {
-        return set_either(&p->is_cache_length_position, key, value, "true", "cache-length", err);
+        KVL_TRY(set_either(&p->is_cache_length_position, key, value, "true", "cache-length", err));
+        return check_moves(p, err);
     }
     return kvl_fail(
         err, KVL_E_USAGE,
@@ -212,6 +226,8 @@ bool kvl_policy_text_has_budget(const char *text) {
 kvl_status kvl_policy_parse(kvl_policy *p, const char *text, kvl_err *err) {
     const size_t n_part = kvli_press_part(text, strlen(text));
     KVL_TRY(kvli_tree_parse(p->tree, text, n_part, err));
+    p->is_cache_length_position = p->is_cache_length_position || kvl_press_moves_keys(p->tree);
+    KVL_TRY(check_moves(p, err));
     const char *rest = text + n_part;
     char budget[8] = "";
     while (*rest == ':') {

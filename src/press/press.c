@@ -158,10 +158,20 @@ kvl_status kvl_press_select(const kvl_press_node *node, const kvl_layer_view *vi
 
 void kvl_press_alter(const kvl_press_node *node, const kvl_head_view *view, kvl_cache *cache,
                      const kvl_choice *choice, float *scratch) {
-    FIRST_WITH(node, alter)
+    if (node->press->n_inner != 0) {
+        kvl_press_alter(kvl_press_inner(node, 0), view, cache, choice, scratch);
+    }
     if (node->press->alter != NULL) {
         node->press->alter(node, view, cache, choice, scratch);
     }
+}
+
+bool kvl_press_moves_keys(const kvl_press_node *node) {
+    bool moves = false;
+    for (uint64_t i = 0; i < node->n_nodes; i++) {
+        moves = moves || (node[i].press->moves_keys != NULL && node[i].press->moves_keys(node + i));
+    }
+    return moves;
 }
 
 bool kvl_press_is_by_head(const kvl_press_node *node) {

@@ -152,9 +152,14 @@ struct kvl_press {
     /* Whether it chooses among the entries of all layers at once, instead of by select: the best of all stay,
      * and of every head one. NULL: it does not. */
     bool (*is_global)(const kvl_press_node *self);
-    /* Changes survivors of one head, before the others go: slots of the cache, by kvl_cache_set_*. */
+    /* Changes survivors of one head, before the others go: slots of the cache, by kvl_cache_set_*. Those of
+     * presses within each other follow each other, the innermost first. */
     void (*alter)(const kvl_press_node *self, const kvl_head_view *view, kvl_cache *cache,
                   const kvl_choice *choice, float *scratch);
+    /* Whether that turns the keys of all heads to their places. A policy then continues at the length of
+     * layer 0, and calls it in every layer that it does not skip, so that all keys before a compression stand
+     * where they are. NULL: it does not. */
+    bool (*moves_keys)(const kvl_press_node *self);
 };
 
 KVL_API_BEGIN
@@ -177,6 +182,8 @@ kvl_status kvl_press_select(const kvl_press_node *node, const kvl_layer_view *vi
                             void *scratch, kvl_err *err) KVL_MUST_USE;
 void kvl_press_alter(const kvl_press_node *node, const kvl_head_view *view, kvl_cache *cache,
                      const kvl_choice *choice, float *scratch);
+/* Whether a press of the tree moves keys. */
+bool kvl_press_moves_keys(const kvl_press_node *node);
 /* The first press from the outside that has a schedule; NULL: none. */
 const kvl_press_node *kvl_press_scheduler(const kvl_press_node *node);
 /* The press of a tree that looks again; NULL: none. */

@@ -122,6 +122,11 @@ static void alter(const kvl_press_node *self, const kvl_head_view *view, kvl_cac
     }
 }
 
+static bool moves_keys(const kvl_press_node *self) {
+    const conf *c = kvl_press_conf(self);
+    return c->rerotate == 0;
+}
+
 extern const kvl_press kvl_press_finch;
 const kvl_press kvl_press_finch = {
     .name = "finch",
@@ -144,4 +149,5 @@ const kvl_press kvl_press_finch = {
     .score_layer = score_layer,
     .select = select,
     .alter = alter,
+    .moves_keys = moves_keys,
 };

@@ -11,9 +11,8 @@ void kvl_rerotate(const kvl_head_view *view, kvl_cache *cache, const kvl_choice 
     kvl_view_keys(view, scratch);
     for (size_t m = 0; m < choice->n; m++) {
         const uint32_t slot = choice->slots[m];
-        const double at = in->is_cache_length_position ? (double)slot : (double)view->positions[slot];
         float *key = scratch + slot * in->shape->head_dim;
-        kvl_view_rotate(in, key, (double)m - at);
+        kvl_view_rotate(in, key, (double)m - kvl_view_rotation(view, slot));
         kvl_cache_set_key(cache, in->layer, view->head, slot, key);
     }
 }

@@ -73,7 +73,9 @@ void kvl_view_future_rotation(const kvl_head_view *view, uint64_t n_future, floa
     const kvl_layer_view *in = view->in;
     const size_t n_pairs = in->shape->n_rotary / 2;
     const double n = (double)n_future;
-    const double next = in->is_cache_length_position ? (double)view->n : (double)in->n_seen;
+    const double next = !in->is_cache_length_position ? (double)in->n_seen
+                        : in->n_moved != 0            ? (double)(in->len_moved + in->n_seen - in->n_moved)
+                                                      : (double)view->n;
     for (size_t i = 0; in->rope != NULL && i < n_pairs; i++) {
         const double step = (double)in->rope->frequencies[i];
         const double half = sin(step / 2);
@@ -94,12 +96,21 @@ void kvl_view_turn(const kvl_layer_view *view, const float *table, float *v) {
     }
 }
 
+double kvl_view_rotation(const kvl_head_view *view, size_t j) {
+    const kvl_layer_view *in = view->in;
+    const uint64_t position = (uint64_t)view->positions[j];
+    if (!in->is_cache_length_position) {
+        return (double)position;
+    }
+    return in->n_moved != 0 && position >= in->n_moved ? (double)(in->len_moved + position - in->n_moved)
+                                                       : (double)slot_of(view, j);
+}
+
 void kvl_view_plain_keys(const kvl_head_view *view, float *dst) {
     kvl_view_keys(view, dst);
     for (size_t j = 0; view->in->rope != NULL && j < view->n; j++) {
-        const double by =
-            view->in->is_cache_length_position ? (double)slot_of(view, j) : (double)view->positions[j];
-        turn(view->in, dst + j * view->in->shape->head_dim, -by, 1 / view->in->rope->gain);
+        turn(view->in, dst + j * view->in->shape->head_dim, -kvl_view_rotation(view, j),
+             1 / view->in->rope->gain);
     }
 }
 
@@ -121,8 +132,9 @@ void kvl_view_learned(const kvl_head_view *view, float *dst) {
 }
 
 size_t kvl_view_window(const kvl_layer_view *view, size_t n_queries) {
-    const uint64_t oldest = kvl_tap_oldest(view->tap, view->n_seen);
-    return kvl_min_size(n_queries, (size_t)(view->n_seen - oldest));
+    const uint64_t noted = kvl_tap_oldest(view->tap, view->n_seen);
+    const uint64_t oldest = noted > view->n_before ? noted : view->n_before;
+    return kvl_min_size(n_queries, view->n_seen > oldest ? (size_t)(view->n_seen - oldest) : 1);
 }
 
 const float *kvl_view_query(const kvl_layer_view *view, uint32_t head, uint64_t position) {

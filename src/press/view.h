@@ -40,7 +40,10 @@ struct kvl_layer_view {
     const kvl_tap *tap;              /* NULL: nothing was noted */
     const struct kvl_layer *weights; /* of this layer; NULL in tests of single heads */
     const struct kvl_rope *rope;     /* frequencies of this layer; NULL: nothing is rotated */
-    bool is_cache_length_position;   /* keys are rotated by their slots, not by their positions */
+    bool is_cache_length_position;   /* tokens are rotated by the length of layer 0 before them */
+    uint64_t n_moved;                /* keys of tokens before are rotated by their slots; 0: none was moved */
+    uint64_t len_moved;              /* where token n_moved stood */
+    uint64_t n_before;               /* tokens whose queries are not to be asked */
     float *const *learned;           /* [K][entries] what second passes told; NULL: there were none */
 };
 
@@ -51,6 +54,9 @@ void kvl_view_keys(const kvl_head_view *view, float *dst);
 void kvl_view_values(const kvl_head_view *view, float *dst);
 /* L2 norms of the keys: norms [n]; the keys stay in scratch [n, D]. Rotation does not change them. */
 void kvl_view_key_norms(const kvl_head_view *view, float *norms, float *scratch);
+/* The position by which the key of the view's entry j is rotated. With positions=cache-length and keys that
+ * no press moves it is known until the first compression only (later: as if they had been moved). */
+double kvl_view_rotation(const kvl_head_view *view, size_t j);
 /* Keys before rotation: dst [n, D]. */
 void kvl_view_plain_keys(const kvl_head_view *view, float *dst);
 /* Rotates the vector v [D] by `by` positions (which may be negative or fractional), in place. */

@@ -44,7 +44,7 @@ static const struct {
 /* Lengths that depend on data, not on the policy's budget alone. */
 static const char *const outcomes[] = {"chunkkv", "simlayerkv", "dms", NULL};
 /* Presses that change what stays. */
-static const char *const altering[] = {"cam", "finch", NULL};
+static const char *const altering[] = {"key-rerotation", "merging", "cam", "finch", NULL};
 
 static bool is_listed(const char *const *list, const char *name) {
     for (; *list != NULL; list++) {
