@@ -76,6 +76,7 @@ typedef struct report {
     uint64_t program_bytes;
     uint64_t kv_token_bytes;
     kvl_str policy;
+    bool has_schedule; /* of its own */
     row rows[2 * MAX_RATIOS + 1];
     size_t n_rows;
     kvl_str notes[MAX_NOTES];
@@ -193,8 +194,12 @@ static void add_notes(report *r) {
                        "same, and are counted so",
                        n_local, s->n_layers, s->window);
     }
-    kvl_str_puts(&r->notes[r->n_notes++], "compression comes after the whole prompt is cached: keep ratios "
-                                          "change what is left for decoding, not the peak of the prefill");
+    kvl_str_puts(
+        &r->notes[r->n_notes++],
+        r->has_schedule
+            ? "the press acts by its schedule; what it does behind the prompt is not followed"
+            : "compression comes after the whole prompt is cached: keep ratios change what is left for "
+              "decoding, not the peak of the prefill");
 }
 
 static kvl_status add_checked(report *r, const kvl_policy *policy, kvl_err *err) {
@@ -239,6 +244,7 @@ static kvl_status compute(report *r, kvl_err *err) {
     r->kv_token_bytes = kvl_shape_kv_bytes(&r->model->shape);
     r->program_bytes = kvl_peak_rss_bytes();
     kvl_policy_press_text(&policy, &r->policy);
+    r->has_schedule = kvl_policy_has_schedule(&policy);
     add_row(r, &full);
     KVL_TRY(add_rows(r, &policy, err));
     add_notes(r);
@@ -319,10 +325,12 @@ static void write_text(kvl_str *out, const report *r) {
     kvl_print_bytes(weights, r->model->weight_bytes);
     kvl_print_bytes(program, r->program_bytes);
     kvl_str_printf(out,
-                   "%s%s: %zu tokens prefilled, then %s once; %u threads\n"
+                   "%s%s: %zu tokens prefilled%s%s%s; %u threads\n"
                    "weights %s (packed as stored), keys and values %llu bytes per token (%s), program %s\n\n",
-                   r->o->format == MD ? "## " : "", r->model->name, r->n_tokens, kvl_str_text(&r->policy),
-                   r->o->n_threads, weights, (ull)r->kv_token_bytes, cache, program);
+                   r->o->format == MD ? "## " : "", r->model->name, r->n_tokens,
+                   r->has_schedule ? " under " : ", then ", kvl_str_text(&r->policy),
+                   r->has_schedule ? "" : " once", r->o->n_threads, weights, (ull)r->kv_token_bytes, cache,
+                   program);
     write_line(out, r, NULL);
     for (size_t c = 0; c < n_columns(r) && r->o->format == MD; c++) {
         kvl_str_puts(out, c == 0 ? "|---:|" : "---:|");

@@ -1,8 +1,9 @@
 /* Following a prefill and a compression through the engine's rules of allocation.
  *
- * Until the compression all heads have the same length; after it those of a layer have. Where n equal blocks
- * grow one after another, the worst moment is the last: all new ones and one old one. Of heads that compete
- * the mean is followed: their sum is known, their shares are not. */
+ * The heads of a layer have the same length, those of all layers until the first compression. Where equal
+ * blocks grow one after another, the worst moment is the last: all new ones and one old one. Of heads that
+ * compete the mean is followed: their sum is known, their shares are not. Passes end where a press with a
+ * schedule acts: an engine that compresses between the rows of a pass holds no more. */
 #include "engine/plan.h"
 
 #include "engine/engine_int.h"
@@ -12,8 +13,10 @@ typedef struct run {
     const kvl_policy *policy;
     kvl_needs needs;
     unsigned n_threads;
-    size_t n;   /* entries of a head */
-    size_t cap; /* entries there is room for */
+    size_t n_prefill;
+    size_t n_seen;
+    size_t n[KVL_POLICY_MAX_LAYERS];   /* entries of a head of each layer */
+    size_t cap[KVL_POLICY_MAX_LAYERS]; /* entries there is room for */
     size_t n_window, window_cap;
     size_t n_positions; /* of the rotation table */
     size_t n_floats;    /* of a thread's scratch */
@@ -101,18 +104,26 @@ static uint64_t live_bytes(const run *r, uint64_t n_entries, size_t n_in_windows
 static void pass(run *r, size_t n_rows) {
     const kvl_shape *s = &r->model->shape;
     const uint64_t noted_before = r->noted_bytes;
-    const size_t cap = kvl_cache_grown_cap(r->cap, r->n + n_rows);
-    r->n += n_rows;
-    r->noted_bytes = kvl_tap_bytes_of(s, r->needs, r->n);
+    size_t longest = 0;
+    size_t largest_cap = 0; /* of the blocks that grow, before they do */
+    r->n_seen += n_rows;
+    r->noted_bytes = kvl_tap_bytes_of(s, r->needs, r->n_seen);
     note_peak(r, 0, r->noted_bytes > noted_before ? noted_before : 0);
     grow_window(r, n_rows);
-    if (cap > r->cap) {
-        r->kv_bytes += n_heads(r) * (head_bytes(r, cap) - head_bytes(r, r->cap));
-        note_peak(r, head_bytes(r, r->cap), 0);
-        r->cap = cap;
+    for (uint32_t layer = 0; layer < s->n_layers; layer++) {
+        const size_t cap = kvl_cache_grown_cap(r->cap[layer], r->n[layer] + n_rows);
+        r->n[layer] += n_rows;
+        longest = kvl_max_size(longest, r->n[layer]);
+        if (cap > r->cap[layer]) {
+            r->kv_bytes += s->n_kv_heads * (head_bytes(r, cap) - head_bytes(r, r->cap[layer]));
+            largest_cap = kvl_max_size(largest_cap, r->cap[layer]);
+            r->cap[layer] = cap;
+        }
     }
-    grow_rotary(r, r->n);
-    grow_scratch(r, &r->n_floats, kvli_attend_floats(r->n, r->needs.has_mass), r->n_threads, sizeof(float));
+    note_peak(r, largest_cap != 0 ? head_bytes(r, largest_cap) : 0, 0);
+    grow_rotary(r, r->n_seen);
+    grow_scratch(r, &r->n_floats, kvli_attend_floats(longest, r->needs.has_mass), r->n_threads,
+                 sizeof(float));
 }
 
 /* What a compression leaves. */
@@ -120,30 +131,34 @@ typedef struct left {
     uint64_t n_entries;   /* of all heads */
     size_t n_in_windows;  /* of these, at most */
     size_t n_acting;      /* layers it acts on */
+    size_t longest;       /* head of these, before it */
     uint64_t n_in_acting; /* entries of a head, summed over these layers */
     size_t n_room;
     uint64_t reserved_bytes;
     uint64_t largest_copy_bytes; /* of a head whose survivors are moved to a block of their own */
 } left;
 
-static left count_left(const run *r) {
+/* And goes on with that. */
+static left count_left(run *r) {
     const kvl_shape *s = &r->model->shape;
-    const kvl_moment now = {.n_seen = r->n, .n_prefill = r->n};
+    const kvl_moment now = {.n_seen = r->n_seen, .n_prefill = r->n_prefill};
     left l = {.n_room = SIZE_MAX};
-    kvl_policy once = *r->policy;
-    once.cadence_tok = 0;
     for (uint32_t layer = 0; layer < s->n_layers; layer++) {
-        const size_t n = kvl_policy_target(&once, s, &now, layer, r->n);
-        const size_t cap = n < r->n ? kvl_cache_kept_cap(r->cap, n) : r->cap;
-        const bool is_moved = n < r->n && (cap < r->cap || r->policy->protections.is_score_order);
+        const size_t n = kvl_policy_target(r->policy, s, &now, layer, r->n[layer]);
+        const bool acts = n < r->n[layer];
+        const size_t cap = acts ? kvl_cache_kept_cap(r->cap[layer], n) : r->cap[layer];
+        const bool is_moved = acts && (cap < r->cap[layer] || r->policy->protections.is_score_order);
+        l.longest = acts ? kvl_max_size(l.longest, r->n[layer]) : l.longest;
         l.n_entries += (uint64_t)n * s->n_kv_heads;
         l.n_in_windows += kvl_min_size(n, r->n_window) * s->n_kv_heads;
-        l.n_acting += n < r->n;
-        l.n_in_acting += n < r->n ? n : 0;
+        l.n_acting += acts;
+        l.n_in_acting += acts ? n : 0;
         l.n_room = kvl_min_size(l.n_room, cap - n);
         const uint64_t bytes = head_bytes(r, cap) + kvl_cache_window_bytes(s, r->window_cap);
         l.reserved_bytes += s->n_kv_heads * bytes;
         l.largest_copy_bytes = is_moved && bytes > l.largest_copy_bytes ? bytes : l.largest_copy_bytes;
+        r->n[layer] = n;
+        r->cap[layer] = cap;
     }
     return l;
 }
@@ -152,24 +167,43 @@ static left count_left(const run *r) {
 static void compress(run *r, const left *l) {
     const kvl_shape *s = &r->model->shape;
     if (l->n_acting != 0) {
-        grow_scratch(r, &r->n_floats, kvli_compress_floats(r->policy, s, r->n), r->n_threads, sizeof(float));
-        grow_scratch(r, &r->n_bytes, kvli_compress_bytes(r->policy, s, r->n), r->n_threads, 1);
+        grow_scratch(r, &r->n_floats, kvli_compress_floats(r->policy, s, l->longest), r->n_threads,
+                     sizeof(float));
+        grow_scratch(r, &r->n_bytes, kvli_compress_bytes(r->policy, s, l->longest), r->n_threads, 1);
         note_peak(r, kvl_min_size(r->n_threads, l->n_acting) * l->largest_copy_bytes, 0);
         r->kv_bytes = l->reserved_bytes;
     }
 }
 
+/* Rows of the next pass: up to the next moment at which the policy may act. */
+static size_t next_rows(const run *r) {
+    const size_t most = kvl_min_size(KVL_BATCH_ROWS, r->n_prefill - r->n_seen);
+    for (size_t n = 1; n < most; n++) {
+        const kvl_moment at = {.n_seen = r->n_seen + n, .n_prefill = r->n_prefill};
+        if (kvl_policy_turn(r->policy, &at).node != NULL) {
+            return n;
+        }
+    }
+    return most;
+}
+
 void kvl_plan_make(kvl_plan *out, const kvl_model *model, const kvl_policy *policy, unsigned n_threads,
                    size_t n_tokens) {
     const kvl_shape *shape = &model->shape;
-    run r = {
-        .model = model, .policy = policy, .needs = kvl_policy_needs(policy, shape), .n_threads = n_threads};
+    kvl_policy once = *policy;
+    once.cadence_tok = 0;
+    run r = {.model = model,
+             .policy = &once,
+             .needs = kvl_policy_needs(policy, shape),
+             .n_threads = n_threads,
+             .n_prefill = n_tokens};
+    left l = {0};
     create(&r);
-    for (size_t done = 0; done < n_tokens; done += KVL_BATCH_ROWS) {
-        pass(&r, kvl_min_size(KVL_BATCH_ROWS, n_tokens - done));
+    while (r.n_seen < n_tokens) {
+        pass(&r, next_rows(&r));
+        l = count_left(&r);
+        compress(&r, &l);
     }
-    const left l = count_left(&r);
-    compress(&r, &l);
     *out = (kvl_plan){
         .n_kept = l.n_acting != 0 ? (size_t)(l.n_in_acting / l.n_acting) : n_tokens,
         .n_room = l.n_room,

@@ -1,10 +1,11 @@
 /* The memory of a deployment, computed from a model's sizes before anything is allocated.
  *
- * A deployment prefills n tokens in one stream, compresses once, and decodes. The plan follows it to the
- * first decoded token by the same rules of growth as the cache and the engine, step by step; nothing is
- * estimated but how heads that compete share their layer's budget: the plan gives each the mean. Decoding
- * takes room until n_room tokens; then each head's room grows by half. Bytes are those of the blocks that the
- * library allocates: the program, its threads' stacks and the allocator's own records come on top.
+ * A deployment prefills n tokens in one stream, compresses once, or by its schedule, and decodes. The plan
+ * follows it to the first decoded token by the same rules of growth as the cache and the engine, step by
+ * step; nothing is estimated but how heads that compete share their layer's budget: the plan gives each the
+ * mean. Decoding takes room until n_room tokens; then each head's room grows by half. Bytes are those of the
+ * blocks that the library allocates: the program, its threads' stacks and the allocator's own records come on
+ * top.
  */
 #ifndef KVL_ENGINE_PLAN_H
 #define KVL_ENGINE_PLAN_H
@@ -26,8 +27,8 @@ typedef struct kvl_plan {
     uint64_t peak_bytes;    /* the most of all together at one moment */
 } kvl_plan;
 
-/* n_tokens >= 1 prefilled, then compressed by the policy if it acts on so many. The model may be one
- * of headers only. Cannot fail. */
+/* n_tokens >= 1 prefilled, then compressed by the policy if it acts on so many, or in between by its
+ * schedule. The model may be one of headers only. Cannot fail. */
 void kvl_plan_make(kvl_plan *out, const kvl_model *model, const kvl_policy *policy, unsigned n_threads,
                    size_t n_tokens);
 /* At least what the engine's scratch takes at any moment of runs whose streams hold up to n_tokens entries

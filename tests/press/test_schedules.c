@@ -2,6 +2,7 @@
  * whatever passes and on however many threads; and parts of a head as a press sees them. */
 #include "support.h"
 
+#include "engine/plan.h"
 #include "kernel/kernel.h"
 #include "protocol/bench.h"
 #include "protocol/sweep.h"
@@ -210,6 +211,13 @@ static void test_bounded_memory(void **state) {
         assert_true(timings[i].kv_bytes_peak <= n_heads * kvl_cache_head_bytes(s, false, cap));
     }
     assert_true(timings[4].kv_bytes_peak < full / 2);
+    for (size_t i = 0; i < 4; i++) { /* foretold */
+        kvl_plan plan;
+        kvl_plan_make(&plan, model, &policies[i], 2, n_prompt);
+        assert_int_equal(plan.kv_live_bytes, timings[i].kv_bytes_live);
+        assert_true(timings[i].kv_bytes_peak <= plan.kv_peak_bytes);
+        assert_true(i < 2 || plan.kv_peak_bytes < full / 3);
+    }
 }
 
 /* The speed test feeds the prompt by blocks where there is no depth, and makes the depth by blocks. */
