@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/machine.h"
 #include "base/os.h"
+#include "press/plugin.h"
 #include "protocol/timing.h"
 
 #include <math.h>
@@ -291,6 +292,20 @@ static kvl_status run_timing(session *s, kvl_err *err) {
     return status;
 }
 
+/* Where presses came from that are not kvlab's own. */
+static void note_plugins(session *s) {
+    size_t n = 0;
+    const kvl_press *const *presses = kvl_presses(&n);
+    for (size_t i = 0; i < n; i++) {
+        const bool is_plugin = kvl_press_hash(presses[i])[0] != '\0';
+        kvl_str *note = is_plugin ? kvl_sweep_add_note(&s->info) : NULL;
+        if (note != NULL) {
+            kvl_str_printf(note, "%s@%s is a plug-in: %s", presses[i]->name, kvl_press_hash(presses[i]),
+                           kvl_press_file(presses[i]));
+        }
+    }
+}
+
 static kvl_status run_session(session *s, kvl_err *err) {
     kvl_str left_out = {0};
     kvl_status status = kvl_sweep_options_policies(&s->policies, &s->n_policies, &left_out, &s->options, err);
@@ -300,6 +315,7 @@ static kvl_status run_session(session *s, kvl_err *err) {
     }
     kvl_str_free(&left_out);
     KVL_TRY(status);
+    note_plugins(s);
     s->memory_bytes = s->options.memory_bytes != 0 ? s->options.memory_bytes : most_memory();
     KVL_TRY(open_model(s, err));
     KVL_TRY(encode_prompts(s, err));

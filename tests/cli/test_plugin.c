@@ -117,6 +117,9 @@ static void test_example(void **state) {
     run("", "bench --press-so farnorm.so -P farnorm -d 32 -p 0 -n 2 -r 1 -o jsonl", 0,
         "\"press\":\"farnorm@");
     run("", "sweep --press-so farnorm.so --help", 0, "farnorm");
+    run("", "sweep -q --no-chart --max-tokens 48 -r 0.5 -P farnorm --press-so farnorm.so", 0,
+        " is a plug-in: farnorm.so");
+    run("", "press show farnorm --press-so farnorm.so", 0, "farnorm.so (SHA-256 ");
 }
 
 /* Records name the file by the first digits of its SHA-256, which a policy's text may ask for. */
@@ -208,11 +211,40 @@ static void test_wrong_presses(void **state) {
     run("", SHORT "-P nan --press-so nan.so", 6, "press nan: ");
 }
 
+/* Every header that a plug-in comes to is one that is installed. */
+static void test_headers(void **state) {
+    (void)state;
+    char command[8192];
+    char line[4096];
+    size_t n_bytes = 0;
+    size_t n = 0;
+    char *build = test_load("meson.build", &n_bytes);
+    snprintf(command, sizeof command,
+             "echo '#include \"kvlab_press.h\"' | cc -std=c11 -I'%s' -I'%s' -M -x c - | tr ' ' '\\n' | "
+             "sed -n 's|^%s/||p'",
+             test_path("include"), test_path("src"), test_path("src"));
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    while (fgets(line, sizeof line, pipe) != NULL) {
+        char word[4200];
+        line[strcspn(line, "\n")] = '\0';
+        snprintf(word, sizeof word, "'%s'", line);
+        if (strstr(build, word) == NULL) {
+            fail_msg("meson.build: expected %s among the installed headers, found others", word);
+        }
+        n++;
+    }
+    pclose(pipe);
+    kvl_free(build);
+    assert_true(n >= 8);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_example),         cmocka_unit_test(test_hash),
         cmocka_unit_test(test_path_variable),   cmocka_unit_test(test_broken_files),
         cmocka_unit_test(test_wrong_interface), cmocka_unit_test(test_wrong_presses),
+        cmocka_unit_test(test_headers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

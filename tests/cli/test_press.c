@@ -89,7 +89,8 @@ static void test_pages(void **state) {
     snprintf(command, sizeof command, "'%s' --check '%s' 2>&1", test_path("tools/make-press-docs"),
              getenv("KVL_PROGRAM"));
     if (system(command) != 0) {
-        fail_msg("docs/presses: expected what kvlab press prints, found other pages: run make docs");
+        fail_msg("docs/presses and the names in README.md: expected what kvlab press prints, found another "
+                 "text: run make docs");
     }
 }
 
