@@ -111,7 +111,6 @@ kvl_layer_view kvli_layer_view(const kvl_engine *e, const kvli_event *event, uin
         .is_cache_length_position = event->stream->is_cache_length_position,
         .n_moved = event->stream->n_moved,
         .len_moved = event->stream->len_moved,
-        .n_before = event->stream->n_moved, /* queries from before do not fit the keys any more */
         .learned =
             event->learned != NULL ? event->learned + (size_t)layer * e->model->shape.n_kv_heads : NULL,
     };

@@ -266,7 +266,7 @@ void kvl_order_by_score(const float *scores, size_t n, uint32_t *order) {
 static bool is_protected(const kvl_layer_view *view, const kvl_head_view *head, size_t j, size_t n_first,
                          size_t n_last) {
     const uint64_t position = (uint64_t)head->positions[j];
-    return position < n_first || position + n_last >= view->n_seen;
+    return position < view->first_token + n_first || position + n_last >= view->n_seen;
 }
 
 void kvl_scores_protect(const kvl_layer_view *view, float *const *scores, size_t n_first, size_t n_last) {

@@ -92,7 +92,7 @@ static void add_leverages(const conf *c, const kvl_layer_view *view, kvli_span s
 static void score_layer(const kvl_press_node *self, const kvl_layer_view *view, float *const *scores,
                         float *scratch) {
     const conf *c = kvl_press_conf(self);
-    const uint64_t first = kvl_min_size(c->start, view->n_seen);
+    const uint64_t first = kvl_min_size(view->first_token + c->start, view->n_seen);
     const kvli_span span = {first, view->n_seen - kvl_min_size(c->end, view->n_seen - first)};
     float **leverages = (float **)(void *)scratch;
     float *at = (float *)(leverages + view->shape->n_kv_heads);

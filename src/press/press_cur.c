@@ -130,7 +130,7 @@ static void score(const void *conf_ptr, const kvl_head_view *view, float *scores
     }
     for (size_t j = 0; j < view->n; j++) {
         const double x = combine(c, (double)measures[0][j], (double)measures[1][j]);
-        const bool is_sink = (uint64_t)view->positions[slots[j]] < c->sinks;
+        const bool is_sink = (uint64_t)view->positions[slots[j]] < in->first_token + c->sinks;
         scores[slots[j]] = is_sink ? 1 : sum > 0 ? (float)(x / sum) : 0;
     }
 }

@@ -201,7 +201,7 @@ static size_t scratch_floats(const kvl_press_node *self, const kvl_shape *shape,
 static void score_layer(const kvl_press_node *self, const kvl_layer_view *view, float *const *scores,
                         float *scratch) {
     const conf *c = kvl_press_conf(self);
-    kvli_leverage(view, (kvli_span){0, view->n_seen}, c->sketch, c->seed, scores, scratch);
+    kvli_leverage(view, (kvli_span){view->first_token, view->n_seen}, c->sketch, c->seed, scores, scratch);
 }
 
 extern const kvl_press kvl_press_leverage;

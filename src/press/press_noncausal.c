@@ -153,7 +153,7 @@ static size_t scratch_floats(const kvl_press_node *self, const kvl_shape *shape,
 static void score_layer(const kvl_press_node *self, const kvl_layer_view *view, float *const *scores,
                         float *scratch) {
     const conf *c = kvl_press_conf(self);
-    kvli_noncausal(view, (kvli_span){0, view->n_seen}, c->chunk, scores, scratch);
+    kvli_noncausal(view, (kvli_span){view->first_token, view->n_seen}, c->chunk, scores, scratch);
 }
 
 extern const kvl_press kvl_press_noncausal;

@@ -23,7 +23,7 @@ static void score(const void *conf_ptr, const kvl_head_view *view, float *scores
     (void)scratch;
     const conf *c = conf_ptr;
     for (size_t j = 0; j < view->n; j++) {
-        bool is_sink = (uint64_t)view->positions[j] < c->sinks;
+        bool is_sink = (uint64_t)view->positions[j] < view->in->first_token + c->sinks;
         /* Sinks rank above every position there can be; among them, earlier first. */
         scores[j] = is_sink ? 0x1p30f - (float)view->positions[j] : (float)view->positions[j];
     }

@@ -6,18 +6,14 @@
 #include <math.h>
 #include <string.h>
 
-static size_t slot_of(const kvl_head_view *view, size_t j) {
-    return view->slots != NULL ? view->slots[j] : j;
-}
-
 typedef void copy_fn(const kvl_cache *c, uint32_t layer, uint32_t head, size_t first, size_t n, float *dst);
 
 /* Keys or values of entries first .. first + n - 1 of the view, in runs of slots that follow each other. */
 static void copy_rows(const kvl_head_view *view, size_t first, size_t n, float *dst, copy_fn *copy) {
     const kvl_layer_view *in = view->in;
     for (size_t j = first, end; j < first + n; j = end) {
-        const size_t slot = slot_of(view, j);
-        for (end = j + 1; end < first + n && slot_of(view, end) == slot + (end - j); end++) {
+        const size_t slot = kvl_view_slot(view, j);
+        for (end = j + 1; end < first + n && kvl_view_slot(view, end) == slot + (end - j); end++) {
         }
         copy(in->cache, in->layer, view->head, slot, end - j, dst + (j - first) * in->shape->head_dim);
     }
@@ -103,7 +99,7 @@ double kvl_view_rotation(const kvl_head_view *view, size_t j) {
         return (double)position;
     }
     return in->n_moved != 0 && position >= in->n_moved ? (double)(in->len_moved + position - in->n_moved)
-                                                       : (double)slot_of(view, j);
+                                                       : (double)kvl_view_slot(view, j);
 }
 
 void kvl_view_plain_keys(const kvl_head_view *view, float *dst) {
@@ -117,7 +113,7 @@ void kvl_view_plain_keys(const kvl_head_view *view, float *dst) {
 void kvl_view_mass(const kvl_head_view *view, float *dst) {
     const kvl_head_entries entries = kvl_cache_entries(view->in->cache, view->in->layer, view->head);
     for (size_t j = 0; j < view->n; j++) {
-        dst[j] = (float)((double)entries.mass[slot_of(view, j)] / KVL_MASS_ONE);
+        dst[j] = (float)((double)entries.mass[kvl_view_slot(view, j)] / KVL_MASS_ONE);
     }
 }
 
@@ -127,13 +123,14 @@ float kvl_view_input_length(const kvl_layer_view *view, uint64_t position) {
 
 void kvl_view_learned(const kvl_head_view *view, float *dst) {
     for (size_t j = 0; j < view->n; j++) {
-        dst[j] = view->in->learned[view->head][slot_of(view, j)];
+        dst[j] = view->in->learned[view->head][kvl_view_slot(view, j)];
     }
 }
 
 size_t kvl_view_window(const kvl_layer_view *view, size_t n_queries) {
-    const uint64_t noted = kvl_tap_oldest(view->tap, view->n_seen);
-    const uint64_t oldest = noted > view->n_before ? noted : view->n_before;
+    uint64_t oldest = kvl_tap_oldest(view->tap, view->n_seen);
+    oldest = view->first_token > oldest ? view->first_token : oldest;
+    oldest = view->n_moved > oldest ? view->n_moved : oldest;
     return kvl_min_size(n_queries, view->n_seen > oldest ? (size_t)(view->n_seen - oldest) : 1);
 }
 

@@ -31,6 +31,7 @@ struct kvl_layer_view {
     uint32_t layer;
     const kvl_head_view *heads; /* [K] */
     uint64_t n_seen;            /* tokens the stream has processed */
+    uint64_t first_token;       /* of the part of the text that is looked at; 0: all of it */
     uint64_t n_prefill;         /* of them those of its prompt; 0: everything is decoding */
     uint64_t event;             /* compressions of this stream before this one */
     uint64_t seed;              /* of the stream: equal runs see equal seeds */
@@ -43,9 +44,13 @@ struct kvl_layer_view {
     bool is_cache_length_position;   /* tokens are rotated by the length of layer 0 before them */
     uint64_t n_moved;                /* keys of tokens before are rotated by their slots; 0: none was moved */
     uint64_t len_moved;              /* where token n_moved stood */
-    uint64_t n_before;               /* tokens whose queries are not to be asked */
     float *const *learned;           /* [K][entries] what second passes told; NULL: there were none */
 };
+
+/* Where entry j of a view lies in the head. */
+static inline size_t kvl_view_slot(const kvl_head_view *view, size_t j) {
+    return view->slots != NULL ? view->slots[j] : j;
+}
 
 KVL_API_BEGIN
 

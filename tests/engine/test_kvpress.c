@@ -11,6 +11,7 @@
 static const char *const names[] = {"block",
                                     "cam",
                                     "cap",
+                                    "chunk",
                                     "chunkkv",
                                     "compactor",
                                     "critical-adakv",

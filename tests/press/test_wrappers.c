@@ -66,6 +66,8 @@ static void test_text(void **state) {
                 "press criticalkv: expected a press whose scores are 0 or more within it, "
                 "found keydiff");
     check_error("adakv(critical-adakv(knorm))", "found knorm");
+    check_error("chunk(observed)", "found observed, which looks at the attention of all tokens");
+    check_error("chunk(adakv(expected-attention))", "sums over all queries");
     check_error("merging(key-rerotation(knorm))", "key-rerotation(merging(...))");
     check_error("key-rerotation(key-rerotation(knorm))", "leaves keys where they are");
     check_error("key-rerotation(knorm):order=score", "order: expected time");
@@ -158,6 +160,32 @@ static void test_chunks_of_neighbours(void **state) {
     choose(&l, &p); /* no whole chunk: each head by itself, the newer of 1 1 1 */
     check_choice(&l, 0, (uint32_t[]){1, 2, 3, 5, 6}, 5);
     check_choice(&l, 1, (uint32_t[]){0, 1, 2, 5, 6}, 5);
+    kvl_cache_destroy(l.cache);
+}
+
+/* The same scores in chunks that are scored alone. Places: head 0 has 1 5 2 | 7 1 1 | 3, of equal ones the
+ * newer first: 0, 1, 1/3 | 1, 0, 1/3 | 1. */
+static void test_chunks_by_themselves(void **state) {
+    (void)state;
+    static const float keys[14][2] = {{1}, {5}, {2}, {7}, {1}, {1}, {3}, {2}, {4}, {4}, {1}, {1}, {1}, {4}};
+    static const float values[14][2] = {{0}};
+    layer l;
+    open_layer(&l, keys, values, 7, 4);
+    kvl_policy p = policy_of("chunk(knorm(high),chunk=3)");
+    choose(&l, &p);
+    static const float expected[7] = {0, 1, 1 - 2 / 3.0f, 1, 0, 1 - 2 / 3.0f, 1};
+    assert_memory_equal(l.scores[0], expected, sizeof expected);
+    check_choice(&l, 0, (uint32_t[]){1, 3, 5, 6}, 4);
+    check_choice(&l, 1, (uint32_t[]){2, 4, 5, 6},
+                 4); /* 2 4 4 | 1 1 1 | 4: newest first, 5 is best of its chunk */
+    p.protections.n_sinks = 1;
+    choose(&l, &p);
+    check_choice(&l, 0, (uint32_t[]){0, 1, 3, 6}, 4);
+    p = policy_of(
+        "chunk(streaming(sinks=1),chunk=3)"); /* each chunk has first tokens: 0, 2, 1 | 3, 5, 4 | 6 */
+    l.heads[0].target = l.heads[1].target = 5;
+    choose(&l, &p);
+    check_choice(&l, 0, (uint32_t[]){0, 2, 3, 5, 6}, 5);
     kvl_cache_destroy(l.cache);
 }
 
@@ -380,6 +408,7 @@ int main(void) {
         cmocka_unit_test(test_budgets_of_layers),
         cmocka_unit_test(test_text),
         cmocka_unit_test(test_chunks_of_neighbours),
+        cmocka_unit_test(test_chunks_by_themselves),
         cmocka_unit_test(test_values_merge),
         cmocka_unit_test(test_keys_after_compressions),
         cmocka_unit_test(test_moved_keys_are_those_of_a_short_text),
