@@ -32,7 +32,7 @@ static json_t *identity(const kvl_sweep_run_info *info, const cell_view *v, cons
         json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:s}", "schema", schema, "preset",
                   info->options->preset->name, "model", kvl_engine_model(info->engine)->name, "press",
                   kvl_str_text(&press), "policy", kvl_str_text(&text), "keep_ratio",
-                  policy->size_tok + policy->n_bytes != 0
+                  policy->size_tok + policy->n_bytes != 0 || kvl_press_is_outcome(policy->tree)
                       ? json_null()
                       : kvl_json_number(kvl_policy_press(policy)->is_identity ? 1 : policy->keep_ratio),
                   "sample", info->samples->items[v->cell->sample].name);

@@ -26,11 +26,25 @@ static double mean_baseline_ppl(const kvl_sweep *s) {
     return sum / (double)s->n_samples;
 }
 
-/* Keep ratio of a policy: its own; for fixed sizes and bytes the share of what the mean text has. */
+/* What an outcome left at the end: the mean share of all entries, of layers that may be compressed. */
+static double kept_share(const kvl_sweep *s, size_t policy) {
+    double share = 0;
+    for (size_t i = 0; i < s->n_samples; i++) {
+        const kvl_cell *c = kvl_sweep_cell(s, policy, i);
+        share += c->kept_mean / (double)((c->n_tokens - 1) * s->n_samples);
+    }
+    return share;
+}
+
+/* Keep ratio of a policy: its own; for fixed sizes and bytes the share of what the mean text has; for
+ * outcomes what they were. */
 static double keep_of(const kvl_sweep *s, size_t policy) {
     const kvl_policy *p = &s->policies[policy];
     if (kvl_policy_press(p)->is_identity) {
         return 1.0;
+    }
+    if (kvl_press_is_outcome(p->tree)) {
+        return kept_share(s, policy);
     }
     if (p->size_tok == 0 && p->n_bytes == 0) {
         return p->keep_ratio;

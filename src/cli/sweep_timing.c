@@ -19,7 +19,7 @@ static void print_budget(kvl_str *out, const kvl_policy *p) {
     } else if (p->n_bytes != 0) {
         kvl_str_puts(out, " ");
         kvl_bytes_text(out, p->n_bytes);
-    } else {
+    } else if (!kvl_press_is_outcome(p->tree)) {
         kvl_str_printf(out, " keep %g", p->keep_ratio);
     }
 }

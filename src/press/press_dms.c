@@ -8,6 +8,7 @@
 #include "press/press.h"
 
 #include <math.h>
+#include <string.h>
 
 typedef struct conf {
     double threshold;
@@ -46,14 +47,91 @@ static size_t budget(const kvl_press_node *self, const kvl_shape *shape, uint32_
     return n > c->window ? n - 1 : n;
 }
 
+/* Tokens first .. end - 1 are decided now: all of a prompt but its window, later one at a time. */
+static void find_decided(const conf *c, const kvl_layer_view *view, uint64_t *first, uint64_t *end) {
+    *end = view->n_seen > c->window ? view->n_seen - c->window : 0;
+    *first = view->n_seen > view->n_prefill && *end != 0 ? *end - 1 : 0;
+}
+
+/* Views of one entry of each head. */
+typedef struct singles {
+    kvl_head_view *heads;
+    uint32_t *slots;
+    int32_t *positions;
+    float *values;
+    float **scores;
+} singles;
+
+static void *take(float **at, size_t n_bytes) {
+    void *block = *at;
+    *at += kvl_round_up(n_bytes, KVL_ALIGN_BYTES) / sizeof(float);
+    return block;
+}
+
+static size_t scratch_floats(const kvl_press_node *self, const kvl_shape *shape, size_t n) {
+    const size_t n_heads = shape->n_kv_heads;
+    const size_t n_bytes = n_heads * (sizeof(kvl_head_view) + sizeof(uint32_t) + sizeof(int32_t) +
+                                      sizeof(float) + sizeof(float *)) +
+                           5 * (size_t)KVL_ALIGN_BYTES;
+    return kvl_round_up(n_bytes, KVL_ALIGN_BYTES) / sizeof(float) +
+           kvl_press_scratch_floats(kvl_press_inner(self, 0), shape, n);
+}
+
+/* The slot of a token, or the head's first if it is gone. */
+static uint32_t slot_of(const kvl_head_view *head, uint64_t position) {
+    for (size_t j = head->n; j-- != 0;) {
+        if ((uint64_t)head->positions[j] == position) {
+            return (uint32_t)j;
+        }
+    }
+    return 0;
+}
+
+/* What is not decided is not scored: behind the prompt one entry of a head, alone. */
+static void score_layer(const kvl_press_node *self, const kvl_layer_view *view, float *const *scores,
+                        float *scratch) {
+    const uint32_t n_heads = view->shape->n_kv_heads;
+    uint64_t first, end;
+    find_decided(kvl_press_conf(self), view, &first, &end);
+    if (first + 1 != end || view->n_seen == view->n_prefill) {
+        kvl_press_score_layer(kvl_press_inner(self, 0), view, scores, scratch);
+        return;
+    }
+    singles one;
+    kvl_layer_view in = *view;
+    one.heads = take(&scratch, n_heads * sizeof *one.heads);
+    one.slots = take(&scratch, n_heads * sizeof *one.slots);
+    one.positions = take(&scratch, n_heads * sizeof *one.positions);
+    one.values = take(&scratch, n_heads * sizeof *one.values);
+    one.scores = take(&scratch, n_heads * sizeof *one.scores);
+    in.heads = one.heads;
+    for (uint32_t k = 0; k < n_heads; k++) {
+        const kvl_head_view *head = &view->heads[k];
+        one.slots[k] = slot_of(head, first);
+        one.positions[k] = head->positions[one.slots[k]];
+        one.scores[k] = &one.values[k];
+        one.heads[k] = (kvl_head_view){.in = &in,
+                                       .head = k,
+                                       .n = 1,
+                                       .positions = &one.positions[k],
+                                       .slots = &one.slots[k],
+                                       .target = 1};
+        memset(scores[k], 0, head->n * sizeof *scores[k]);
+    }
+    kvl_press_score_layer(kvl_press_inner(self, 0), &in, one.scores, scratch);
+    for (uint32_t k = 0; k < n_heads; k++) {
+        scores[k][one.slots[k]] = one.values[k];
+    }
+}
+
 static kvl_status select(const kvl_press_node *self, const kvl_layer_view *view, float *const *scores,
                          kvl_choice *choices, const kvl_protections *protections, float *floats,
                          void *scratch, kvl_err *err) {
     const conf *c = kvl_press_conf(self);
     (void)floats;
     (void)scratch;
-    const uint64_t end = view->n_seen > c->window ? view->n_seen - c->window : 0; /* decided now or before */
-    const uint64_t first = view->n_seen > view->n_prefill && end != 0 ? end - 1 : 0;
+    uint64_t first, end;
+    find_decided(c, view, &first, &end);
     for (uint32_t k = 0; k < view->shape->n_kv_heads; k++) {
         const kvl_head_view *head = &view->heads[k];
         kvl_choice *choice = &choices[k];
@@ -81,10 +159,10 @@ const kvl_press kvl_press_dms = {
     .summary = "evict what is worth less than a threshold when it leaves the window",
     .source = "kvpress 0.5.5, DMSPress; after Lancucki et al. 2025, arXiv 2506.05345",
     .formula = "the wrapped press's, against a threshold",
-    .cost = "the wrapped press after every token",
+    .cost = "the wrapped press on the prompt, then on one entry of each head for every token",
     .differs =
-        "memory is freed (kvpress masks); while decoding too; there an entry is scored among all that are "
-        "left when it leaves the window (kvpress: alone when it comes)",
+        "memory is freed (kvpress masks); while decoding too; there an entry is scored when it leaves the "
+        "window (kvpress: when it comes), alone in both",
     .advice =
         "With presses whose score of an entry does not depend on others, as knorm: the threshold then means "
         "the same everywhere. Find it on a text of the kind that will follow.",
@@ -96,6 +174,8 @@ const kvl_press kvl_press_dms = {
     .n_options = 2,
     .conf_bytes = sizeof(conf),
     .turn = turn,
+    .scratch_floats = scratch_floats,
+    .score_layer = score_layer,
     .budget = budget,
     .select = select,
 };
