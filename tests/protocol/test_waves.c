@@ -436,9 +436,10 @@ static void test_nested_bytes(void **state) {
         assert_int_equal(kvl_sweep_cell(&s, 5, 0)->kv_bytes_live, (48 + n_steps) * kvl_shape_kv_bytes(shape));
         kvl_sweep_free(&s);
     }
-    assert_int_equal(bytes[1], n_heads * (kvl_cache_head_bytes(shape, false, grown_room(n_prefill, n_steps)) +
-                                          kvl_cache_head_bytes(shape, false, grown_room(n_prefill, 0)) +
-                                          n_ratios * kvl_cache_head_bytes(shape, false, grown_room(0, n_steps))));
+    assert_int_equal(bytes[1],
+                     n_heads * (kvl_cache_head_bytes(shape, false, grown_room(n_prefill, n_steps)) +
+                                kvl_cache_head_bytes(shape, false, grown_room(n_prefill, 0)) +
+                                n_ratios * kvl_cache_head_bytes(shape, false, grown_room(0, n_steps))));
     assert_true(3 * bytes[1] < 2 * bytes[0]);
 }
 
