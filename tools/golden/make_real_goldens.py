@@ -89,11 +89,11 @@ class LlamaCpp:
         n = llama_cpp.llama_tokenize(self.vocab, data, len(data), ids, len(ids), True, False)
         return list(ids[:n])
 
-    def nlls(self, ids):
+    def nlls(self, ids, cache_type=llama_cpp.GGML_TYPE_F32, flash=llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED):
         settings = llama_cpp.llama_context_default_params()
         settings.n_ctx, settings.n_batch, settings.n_ubatch = 4096, 4096, 512
-        settings.type_k = settings.type_v = llama_cpp.GGML_TYPE_F32
-        settings.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        settings.type_k = settings.type_v = cache_type
+        settings.flash_attn_type = flash
         settings.n_threads = settings.n_threads_batch = 2
         context = llama_cpp.llama_init_from_model(self.model, settings)
         out = []
