@@ -201,45 +201,133 @@ typedef struct layer_lists {
     char *bytes;
 } layer_lists;
 
-/* view.heads points into scratch; view itself must stay where it is. */
-static void open_lists(layer_lists *l, kvl_engine *e, const kvli_event *event, uint32_t layer,
-                       unsigned thread) {
-    const kvl_shape *s = &e->model->shape;
-    l->view = kvli_layer_view(e, event, layer);
-    l->floats = e->scratch[thread].floats;
-    l->bytes = e->scratch[thread].bytes;
+/* Who acts where. */
+typedef struct act {
+    kvl_engine *e;
+    const kvli_event *event;
+    uint32_t layer;
+    unsigned thread;
+} act;
+
+/* Targets of the heads, one list for each sequence within each other and one for their parts. */
+static size_t targets_bytes(const kvl_shape *s) {
+    return kvl_round_up((KVL_POLICY_MAX_PRESSES + 1) * s->n_kv_heads * sizeof(size_t), KVL_ALIGN_BYTES);
+}
+
+/* view.heads points into scratch; view itself must stay where it is. targets [K] */
+static void open_lists(layer_lists *l, const act *a, const size_t *targets) {
+    const kvl_shape *s = &a->e->model->shape;
+    l->view = kvli_layer_view(a->e, a->event, a->layer);
+    l->floats = a->e->scratch[a->thread].floats;
+    l->bytes = (char *)a->e->scratch[a->thread].bytes + targets_bytes(s);
     l->heads = take(&l->bytes, s->n_kv_heads * sizeof *l->heads);
     l->choices = take(&l->bytes, s->n_kv_heads * sizeof *l->choices);
     l->scores = take(&l->bytes, s->n_kv_heads * sizeof *l->scores);
     l->view.heads = l->heads;
     for (uint32_t head = 0; head < s->n_kv_heads; head++) {
-        l->heads[head] = kvli_head_view(
-            &l->view, head,
-            kvli_target_of(event->policy, event->stream->cache, &event->moment, s, layer, head));
+        l->heads[head] = kvli_head_view(&l->view, head, targets[head]);
         l->scores[head] = take_floats(&l->floats, l->heads[head].n);
         l->choices[head].slots = take(&l->bytes, l->heads[head].n * sizeof *l->choices[head].slots);
     }
 }
 
-static kvl_status compress_heads(kvl_engine *e, const kvli_event *event, uint32_t layer, unsigned thread,
+/* Entries of all heads of the layer. */
+static size_t count_entries(const act *a) {
+    size_t n = 0;
+    for (uint32_t head = 0; head < a->e->model->shape.n_kv_heads; head++) {
+        n += kvl_cache_len(a->event->stream->cache, a->layer, head);
+    }
+    return n;
+}
+
+/* What a press that only changes entries leaves: all of them. */
+static void choose_all(const layer_lists *l) {
+    for (uint32_t head = 0; head < l->view.shape->n_kv_heads; head++) {
+        l->choices[head].n = l->heads[head].n;
+        for (size_t j = 0; j < l->heads[head].n; j++) {
+            l->choices[head].slots[j] = (uint32_t)j;
+        }
+    }
+}
+
+static kvl_status compress_heads(const act *a, const kvl_press_node *node, const size_t *targets,
                                  kvl_err *err) {
-    const kvl_policy *policy = event->policy;
-    const kvl_press_node *node = kvl_policy_turn(policy, &event->moment).node;
-    kvl_cache *cache = event->stream->cache;
+    const kvl_policy *policy = a->event->policy;
+    kvl_cache *cache = a->event->stream->cache;
     layer_lists l;
-    open_lists(&l, e, event, layer, thread);
-    kvl_press_score_layer(node, &l.view, l.scores, l.floats);
-    KVL_TRY(kvli_name_press(
-        policy,
-        kvl_press_select(node, &l.view, l.scores, l.choices, &policy->protections, l.floats, l.bytes, err),
-        err));
-    for (uint32_t head = 0; head < e->model->shape.n_kv_heads; head++) {
+    open_lists(&l, a, targets);
+    if (kvl_press_evicts(node)) {
+        kvl_press_score_layer(node, &l.view, l.scores, l.floats);
+        KVL_TRY(kvli_name_press(policy,
+                                kvl_press_select(node, &l.view, l.scores, l.choices, &policy->protections,
+                                                 l.floats, l.bytes, err),
+                                err));
+    } else {
+        choose_all(&l);
+    }
+    for (uint32_t head = 0; head < a->e->model->shape.n_kv_heads; head++) {
         kvl_press_alter(node, &l.heads[head], cache, &l.choices[head], l.floats);
         if (l.choices[head].n < l.heads[head].n) {
-            KVL_TRY(kvl_cache_keep(cache, layer, head, l.choices[head].slots, l.choices[head].n, err));
+            KVL_TRY(kvl_cache_keep(cache, a->layer, head, l.choices[head].slots, l.choices[head].n, err));
         }
     }
     return KVL_OK;
+}
+
+/* Entries of a head by which its target is found: where heads compete, the mean. */
+static size_t entries_of(const act *a, const kvl_press_node *node, uint32_t head) {
+    const size_t n_heads = a->e->model->shape.n_kv_heads;
+    return kvl_press_is_ragged(node) ? (count_entries(a) + n_heads - 1) / n_heads
+                                     : kvl_cache_len(a->event->stream->cache, a->layer, head);
+}
+
+/* The targets of a part of a sequence, whose heads have targets of their own: whether it evicts anything. */
+static bool find_targets(const act *a, const kvl_press_node *sequence, unsigned index, const size_t *all,
+                         size_t *targets) {
+    const kvl_shape *s = &a->e->model->shape;
+    const kvl_press_node *part = kvl_press_inner(sequence, index);
+    const size_t total = count_entries(a);
+    size_t left = 0;
+    for (uint32_t head = 0; head < s->n_kv_heads; head++) {
+        const size_t n = entries_of(a, part, head);
+        targets[head] = kvl_press_part_target(sequence, index, s, a->layer, n, all[head]);
+        left += targets[head];
+    }
+    for (uint32_t head = 0; head < s->n_kv_heads && left >= total; head++) {
+        targets[head] = kvl_cache_len(a->event->stream->cache, a->layer, head);
+    }
+    return left < total;
+}
+
+/* A press, or the parts of a sequence in order; targets [K], and behind them room for those of its parts. */
+static kvl_status run_press(const act *a, const kvl_press_node *node, size_t *targets, kvl_err *err) {
+    const kvl_press_node *sequence = kvl_press_sequence(node);
+    size_t *next = targets + a->e->model->shape.n_kv_heads;
+    if (sequence == NULL) {
+        return compress_heads(a, node, targets, err);
+    }
+    for (unsigned i = 0; i < sequence->press->n_inner; i++) {
+        const kvl_press_node *part = kvl_press_inner(sequence, i);
+        if (find_targets(a, sequence, i, targets, next) || kvl_press_alters(part)) {
+            KVL_TRY(run_press(a, part, next, err));
+        }
+    }
+    return KVL_OK;
+}
+
+/* What the policy leaves of each head of the layer; for a sequence what its budget says, of which the parts
+ * make something. */
+static size_t *layer_targets(const act *a, const kvl_press_node *node) {
+    const kvl_shape *s = &a->e->model->shape;
+    const kvli_event *event = a->event;
+    size_t *targets = a->e->scratch[a->thread].bytes;
+    for (uint32_t head = 0; head < s->n_kv_heads; head++) {
+        targets[head] =
+            kvl_press_sequence(node) != NULL
+                ? kvl_policy_share(event->policy, s, &event->moment, a->layer, entries_of(a, node, head))
+                : kvli_target_of(event->policy, event->stream->cache, &event->moment, s, a->layer, head);
+    }
+    return targets;
 }
 
 static bool is_global(const kvli_event *event) {
@@ -258,7 +346,9 @@ static kvl_status compress_layer(void *ud, size_t item, unsigned thread, kvl_err
     if (!kvl_policy_is_by_head(event->policy)) {
         bool acts = false;
         KVL_TRY(begin_layer(event, shape, layer, &acts, err));
-        return acts ? compress_heads(b->e, event, layer, thread, err) : KVL_OK;
+        const act a = {b->e, event, layer, thread};
+        const kvl_press_node *node = kvl_policy_turn(event->policy, &event->moment).node;
+        return acts ? run_press(&a, node, layer_targets(&a, node), err) : KVL_OK;
     }
     for (uint32_t head = 0; head < shape->n_kv_heads; head++) {
         KVL_TRY(kvli_compress_head(b->e, event, layer, head, thread, err));
@@ -276,7 +366,7 @@ static size_t layer_floats(const kvl_policy *policy, const kvl_shape *s, size_t 
 static size_t layer_bytes(const kvl_shape *s, size_t n) {
     const size_t list_bytes = sizeof(kvl_head_view) + sizeof(kvl_choice) + sizeof(float *);
     return s->n_kv_heads * (kvl_round_up(n * sizeof(uint32_t), KVL_ALIGN_BYTES) + list_bytes) +
-           3 * (size_t)KVL_ALIGN_BYTES;
+           3 * (size_t)KVL_ALIGN_BYTES + targets_bytes(s);
 }
 
 size_t kvli_compress_floats(const kvl_policy *policy, const kvl_shape *shape, size_t n) {
@@ -361,7 +451,8 @@ static kvl_status rank_layers(kvl_engine *e, const kvli_event *event, float *sco
     KVL_TRY(kvli_engine_scratch(e, layer_floats(event->policy, s, longest), layer_bytes(s, longest), err));
     for (uint32_t layer = 0; layer < s->n_layers; layer++) {
         layer_lists l;
-        open_lists(&l, e, event, layer, 0);
+        const act a = {e, event, layer, 0};
+        open_lists(&l, &a, layer_targets(&a, event->policy->tree));
         kvl_press_score_layer(event->policy->tree, &l.view, l.scores, l.floats);
         for (uint32_t head = 0; head < s->n_kv_heads; head++) {
             memcpy(scores, l.scores[head], l.heads[head].n * sizeof *scores);

@@ -35,25 +35,41 @@ kvl_turn kvl_policy_turn(const kvl_policy *p, const kvl_moment *moment) {
     return turn;
 }
 
+static bool acts(const kvl_policy *p, const kvl_turn *turn, uint32_t layer, size_t n) {
+    const bool is_triggered =
+        kvl_policy_has_schedule(p) || (p->is_trigger_gt ? n > p->cap_tok : n >= p->cap_tok);
+    return turn->node != NULL && is_triggered && n != 0 && !kvl_policy_skips(p, layer);
+}
+
+/* *n becomes the number of tokens of which it is the share. */
+static size_t share_of(const kvl_policy *p, const kvl_shape *shape, const kvl_moment *moment,
+                       const kvl_turn *turn, size_t *n) {
+    const bool has_own = turn->node->keep_ratio != 0 || turn->node->size_tok != 0;
+    if (!has_own && p->n_bytes != 0) {
+        /* by the tokens seen, the same number for all layers: what a layer has lost before frees nothing */
+        *n = kvl_max_size(*n, (size_t)moment->n_seen);
+        return kvl_max_size(1, kvl_budget_size(p, turn->node, shape, *n));
+    }
+    return kvl_budget_target(has_own ? turn->node->keep_ratio : p->keep_ratio,
+                             has_own ? turn->node->size_tok : p->size_tok,
+                             turn->n_of != 0 ? (size_t)turn->n_of : *n);
+}
+
+size_t kvl_policy_share(const kvl_policy *p, const kvl_shape *shape, const kvl_moment *moment, uint32_t layer,
+                        size_t n) {
+    const kvl_turn turn = kvl_policy_turn(p, moment);
+    return acts(p, &turn, layer, n) ? share_of(p, shape, moment, &turn, &n) : n;
+}
+
 size_t kvl_policy_target(const kvl_policy *p, const kvl_shape *shape, const kvl_moment *moment,
                          uint32_t layer, size_t n) {
     const kvl_turn turn = kvl_policy_turn(p, moment);
-    const bool is_triggered =
-        kvl_policy_has_schedule(p) || (p->is_trigger_gt ? n > p->cap_tok : n >= p->cap_tok);
-    if (turn.node == NULL || !is_triggered || n == 0 || kvl_policy_skips(p, layer)) {
+    if (!acts(p, &turn, layer, n)) {
         return n;
     }
-    const bool has_own = turn.node->keep_ratio != 0 || turn.node->size_tok != 0;
-    if (!has_own && p->n_bytes != 0) {
-        /* by the tokens seen, the same number for all layers: what a layer has lost before frees nothing */
-        const size_t n_tokens = kvl_max_size(n, (size_t)moment->n_seen);
-        const size_t size = kvl_max_size(1, kvl_budget_size(p, turn.node, shape, n_tokens));
-        return kvl_min_size(n, kvl_press_budget(turn.node, shape, layer, n_tokens, size));
-    }
-    const size_t target = kvl_budget_target(has_own ? turn.node->keep_ratio : p->keep_ratio,
-                                            has_own ? turn.node->size_tok : p->size_tok,
-                                            turn.n_of != 0 ? (size_t)turn.n_of : n);
-    return kvl_min_size(n, kvl_press_budget(turn.node, shape, layer, n, target));
+    size_t n_of = n;
+    const size_t share = share_of(p, shape, moment, &turn, &n_of);
+    return kvl_min_size(n, kvl_press_budget(turn.node, shape, layer, n_of, share));
 }
 
 static kvl_status fail_key(const char *key, const char *expected, const char *value, kvl_err *err) {

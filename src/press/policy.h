@@ -66,6 +66,10 @@ bool kvl_policy_has_schedule(const kvl_policy *p);
 size_t kvl_policy_target(const kvl_policy *p, const kvl_shape *shape, const kvl_moment *moment,
                          uint32_t layer, size_t n);
 
+/* What the policy's budget says for n entries there, before the press has its say. */
+size_t kvl_policy_share(const kvl_policy *p, const kvl_shape *shape, const kvl_moment *moment, uint32_t layer,
+                        size_t n);
+
 /* Budgets: the one place where they become numbers of entries (budget.c, docs/policies.md). The share of a
  * budget: ceil(keep n), or size; from 1 to n. */
 size_t kvl_budget_target(double keep_ratio, uint64_t size_tok, size_t n);

@@ -3,6 +3,7 @@
 #include "press/press.h"
 
 #include "press/plugin.h"
+#include "press/policy.h"
 #include "press/select.h"
 
 #include <math.h>
@@ -140,6 +141,53 @@ size_t kvl_press_budget(const kvl_press_node *node, const kvl_shape *shape, uint
     return node->press->budget != NULL ? node->press->budget(node, shape, layer, n, target) : target;
 }
 
+bool kvl_press_evicts(const kvl_press_node *node) {
+    if (node->press->is_sequence) {
+        return kvl_press_evicts(kvl_press_inner(node, 0)) || kvl_press_evicts(kvl_press_inner(node, 1));
+    }
+    const kvl_press *scorer = kvl_press_scorer(node)->press;
+    return scorer->score != NULL || scorer->score_layer != NULL;
+}
+
+bool kvl_press_alters(const kvl_press_node *node) {
+    bool alters = false;
+    for (uint64_t i = 0; i < node->n_nodes; i++) {
+        alters = alters || node[i].press->alter != NULL;
+    }
+    return alters;
+}
+
+const kvl_press_node *kvl_press_sequence(const kvl_press_node *node) {
+    while (!node->press->is_sequence && node->press->n_inner != 0) {
+        node = kvl_press_inner(node, 0);
+    }
+    return node->press->is_sequence ? node : NULL;
+}
+
+static bool has_own_budget(const kvl_press_node *node) {
+    return node->keep_ratio != 0 || node->size_tok != 0;
+}
+
+size_t kvl_press_part_target(const kvl_press_node *node, unsigned index, const kvl_shape *shape,
+                             uint32_t layer, size_t n, size_t target) {
+    const kvl_press_node *part = kvl_press_inner(node, index);
+    unsigned n_sharing = 0; /* parts from here on that have to come to the target */
+    for (unsigned i = index; i < node->press->n_inner; i++) {
+        const kvl_press_node *other = kvl_press_inner(node, i);
+        n_sharing += !has_own_budget(other) && kvl_press_evicts(other);
+    }
+    size_t share = kvl_min_size(n, target);
+    if (!kvl_press_evicts(part) || n == 0) {
+        return n;
+    }
+    if (has_own_budget(part)) {
+        share = kvl_budget_target(part->keep_ratio, part->size_tok, n);
+    } else if (n_sharing > 1) { /* a hair less, so that exact roots are not rounded up */
+        share = (size_t)ceil((double)n * pow((double)share / (double)n, 1.0 / n_sharing) * (1 - 1e-12));
+    }
+    return kvl_min_size(n, kvl_max_size(1, kvl_press_budget(part, shape, layer, n, share)));
+}
+
 kvl_status kvl_press_select(const kvl_press_node *node, const kvl_layer_view *view, float *const *scores,
                             kvl_choice *choices, const kvl_protections *protections, float *floats,
                             void *scratch, kvl_err *err) {
@@ -178,8 +226,8 @@ bool kvl_press_is_by_head(const kvl_press_node *node) {
     bool is_by_head = true;
     for (uint64_t i = 0; i < node->n_nodes; i++) {
         const kvl_press *press = node[i].press;
-        is_by_head =
-            is_by_head && press->score_layer == NULL && press->select == NULL && press->alter == NULL;
+        is_by_head = is_by_head && !press->is_sequence && press->score_layer == NULL &&
+                     press->select == NULL && press->alter == NULL;
     }
     return is_by_head;
 }

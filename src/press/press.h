@@ -101,6 +101,7 @@ struct kvl_press {
     bool is_outermost;   /* may not be wrapped itself */
     bool is_outcome;     /* how much stays does not depend on the policy's budget */
     bool is_signed;      /* scores may be below 0 */
+    bool is_sequence;    /* the presses it wraps act one after another; it has no steps but budget */
     unsigned n_inner;    /* presses it wraps: first in its parentheses */
     const char *inner;   /* text of a wrapped press that is not given; NULL: must be given */
     const kvl_option *options;
@@ -177,11 +178,21 @@ void kvl_press_score_layer(const kvl_press_node *node, const kvl_layer_view *vie
                            float *scratch);
 size_t kvl_press_budget(const kvl_press_node *node, const kvl_shape *shape, uint32_t layer, size_t n,
                         size_t target);
+/* Entries that part number `index` of a sequence leaves of n, when the policy's budget says `target` for what
+ * all leave in the end. */
+size_t kvl_press_part_target(const kvl_press_node *node, unsigned index, const kvl_shape *shape,
+                             uint32_t layer, size_t n, size_t target);
 kvl_status kvl_press_select(const kvl_press_node *node, const kvl_layer_view *view, float *const *scores,
                             kvl_choice *choices, const kvl_protections *protections, float *floats,
                             void *scratch, kvl_err *err) KVL_MUST_USE;
 void kvl_press_alter(const kvl_press_node *node, const kvl_head_view *view, kvl_cache *cache,
                      const kvl_choice *choice, float *scratch);
+/* The sequence that stands for a press: itself, or one within wrappers that only have a schedule; NULL: none.
+ */
+const kvl_press_node *kvl_press_sequence(const kvl_press_node *node);
+/* Whether a press evicts anything, and whether it changes what stays. */
+bool kvl_press_evicts(const kvl_press_node *node);
+bool kvl_press_alters(const kvl_press_node *node);
 /* Whether a press of the tree moves keys. */
 bool kvl_press_moves_keys(const kvl_press_node *node);
 /* The first press from the outside that has a schedule; NULL: none. */

@@ -90,6 +90,19 @@ static kvl_status parse_arguments(parser *p, kvl_press_node *node, const char *t
     return kvl_options_parse(press->options, press->n_options, node->conf, press->name, text, n, err);
 }
 
+/* A sequence acts by itself: nothing around it has a step that its parts would have to take. */
+static kvl_status check_sequence(const kvl_press_node *node, kvl_err *err) {
+    const kvl_press *press = node->press;
+    const kvl_press_node *sequence = kvl_press_sequence(node);
+    const bool has_steps = press->score != NULL || press->score_layer != NULL || press->budget != NULL ||
+                           press->select != NULL || press->alter != NULL;
+    return sequence == NULL || sequence == node || !has_steps
+               ? KVL_OK
+               : kvl_fail(err, KVL_E_USAGE,
+                          "press %s: expected one press within it, found %s; as in %s(%s(A),B)", press->name,
+                          sequence->press->name, sequence->press->name, press->name);
+}
+
 static kvl_status parse_node(parser *p, const char *text, size_t n, kvl_err *err) {
     size_t n_name = 0;
     while (n_name < n && text[n_name] != '(' && text[n_name] != ':') {
@@ -112,6 +125,7 @@ static kvl_status parse_node(parser *p, const char *text, size_t n, kvl_err *err
     KVL_TRY(parse_arguments(p, node, has_arguments ? text + n_name + 1 : "",
                             has_arguments ? n - n_name - 2 : 0, err));
     node->n_nodes = p->n_used - first;
+    KVL_TRY(check_sequence(node, err));
     return node->press->check != NULL ? node->press->check(node, err) : KVL_OK;
 }
 

@@ -60,6 +60,22 @@ static void test_budgets_of_layers(void **state) {
     check_lengths("per-layer(knorm,keep=0.5):skip=0", 10, (size_t[]){10, 5}, 2);
 }
 
+static void test_budgets_of_parts(void **state) {
+    (void)state;
+    check_lengths("composed(knorm:keep=0.5,keydiff:keep=0.5)", 201, (size_t[]){51}, 1); /* 101, 51 */
+    check_lengths("composed(knorm,keydiff):keep=0.25", 200, (size_t[]){50}, 1);
+    check_lengths("composed(knorm:keep=0.5,keydiff):size=30", 200, (size_t[]){30}, 1);
+    check_lengths("composed(knorm,keydiff:keep=0.5):size=60", 200, (size_t[]){30}, 1);
+    check_lengths("composed(knorm:size=20,keydiff):size=30", 200, (size_t[]){20}, 1);
+    check_lengths("composed(composed(knorm,keydiff),recency):keep=0.125", 512, (size_t[]){64}, 1);
+    check_lengths("composed(per-layer(knorm,keep=1+0.5),keydiff:keep=0.5)", 200, (size_t[]){100, 50}, 2);
+    check_lengths("composed(knorm,keydiff):keep=0.25:skip=0", 200, (size_t[]){200, 50}, 2);
+    const kvl_policy p = policy_of("composed(knorm,keydiff):keep=0.36");
+    const kvl_shape shape = {.n_layers = 1, .n_kv_heads = 1};
+    assert_int_equal(kvl_press_part_target(p.tree, 0, &shape, 0, 200, 72), 120); /* sqrt(0.36) */
+    assert_int_equal(kvl_press_part_target(p.tree, 1, &shape, 0, 120, 72), 72);
+}
+
 static void test_text(void **state) {
     (void)state;
     check_error("criticalkv(keydiff)",
@@ -68,6 +84,10 @@ static void test_text(void **state) {
     check_error("adakv(critical-adakv(knorm))", "found knorm");
     check_error("chunk(observed)", "found observed, which looks at the attention of all tokens");
     check_error("chunk(adakv(expected-attention))", "sums over all queries");
+    check_error("adakv(composed(knorm,keydiff))", "as in composed(adakv(A),B)");
+    check_error("composed(key-rerotation(knorm),keydiff)", "leave keys where they are, found key-rerotation");
+    check_error("composed(knorm,decoding(keydiff))", "found decoding");
+    check_error("composed(kvzip,knorm)", "found kvzip");
     check_error("merging(key-rerotation(knorm))", "key-rerotation(merging(...))");
     check_error("key-rerotation(key-rerotation(knorm))", "leaves keys where they are");
     check_error("key-rerotation(knorm):order=score", "order: expected time");
@@ -375,6 +395,61 @@ static void test_keys_after_compressions(void **state) {
     }
 }
 
+static void check_same(const char *text, const kvl_stream *a, const kvl_stream *b) {
+    static float rows[4][most_tokens * 32];
+    const size_t dim = model->shape.head_dim;
+    for (uint32_t i = 0; i < model->shape.n_layers * model->shape.n_kv_heads; i++) {
+        const uint32_t index = i / model->shape.n_kv_heads, head = i % model->shape.n_kv_heads;
+        const kvl_head_entries x = kvl_cache_entries(a->cache, index, head);
+        const kvl_head_entries y = kvl_cache_entries(b->cache, index, head);
+        kvl_cache_copy_keys(a->cache, index, head, rows[0]);
+        kvl_cache_copy_keys(b->cache, index, head, rows[1]);
+        kvl_cache_copy_values(a->cache, index, head, rows[2]);
+        kvl_cache_copy_values(b->cache, index, head, rows[3]);
+        if (x.n != y.n || memcmp(x.positions, y.positions, x.n * sizeof *x.positions) != 0 ||
+            memcmp(rows[0], rows[1], x.n * dim * sizeof **rows) != 0 ||
+            memcmp(rows[2], rows[3], x.n * dim * sizeof **rows) != 0) {
+            fail_msg("%s: layer %u, head %u: expected the same entries, found others", text, index, head);
+        }
+    }
+}
+
+/* One event of a sequence leaves what its parts leave in events of their own; and as much as was foretold. */
+static void test_parts_in_order(void **state) {
+    (void)state;
+    static const struct {
+        const char *all, *parts[3];
+    } cases[] = {
+        {"composed(knorm:keep=0.5,keydiff:keep=0.5)", {"knorm:keep=0.5", "keydiff:keep=0.5"}},
+        {"composed(snapkv(window=8),leverage):size=20:sinks=2",
+         {"snapkv(window=8):size=40:sinks=2", "leverage:size=20:sinks=2"}},
+        {"composed(adakv(snapkv(window=8)):keep=0.5,merging(knorm):size=12)",
+         {"adakv(snapkv(window=8)):keep=0.5", "merging(knorm):size=12"}},
+        {"composed(composed(knorm:size=60,adakv(keydiff):size=40),recency:keep=0.5)",
+         {"knorm:size=60", "adakv(keydiff):size=40", "recency:keep=0.5"}},
+        {"decoding(composed(knorm,keydiff),interval=80):size=20", {"knorm:size=40", "keydiff:size=20"}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const kvl_policy all = policy_of(cases[i].all);
+        kvl_stream *one = stream_of(&all, 80);
+        kvl_stream *other = stream_of(&all, 80);
+        const kvl_moment now = {.n_seen = 80};
+        const size_t target = kvl_policy_target(&all, &model->shape, &now, 1, 80);
+        assert_true(kvl_policy_fires(&all, one, &model->shape));
+        compress(one, &all);
+        for (size_t k = 0; k < 3 && cases[i].parts[k] != NULL; k++) {
+            const kvl_policy part = policy_of(cases[i].parts[k]);
+            compress(other, &part);
+        }
+        check_same(cases[i].all, one, other);
+        if (!kvl_press_is_ragged(all.tree)) {
+            assert_int_equal(kvl_cache_len(one->cache, 1, 0), target);
+        }
+        kvl_stream_destroy(one);
+        kvl_stream_destroy(other);
+    }
+}
+
 /* A stream whose keys were moved predicts what one does that has only seen what stays, in layer 0. */
 static void test_moved_keys_are_those_of_a_short_text(void **state) {
     (void)state;
@@ -406,11 +481,13 @@ static void test_moved_keys_are_those_of_a_short_text(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_budgets_of_layers),
+        cmocka_unit_test(test_budgets_of_parts),
         cmocka_unit_test(test_text),
         cmocka_unit_test(test_chunks_of_neighbours),
         cmocka_unit_test(test_chunks_by_themselves),
         cmocka_unit_test(test_values_merge),
         cmocka_unit_test(test_keys_after_compressions),
+        cmocka_unit_test(test_parts_in_order),
         cmocka_unit_test(test_moved_keys_are_those_of_a_short_text),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);
