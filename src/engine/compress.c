@@ -24,7 +24,7 @@ size_t kvli_target_of(const kvl_policy *policy, const kvl_cache *cache, const kv
     const size_t n = kvl_cache_len(cache, layer, head);
     const kvl_press_node *node = kvl_policy_turn(policy, moment).node;
     if (node == NULL || !kvl_press_is_ragged(node)) {
-        return kvl_policy_target(policy, shape, moment, layer, n);
+        return kvl_policy_target(policy, shape, moment, layer, head, n);
     }
     /* heads that compete may hold different numbers: what counts is their mean */
     const bool is_global = kvl_press_is_global(node);
@@ -37,7 +37,7 @@ size_t kvli_target_of(const kvl_policy *policy, const kvl_cache *cache, const kv
         }
     }
     const size_t mean = n_heads != 0 ? (total + n_heads - 1) / n_heads : 0;
-    const size_t target = kvl_policy_target(policy, shape, moment, layer, mean);
+    const size_t target = kvl_policy_target(policy, shape, moment, layer, head, mean);
     return target < mean && n_heads * target < total ? target : n;
 }
 

@@ -33,7 +33,7 @@ static void take_row(kvl_engine *e, kvl_span *span, size_t row, size_t *length, 
     ++*length;
     if (evict != NULL) {
         const kvl_moment moment = {span->n_seen + span->n_rows + 1, span->stream->n_prefill, *n_events};
-        *length = kvl_policy_target(evict, &e->model->shape, &moment, 0, *length);
+        *length = kvl_policy_target(evict, &e->model->shape, &moment, 0, 0, *length);
         span->is_evicting = true;
         ++*n_events;
     }

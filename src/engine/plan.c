@@ -1,12 +1,21 @@
 /* Following a prefill and a compression through the engine's rules of allocation.
  *
- * The heads of a layer have the same length, those of all layers until the first compression. Where equal
- * blocks grow one after another, the worst moment is the last: all new ones and one old one. Of heads that
- * compete the mean is followed: their sum is known, their shares are not. Passes end where a press with a
- * schedule acts: an engine that compresses between the rows of a pass holds no more. */
+ * The heads of a layer have the same length, but for those that a press spares, those of all layers until the
+ * first compression. Where equal blocks grow one after another, the worst moment is the last: all new ones
+ * and one old one. Of heads that compete the mean is followed: their sum is known, their shares are not.
+ * Passes end where a press with a schedule acts: an engine that compresses between the rows of a pass holds
+ * no more. */
 #include "engine/plan.h"
 
 #include "engine/engine_int.h"
+
+/* Heads of a layer that have the same length: those that are compressed, and those that the press spares. */
+typedef struct alike {
+    size_t n_heads;
+    uint32_t head; /* one of them */
+    size_t n;      /* entries of each */
+    size_t cap;    /* entries there is room for */
+} alike;
 
 typedef struct run {
     const kvl_model *model;
@@ -15,8 +24,7 @@ typedef struct run {
     unsigned n_threads;
     size_t n_prefill;
     size_t n_seen;
-    size_t n[KVL_POLICY_MAX_LAYERS];   /* entries of a head of each layer */
-    size_t cap[KVL_POLICY_MAX_LAYERS]; /* entries there is room for */
+    alike heads[KVL_POLICY_MAX_LAYERS][2];
     size_t n_window, window_cap;
     size_t n_positions; /* of the rotation table */
     size_t n_floats;    /* of a thread's scratch */
@@ -110,15 +118,16 @@ static void pass(run *r, size_t n_rows) {
     r->noted_bytes = kvl_tap_bytes_of(s, r->needs, r->n_seen);
     note_peak(r, 0, r->noted_bytes > noted_before ? noted_before : 0);
     grow_window(r, n_rows);
-    for (uint32_t layer = 0; layer < s->n_layers; layer++) {
-        const size_t cap = kvl_cache_grown_cap(r->cap[layer], r->n[layer] + n_rows);
-        r->n[layer] += n_rows;
-        longest = kvl_max_size(longest, r->n[layer]);
-        if (cap > r->cap[layer]) {
-            r->kv_bytes += s->n_kv_heads * (head_bytes(r, cap) - head_bytes(r, r->cap[layer]));
-            largest_cap = kvl_max_size(largest_cap, r->cap[layer]);
-            r->cap[layer] = cap;
+    for (size_t i = 0; i < 2 * (size_t)s->n_layers; i++) {
+        alike *a = &r->heads[i / 2][i % 2];
+        const size_t cap = kvl_cache_grown_cap(a->cap, a->n + n_rows);
+        a->n += n_rows;
+        if (a->n_heads != 0 && cap > a->cap) {
+            r->kv_bytes += a->n_heads * (head_bytes(r, cap) - head_bytes(r, a->cap));
+            largest_cap = kvl_max_size(largest_cap, a->cap);
+            a->cap = cap;
         }
+        longest = a->n_heads != 0 ? kvl_max_size(longest, a->n) : longest;
     }
     note_peak(r, largest_cap != 0 ? head_bytes(r, largest_cap) : 0, 0);
     grow_rotary(r, r->n_seen);
@@ -131,8 +140,8 @@ typedef struct left {
     uint64_t n_entries;   /* of all heads */
     size_t n_in_windows;  /* of these, at most */
     size_t n_acting;      /* layers it acts on */
-    size_t longest;       /* head of these, before it */
-    uint64_t n_in_acting; /* entries of a head, summed over these layers */
+    size_t longest;       /* head that is cut there, before it */
+    uint64_t n_in_acting; /* entries of such a head, summed over these layers */
     size_t n_room;
     uint64_t reserved_bytes;
     uint64_t largest_copy_bytes; /* of a head whose survivors are moved to a block of their own */
@@ -143,22 +152,26 @@ static left count_left(run *r) {
     const kvl_shape *s = &r->model->shape;
     const kvl_moment now = {.n_seen = r->n_seen, .n_prefill = r->n_prefill};
     left l = {.n_room = SIZE_MAX};
-    for (uint32_t layer = 0; layer < s->n_layers; layer++) {
-        const size_t n = kvl_policy_target(r->policy, s, &now, layer, r->n[layer]);
-        const bool acts = n < r->n[layer];
-        const size_t cap = acts ? kvl_cache_kept_cap(r->cap[layer], n) : r->cap[layer];
-        const bool is_moved = acts && (cap < r->cap[layer] || r->policy->protections.is_score_order);
-        l.longest = acts ? kvl_max_size(l.longest, r->n[layer]) : l.longest;
-        l.n_entries += (uint64_t)n * s->n_kv_heads;
-        l.n_in_windows += kvl_min_size(n, r->n_window) * s->n_kv_heads;
+    for (size_t i = 0; i < 2 * (size_t)s->n_layers; i++) {
+        alike *a = &r->heads[i / 2][i % 2];
+        if (a->n_heads == 0) {
+            continue;
+        }
+        const size_t n = kvl_policy_target(r->policy, s, &now, (uint32_t)(i / 2), a->head, a->n);
+        const bool acts = n < a->n;
+        const size_t cap = acts ? kvl_cache_kept_cap(a->cap, n) : a->cap;
+        const bool is_moved = acts && (cap < a->cap || r->policy->protections.is_score_order);
+        l.longest = acts ? kvl_max_size(l.longest, a->n) : l.longest;
+        l.n_entries += (uint64_t)n * a->n_heads;
+        l.n_in_windows += kvl_min_size(n, r->n_window) * a->n_heads;
         l.n_acting += acts;
         l.n_in_acting += acts ? n : 0;
         l.n_room = kvl_min_size(l.n_room, cap - n);
         const uint64_t bytes = head_bytes(r, cap) + kvl_cache_window_bytes(s, r->window_cap);
-        l.reserved_bytes += s->n_kv_heads * bytes;
+        l.reserved_bytes += a->n_heads * bytes;
         l.largest_copy_bytes = is_moved && bytes > l.largest_copy_bytes ? bytes : l.largest_copy_bytes;
-        r->n[layer] = n;
-        r->cap[layer] = cap;
+        a->n = n;
+        a->cap = cap;
     }
     return l;
 }
@@ -198,6 +211,12 @@ void kvl_plan_make(kvl_plan *out, const kvl_model *model, const kvl_policy *poli
              .n_threads = n_threads,
              .n_prefill = n_tokens};
     left l = {0};
+    for (size_t i = 0; i < n_heads(&r); i++) {
+        const uint32_t layer = (uint32_t)(i / shape->n_kv_heads), head = (uint32_t)(i % shape->n_kv_heads);
+        alike *a = &r.heads[layer][kvl_press_spares(policy->tree, shape, layer, head)];
+        a->head = head;
+        a->n_heads++;
+    }
     create(&r);
     while (r.n_seen < n_tokens) {
         pass(&r, next_rows(&r));

@@ -14,7 +14,7 @@
 #include "press/policy.h"
 
 typedef struct kvl_plan {
-    size_t n_kept; /* entries of a head of a compressed layer, in the mean; n where nothing is evicted */
+    size_t n_kept; /* entries of a compressed head, in the mean; n where nothing is evicted */
     size_t n_room; /* tokens that can be decoded before the cache grows */
     uint64_t weight_bytes;
     uint64_t kv_prefill_bytes; /* keys and values of all tokens, before the compression */

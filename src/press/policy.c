@@ -62,9 +62,9 @@ size_t kvl_policy_share(const kvl_policy *p, const kvl_shape *shape, const kvl_m
 }
 
 size_t kvl_policy_target(const kvl_policy *p, const kvl_shape *shape, const kvl_moment *moment,
-                         uint32_t layer, size_t n) {
+                         uint32_t layer, uint32_t head, size_t n) {
     const kvl_turn turn = kvl_policy_turn(p, moment);
-    if (!acts(p, &turn, layer, n)) {
+    if (!acts(p, &turn, layer, n) || kvl_press_spares(turn.node, shape, layer, head)) {
         return n;
     }
     size_t n_of = n;

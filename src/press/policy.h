@@ -62,9 +62,9 @@ bool kvl_policy_skips(const kvl_policy *p, uint32_t layer);
 kvl_turn kvl_policy_turn(const kvl_policy *p, const kvl_moment *moment);
 bool kvl_policy_has_schedule(const kvl_policy *p);
 /* Entries that stay of n in a head of a layer (of a ragged press: in the mean): n itself when the policy does
- * not act at that moment, on that many, or on that layer. */
+ * not act at that moment, on that many, or on that head. */
 size_t kvl_policy_target(const kvl_policy *p, const kvl_shape *shape, const kvl_moment *moment,
-                         uint32_t layer, size_t n);
+                         uint32_t layer, uint32_t head, size_t n);
 
 /* What the policy's budget says for n entries there, before the press has its say. */
 size_t kvl_policy_share(const kvl_policy *p, const kvl_shape *shape, const kvl_moment *moment, uint32_t layer,

@@ -188,6 +188,11 @@ size_t kvl_press_part_target(const kvl_press_node *node, unsigned index, const k
     return kvl_min_size(n, kvl_max_size(1, kvl_press_budget(part, shape, layer, n, share)));
 }
 
+bool kvl_press_spares(const kvl_press_node *node, const kvl_shape *shape, uint32_t layer, uint32_t head) {
+    FIRST_WITH(node, spares)
+    return node->press->spares != NULL && node->press->spares(node, shape, layer, head);
+}
+
 kvl_status kvl_press_select(const kvl_press_node *node, const kvl_layer_view *view, float *const *scores,
                             kvl_choice *choices, const kvl_protections *protections, float *floats,
                             void *scratch, kvl_err *err) {

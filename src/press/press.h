@@ -144,6 +144,8 @@ struct kvl_press {
      * target. */
     size_t (*budget)(const kvl_press_node *self, const kvl_shape *shape, uint32_t layer, size_t n,
                      size_t target);
+    /* Whether a head is left alone, whatever the budget. NULL: none is. */
+    bool (*spares)(const kvl_press_node *self, const kvl_shape *shape, uint32_t layer, uint32_t head);
     /* Chooses what stays in each head of a layer, choices [K]. NULL: kvl_select for each head.
      *   floats   scratch_floats of them, as score has
      *   scratch  kvl_select_scratch_bytes(all entries of the layer), 8-byte aligned */
@@ -182,6 +184,7 @@ size_t kvl_press_budget(const kvl_press_node *node, const kvl_shape *shape, uint
  * all leave in the end. */
 size_t kvl_press_part_target(const kvl_press_node *node, unsigned index, const kvl_shape *shape,
                              uint32_t layer, size_t n, size_t target);
+bool kvl_press_spares(const kvl_press_node *node, const kvl_shape *shape, uint32_t layer, uint32_t head);
 kvl_status kvl_press_select(const kvl_press_node *node, const kvl_layer_view *view, float *const *scores,
                             kvl_choice *choices, const kvl_protections *protections, float *floats,
                             void *scratch, kvl_err *err) KVL_MUST_USE;

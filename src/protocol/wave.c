@@ -256,7 +256,7 @@ static size_t first_target(const kvli_run *r, const kvli_lane *l, size_t index, 
     while (layer + 1 < r->shape->n_layers && kvl_policy_skips(policy, layer)) {
         layer++;
     }
-    return kvl_policy_target(policy, r->shape, &now, layer, n);
+    return kvl_policy_target(policy, r->shape, &now, layer, 0, n);
 }
 
 /* The cell of a lane whose policy keeps most of heads that all hold n entries. */

@@ -169,7 +169,7 @@ static void check_counts(const kvl_policy *p, const kvl_stream *s, size_t n) {
     for (uint32_t layer = 0; layer < model->shape.n_layers; layer++) {
         for (uint32_t head = 0; head < model->shape.n_kv_heads; head++) {
             const size_t found = kvl_cache_len(s->cache, layer, head);
-            const size_t target = kvl_policy_target(p, &model->shape, &at, layer, n);
+            const size_t target = kvl_policy_target(p, &model->shape, &at, layer, head, n);
             n_all += found;
             n_target += target;
             if (!kvl_press_is_ragged(p->tree) && found != target) {

@@ -21,7 +21,7 @@ static kvl_policy policy_of(const char *text) {
 /* What stays of n in a head of layer 1 when so many tokens were seen. */
 static size_t target(const kvl_policy *p, size_t n_seen, size_t n) {
     const kvl_moment at = {.n_seen = n_seen};
-    return kvl_policy_target(p, &shape, &at, 1, n);
+    return kvl_policy_target(p, &shape, &at, 1, 0, n);
 }
 
 static void test_ratios(void **state) {
@@ -64,7 +64,7 @@ static void test_bytes_beside_skipped_layers(void **state) {
     assert_int_equal(target(&p, 20, 6), 6);
     assert_int_equal(target(&p, 36, 7), 1); /* (5120 - 4608) / 384 = 1.33 */
     const kvl_moment at = {.n_seen = 20};
-    assert_int_equal(kvl_policy_target(&p, &shape, &at, 0, 20), 20);
+    assert_int_equal(kvl_policy_target(&p, &shape, &at, 0, 0, 20), 20);
     kvl_err err = {0};
     assert_int_equal(kvl_budget_check(&p, &shape, 37, NULL), KVL_OK); /* 4736 + 384 */
     assert_int_equal(kvl_budget_check(&p, &shape, 38, &err), KVL_E_USAGE);
@@ -106,11 +106,11 @@ static void test_bytes_by_layer(void **state) {
     p.tree[0] = (kvl_press_node){.press = &press, .n_nodes = 1};
     kvl_policy_set_bytes(&p, 5120);
     const kvl_moment at = {.n_seen = 100};
-    assert_int_equal(kvl_policy_target(&p, &shape, &at, 0, 100), 13);
-    assert_int_equal(kvl_policy_target(&p, &shape, &at, 3, 100), 9);
-    assert_int_equal(kvl_policy_target(&p, &shape, &at, 3, 8), 8);
+    assert_int_equal(kvl_policy_target(&p, &shape, &at, 0, 0, 100), 13);
+    assert_int_equal(kvl_policy_target(&p, &shape, &at, 3, 0, 100), 9);
+    assert_int_equal(kvl_policy_target(&p, &shape, &at, 3, 0, 8), 8);
     kvl_policy_set_bytes(&p, 512 * 11 - 1);
-    assert_int_equal(kvl_policy_target(&p, &shape, &at, 0, 100), 13);
+    assert_int_equal(kvl_policy_target(&p, &shape, &at, 0, 0, 100), 13);
 }
 
 static void check_error(const char *text, const char *expected) {

@@ -341,7 +341,7 @@ static void check_kept(const char *text, size_t n, const float *norms, const cha
     char kept[max_n + 1] = {0};
     _Alignas(16) static char scratch[max_n * 32];
     open_layer(&l, 1, 1, n, norms, norms, NULL, NULL);
-    l.heads[0].target = kvl_policy_target(&p, &l.shape, &(kvl_moment){.n_seen = n}, 0, n);
+    l.heads[0].target = kvl_policy_target(&p, &l.shape, &(kvl_moment){.n_seen = n}, 0, 0, n);
     assert_int_equal(l.heads[0].target, strlen(expected));
     score(&l, text);
     assert_ok(kvl_select(slots, l.heads[0].target, &p.protections, l.scores[0], l.heads[0].positions, n,
@@ -427,7 +427,7 @@ static void test_l2_sizes(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const kvl_policy p = policy_of(cases[i].text);
         const kvl_moment moment = {.n_seen = cases[i].n};
-        const size_t kept = kvl_policy_target(&p, &shape, &moment, cases[i].layer, cases[i].n);
+        const size_t kept = kvl_policy_target(&p, &shape, &moment, cases[i].layer, 0, cases[i].n);
         if (kept != cases[i].kept) {
             fail_msg("%s, layer %u: expected %zu of %zu, found %zu", cases[i].text, cases[i].layer,
                      cases[i].kept, cases[i].n, kept);

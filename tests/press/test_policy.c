@@ -107,16 +107,16 @@ static void test_targets(void **state) {
         char text[64] = "knorm:cap=32:keep=";
         memcpy(text + strlen(text), cases[i].keep, strlen(cases[i].keep) + 1);
         kvl_policy p = policy_of(text);
-        assert_int_equal(kvl_policy_target(&p, &shape, &at, 0, 32), cases[i].kept);
-        assert_int_equal(kvl_policy_target(&p, &shape, &at, 0, 31), 31); /* below the trigger: nothing */
+        assert_int_equal(kvl_policy_target(&p, &shape, &at, 0, 0, 32), cases[i].kept);
+        assert_int_equal(kvl_policy_target(&p, &shape, &at, 0, 0, 31), 31); /* below the trigger: nothing */
     }
     kvl_policy gt = policy_of("knorm:cap=32:trigger=gt:size=16");
-    assert_int_equal(kvl_policy_target(&gt, &shape, &at, 0, 32), 32);
-    assert_int_equal(kvl_policy_target(&gt, &shape, &at, 0, 33), 16);
+    assert_int_equal(kvl_policy_target(&gt, &shape, &at, 0, 0, 32), 32);
+    assert_int_equal(kvl_policy_target(&gt, &shape, &at, 0, 0, 33), 16);
     kvl_policy tiny = policy_of("knorm:keep=0.0001");
-    assert_int_equal(kvl_policy_target(&tiny, &shape, &at, 0, 5), 1);
+    assert_int_equal(kvl_policy_target(&tiny, &shape, &at, 0, 0, 5), 1);
     kvl_policy none = policy_of("none");
-    assert_int_equal(kvl_policy_target(&none, &shape, &at, 0, 1000), 1000);
+    assert_int_equal(kvl_policy_target(&none, &shape, &at, 0, 0, 1000), 1000);
 }
 
 /* 2: sink, 1: among the newest, 0: by score. */

@@ -54,9 +54,9 @@ static void check_turns(const char *text, uint64_t n_prefill, const size_t *targ
     const kvl_policy policy = policy_of(text);
     for (size_t i = 0; i < n; i++) {
         const kvl_moment at = {.n_seen = i + 1, .n_prefill = n_prefill};
-        if (kvl_policy_target(&policy, &model->shape, &at, 0, i + 1) != targets[i]) {
+        if (kvl_policy_target(&policy, &model->shape, &at, 0, 0, i + 1) != targets[i]) {
             fail_msg("%s: after %zu tokens: expected %zu, found %zu", text, i + 1, targets[i],
-                     kvl_policy_target(&policy, &model->shape, &at, 0, i + 1));
+                     kvl_policy_target(&policy, &model->shape, &at, 0, 0, i + 1));
         }
     }
 }

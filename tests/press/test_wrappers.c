@@ -36,7 +36,7 @@ static void check_lengths(const char *text, size_t n, const size_t *expected, ui
     const kvl_shape shape = {.n_layers = n_layers, .n_kv_heads = 1};
     const kvl_moment now = {.n_seen = n, .n_prefill = n};
     for (uint32_t layer = 0; layer < n_layers; layer++) {
-        const size_t found = kvl_policy_target(&p, &shape, &now, layer, n);
+        const size_t found = kvl_policy_target(&p, &shape, &now, layer, 0, n);
         if (found != expected[layer]) {
             fail_msg("%s: layer %u: expected %zu, found %zu", text, layer, expected[layer], found);
         }
@@ -434,7 +434,7 @@ static void test_parts_in_order(void **state) {
         kvl_stream *one = stream_of(&all, 80);
         kvl_stream *other = stream_of(&all, 80);
         const kvl_moment now = {.n_seen = 80};
-        const size_t target = kvl_policy_target(&all, &model->shape, &now, 1, 80);
+        const size_t target = kvl_policy_target(&all, &model->shape, &now, 1, 0, 80);
         assert_true(kvl_policy_fires(&all, one, &model->shape));
         compress(one, &all);
         for (size_t k = 0; k < 3 && cases[i].parts[k] != NULL; k++) {
