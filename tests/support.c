@@ -1,6 +1,8 @@
 /* Paths and files of the tests. */
 #include "support.h"
 
+#include "protocol/calibrate.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,4 +84,27 @@ const char *test_run(int *exit_code, const char *args) {
     *exit_code = WEXITSTATUS(status);
     kvl_str_free(&command);
     return text;
+}
+
+kvl_calibration *test_calibrate(kvl_engine *engine) {
+    enum { most_ids = 256, n_texts = 2 };
+    static int32_t ids[n_texts][most_ids];
+    kvl_sample items[n_texts] = {{.name = "first", .hash = 1}, {.name = "second", .hash = 2}};
+    const kvl_samples texts = {.items = items, .n = n_texts};
+    kvl_calibration *out = NULL;
+    kvl_err err = {0};
+    json_t *all = test_load_json("tests/golden/press/ids.json");
+    for (size_t i = 0; i < n_texts; i++) {
+        const json_t *list = json_array_get(json_object_get(all, "calibration"), i);
+        items[i].ids = (kvl_ids){.ids = ids[i], .n = json_array_size(list)};
+        assert_in_range(items[i].ids.n, 1, most_ids);
+        for (size_t t = 0; t < items[i].ids.n; t++) {
+            ids[i][t] = (int32_t)json_integer_value(json_array_get(list, t));
+        }
+    }
+    json_decref(all);
+    if (kvl_calibrate(&out, engine, &texts, most_ids, NULL, &err) != KVL_OK) {
+        fail_msg("%s", err.msg);
+    }
+    return out;
 }

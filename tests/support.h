@@ -28,6 +28,10 @@ void test_save(const char *path, const void *bytes, size_t n);
 /* Runs the program with these words of a shell command; both streams of its output, and its exit code.
  * Static. */
 const char *test_run(int *exit_code, const char *args);
+struct kvl_engine;
+struct kvl_calibration;
+/* Statistics of the engine's model from the ids `calibration` of tests/golden/press/ids.json. */
+struct kvl_calibration *test_calibrate(struct kvl_engine *engine);
 /* Asserts success, printing the error text otherwise. */
 #define assert_ok(call)                                                                                      \
     do {                                                                                                     \

@@ -31,7 +31,8 @@ kvl_needs kvl_needs_join(kvl_needs a, kvl_needs b) {
                        .has_mass = a.has_mass || b.has_mass,
                        .is_mass_late = (a.is_mass_late || !a.has_mass) && (b.is_mass_late || !b.has_mass) &&
                                        (a.has_mass || b.has_mass),
-                       .has_inputs = a.has_inputs || b.has_inputs};
+                       .has_inputs = a.has_inputs || b.has_inputs,
+                       .has_calibration = a.has_calibration || b.has_calibration};
 }
 
 bool kvl_needs_are_met(kvl_needs needs, kvl_needs by) {

@@ -20,11 +20,12 @@ enum {
 
 /* What must be noted; all zero: nothing. */
 typedef struct kvl_needs {
-    uint32_t n_queries; /* of the last so many tokens, after rotation; KVL_ALL_QUERIES: of all */
-    bool has_moments;   /* sums and products of all queries before rotation, and the first ones */
-    bool has_mass;      /* attention that each entry has received */
-    bool is_mass_late;  /* only from tokens behind the prompt; not together with has_mass of others */
-    bool has_inputs;    /* lengths of attention's inputs, for so many tokens as queries (not for all) */
+    uint32_t n_queries;   /* of the last so many tokens, after rotation; KVL_ALL_QUERIES: of all */
+    bool has_moments;     /* sums and products of all queries before rotation, and the first ones */
+    bool has_mass;        /* attention that each entry has received */
+    bool is_mass_late;    /* only from tokens behind the prompt; not together with has_mass of others */
+    bool has_inputs;      /* lengths of attention's inputs, for so many tokens as queries (not for all) */
+    bool has_calibration; /* nothing of the stream: statistics of the model (kvl_shape.calibration) */
 } kvl_needs;
 
 typedef struct kvl_tap kvl_tap;

@@ -83,7 +83,13 @@ bool kvl_policies_act_alike(const kvl_policy *a, const kvl_policy *b, const kvl_
 
 kvl_status kvli_check_needs(const kvl_policy *policy, const kvl_stream *stream, const kvl_shape *shape,
                             kvl_err *err) {
-    if (kvl_needs_are_met(kvl_policy_needs(policy, shape), stream->needs)) {
+    const kvl_needs needs = kvl_policy_needs(policy, shape);
+    if (needs.has_calibration && shape->calibration == NULL) {
+        return kvl_fail(err, KVL_E_CHECK,
+                        "press %s: expected statistics of the model (kvlab calibrate), found none",
+                        kvl_policy_press(policy)->name);
+    }
+    if (kvl_needs_are_met(needs, stream->needs)) {
         return KVL_OK;
     }
     return kvl_fail(err, KVL_E_CHECK, "press %s: expected a stream that notes what it needs, found none",

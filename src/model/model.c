@@ -122,6 +122,7 @@ static kvl_status fill(kvl_model *m, const char *path, kvl_pool *pool, kvl_err *
     m->arch = config->arch->model_type;
     uint64_t layout = kvl_tensors_hash(tensors);
     m->hash = kvl_hash_bytes(m->hash, &layout, sizeof layout);
+    m->layout_hash = m->hash;
     note_dtype(m, tensors);
     m->layers = kvl_calloc(m->shape.n_layers, sizeof *m->layers);
     if (m->layers == NULL) {

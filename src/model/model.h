@@ -79,6 +79,7 @@ typedef struct kvl_model {
     char *name;           /* last part of the path */
     char *path;           /* directory or file as given */
     uint64_t hash;        /* config text, tensor headers and, where read, contents: identity in records */
+    uint64_t layout_hash; /* without contents: the same for a model of headers only */
     kvl_linear embedding; /* E -> V_in, for its columns; empty when tied: the output holds it */
     float *positions;     /* [n_context, E], learned; or NULL */
     uint32_t n_vocab_in;

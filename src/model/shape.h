@@ -4,6 +4,8 @@
 
 #include "kernel/kernel.h"
 
+struct kvl_calibration;
+
 typedef enum kvl_activation { KVL_ACT_GELU_ERF, KVL_ACT_GELU_TANH, KVL_ACT_SILU } kvl_activation;
 typedef enum kvl_norm_kind { KVL_NORM_LAYER, KVL_NORM_RMS } kvl_norm_kind;
 
@@ -36,6 +38,8 @@ typedef struct kvl_shape {
     kvl_kv_type key_type, value_type;
     uint32_t n_residual; /* newest tokens of a head that are not quantised yet */
     bool has_hadamard;   /* keys and values are rotated by a Hadamard matrix before they are stored */
+    /* statistics for presses that need them, borrowed; NULL: none. Set before the first stream is made */
+    const struct kvl_calibration *calibration;
 } kvl_shape;
 
 /* Numbers in the keys and values of one token, all layers. */

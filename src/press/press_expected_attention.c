@@ -1,9 +1,9 @@
-/* expected-attention: the attention that coming queries are expected to pay.
+/* expected-attention, expected-attention-stats: the attention that coming queries are expected to pay.
  *
  * Source: Devoto et al., "Expected Attention: KV Cache Compression by Estimating Attention from Future
  * Queries Distribution" (arXiv 2510.00636), section 3; as in kvpress 0.5.5: queries before rotation are taken
  * for normal with the moments of those so far, turned by the mean rotation of the next `future` positions;
- * the mean of exp(q.k) then has a closed form.
+ * the mean of exp(q.k) then has a closed form. With -stats the moments are those of a calibration.
  */
 #include "press/expected.h"
 
@@ -112,4 +112,51 @@ const kvl_press kvl_press_expected_attention = {
     .needs = needs,
     .scratch_floats = scratch_floats,
     .score_layer = score_layer,
+};
+
+/* ---- with the moments of a calibration ---- */
+
+static kvl_needs stats_needs(const kvl_press_node *self, const kvl_shape *shape) {
+    (void)self;
+    (void)shape;
+    return (kvl_needs){.has_calibration = true};
+}
+
+static size_t stats_scratch_floats(const kvl_press_node *self, const kvl_shape *shape, size_t n) {
+    (void)self;
+    return kvl_expected_floats(shape, n);
+}
+
+static void stats_score_layer(const kvl_press_node *self, const kvl_layer_view *view, float *const *scores,
+                              float *scratch) {
+    const conf *c = kvl_press_conf(self);
+    const kvl_calibration *known = kvl_view_calibration(view);
+    const kvl_expected how = {c->future, c->sinks, c->vnorm == 0, c->epsilon};
+    for (uint32_t k = 0; k < view->shape->n_kv_heads; k++) {
+        kvl_expected_score(&view->heads[k], &how, kvl_calibration_means(known, view->layer, k),
+                           c->covariance == 0 ? kvl_calibration_covariances(known, view->layer, k) : NULL,
+                           scores[k], scratch);
+    }
+    kvl_scores_protect(view, scores, c->sinks, 0);
+}
+
+extern const kvl_press kvl_press_expected_attention_stats;
+const kvl_press kvl_press_expected_attention_stats = {
+    .name = "expected-attention-stats",
+    .summary = "expected-attention with the queries of a calibration text: nothing is noted",
+    .source = "Devoto et al. 2025, arXiv 2510.00636, section 3; kvpress 0.5.5, ExpectedAttentionStatsPress",
+    .formula = "as expected-attention, m and S those of the calibration (docs/calibration.md)",
+    .cost = "2 H n D^2 operations; (n + D + 128) D floats",
+    .differs = "statistics are made here, of kvlab's own texts (kvpress: downloaded, of BookSum); ties: the "
+               "newer entry stays; attention's own scale",
+    .reads = "keys, values",
+    .advice = "where noting the moments of queries costs too much, or the prompt is short: their statistics "
+              "do not depend on it",
+    .version = 1,
+    .options = options,
+    .n_options = 5,
+    .conf_bytes = sizeof(conf),
+    .needs = stats_needs,
+    .scratch_floats = stats_scratch_floats,
+    .score_layer = stats_score_layer,
 };

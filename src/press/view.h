@@ -8,6 +8,7 @@
 #define KVL_PRESS_VIEW_H
 
 #include "cache/cache.h"
+#include "cache/calibration.h"
 #include "cache/tap.h"
 #include "model/shape.h"
 
@@ -79,6 +80,11 @@ void kvl_view_mass(const kvl_head_view *view, float *dst);
 float kvl_view_input_length(const kvl_layer_view *view, uint64_t position);
 /* What second passes have told of each entry: dst [n]. For presses that look again. */
 void kvl_view_learned(const kvl_head_view *view, float *dst);
+
+/* Statistics of the model. Needs has_calibration. */
+static inline const kvl_calibration *kvl_view_calibration(const kvl_layer_view *view) {
+    return view->shape->calibration;
+}
 
 /* Query heads of one KV head. */
 static inline uint32_t kvl_view_group(const kvl_layer_view *view) {

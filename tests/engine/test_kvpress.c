@@ -1,6 +1,7 @@
 /* Presses against kvpress: scores and kept entries of tiny random models, from tests/golden/press. */
 #include "support.h"
 
+#include "cache/calibration.h"
 #include "engine/engine.h"
 
 #include <math.h>
@@ -19,7 +20,9 @@ static const char *const names[] = {"block",
                                     "cur",
                                     "decoding",
                                     "dms",
+                                    "duo-attention",
                                     "expected-attention",
+                                    "expected-attention-stats",
                                     "finch",
                                     "key-rerotation",
                                     "keydiff",
@@ -33,6 +36,7 @@ static const char *const names[] = {"block",
                                     "per-layer",
                                     "prefill-decoding",
                                     "pyramid",
+                                    "qfilter",
                                     "simlayerkv",
                                     "snapkv",
                                     "streaming",
@@ -42,6 +46,7 @@ static const char *const model_names[] = {"llama", "qwen3"};
 enum { n_models = 2 };
 static kvl_model *models[n_models];
 static kvl_engine *engines[n_models];
+static kvl_calibration *calibrations[n_models];
 static json_t *all_ids;
 static int32_t prompt_ids[3][16]; /* of kvzip */
 static kvl_prompts prompts = {.first = prompt_ids[0], .next = prompt_ids[1], .suffix = prompt_ids[2]};
@@ -74,6 +79,8 @@ static int open_models(void **state) {
     prompts.n_suffix = copy_ids(prompt_ids[2], 16, "kvzip_suffix");
     for (size_t i = 0; i < n_models; i++) {
         kvl_engine_set_prompts(engines[i], &prompts);
+        calibrations[i] = test_calibrate(engines[i]);
+        models[i]->shape.calibration = calibrations[i];
     }
     return 0;
 }
@@ -83,6 +90,7 @@ static int close_models(void **state) {
     for (size_t i = 0; i < n_models; i++) {
         kvl_engine_destroy(engines[i]);
         kvl_model_close(models[i]);
+        kvl_calibration_destroy(calibrations[i]);
     }
     json_decref(all_ids);
     return 0;

@@ -2,6 +2,7 @@
  * number of threads and every cut of the text, entries keep their keys and positions, bytes are counted. */
 #include "support.h"
 
+#include "cache/calibration.h"
 #include "engine/engine.h"
 
 #include <stdio.h>
@@ -10,6 +11,7 @@
 enum { n_text = 90, n_more = 12 };
 
 static kvl_model *model;
+static kvl_calibration *calibration;
 static kvl_engine *engines[2]; /* of 1 and of 2 threads */
 
 static const int32_t words[] = {5, 6, 7, 8, 9};
@@ -20,6 +22,7 @@ static const kvl_prompts prompts = {
 static const struct {
     const char *name, *text;
 } texts[] = {
+    {"duo-attention", "duo-attention(sinks=4,recent=20)"},
     {"finch", "finch(window=8)"},
     {"lagkv", "lagkv(sinks=2,lag=8)"},
     {"cur", "cur(random=on)"},
@@ -67,6 +70,8 @@ static int open_model(void **state) {
         }
         kvl_engine_set_prompts(engines[i], &prompts);
     }
+    calibration = test_calibrate(engines[0]);
+    model->shape.calibration = calibration;
     return 0;
 }
 
@@ -75,6 +80,7 @@ static int close_model(void **state) {
     kvl_engine_destroy(engines[0]);
     kvl_engine_destroy(engines[1]);
     kvl_model_close(model);
+    kvl_calibration_destroy(calibration);
     return 0;
 }
 
