@@ -3,6 +3,7 @@
 
 #include "base/os.h"
 #include "cli/args.h"
+#include "cli/calibration_arg.h"
 #include "cli/press_arg.h"
 #include "cli/press_text.h"
 #include "engine/engine.h"
@@ -62,6 +63,7 @@ static const kvl_arg table[] = {
     {OPT_NO_WARMUP, 0, "no-warmup", NULL, "no run before those that count"},
     {OPT_ISA, 0, "isa", "NAME", "force an instruction set: c, base, avx2, avx512, avx512bf16 (default auto)"},
     KVL_CACHE_TYPE_ARGS,
+    KVL_CALIBRATION_ARGS,
     {OPT_ARITH, 0, "arith", "NAME",
      "arithmetic of products: f32 (exact, default), bf16, int8 (rounded) or amx_bf16 (bf16 by AMX tiles)"},
     {OPT_HELP, 'h', "help", NULL, "this text"},
@@ -287,6 +289,7 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     case OPT_NO_WARMUP: o->has_warmup = false; return KVL_OK;
     case OPT_ISA: o->isa = value; return KVL_OK;
     case OPT_ARITH: return kvl_arith_find(&o->arith, value, err);
+    case KVL_ARG_CALIBRATION: o->calibration = value; return KVL_OK;
     case KVL_ARG_PRESS_SO: return kvl_press_load(value, err);
     case OPT_HELP: o->is_help = true; return KVL_OK;
     case -1: return kvl_fail(err, KVL_E_USAGE, "expected options only, found '%.80s'", value);

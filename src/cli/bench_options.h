@@ -42,6 +42,7 @@ typedef struct kvl_bench_options {
     const char *isa; /* NULL: the best there is */
     kvl_arith arith;
     kvl_cache_arg cache;
+    const char *calibration; /* NULL: where it lies, or computed */
     bool is_help;
     kvl_policy policies[KVL_BENCH_MAX_LIST]; /* the full cache first, then what was asked for */
     size_t n_policies;

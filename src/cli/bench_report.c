@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/json.h"
+#include "cli/calibration_arg.h"
 #include "cli/commit.h"
 #include "protocol/timing.h"
 
@@ -136,7 +137,10 @@ static json_t *record(const kvl_bench_row *row, const figures *f, bool has_sampl
     json_t *ours = record_ours(row, f, kvl_str_text(&press), kvl_str_text(&policy));
     json_t *ns = json_array();
     json_t *ts = json_array();
-    bool is_good = !press.failed && !policy.failed;
+    char calibration[KVL_CALIBRATION_TEXT];
+    kvl_calibration_text(calibration, row->policy, &kvl_engine_model(row->engine)->shape);
+    bool is_good = !press.failed && !policy.failed &&
+                   json_object_set_new(ours, "calibration", json_string(calibration)) == 0;
     for (size_t i = 0; i < c->n_repetitions && has_samples; i++) {
         double sample = row->result->samples_ns[i];
         is_good = is_good && json_array_append_new(ns, json_integer((json_int_t)llround(sample))) == 0;

@@ -1,6 +1,7 @@
 /* kvlab bench: speed in llama-bench's tests, beside the limits of the machine. */
 #include "cli/bench_options.h"
 #include "cli/bench_report.h"
+#include "cli/calibration_arg.h"
 #include "cli/cmd.h"
 
 #include "base/alloc.h"
@@ -160,7 +161,13 @@ static kvl_status run_tests(session *s, size_t n_batch, kvl_err *err) {
 
 static kvl_status run_model(session *s, const char *path, kvl_err *err) {
     const kvl_bench_options *o = &s->options;
+    const kvl_engine_options alone = {.n_threads = (unsigned)o->threads.items[0], .isa = o->isa};
+    kvl_calibration *calibration = NULL;
     kvl_status status = kvl_model_open_as(&s->model, path, o->arith, 0, err);
+    if (status == KVL_OK) {
+        status = kvl_calibration_arg_apply(&calibration, o->calibration, s->model, o->policies, o->n_policies,
+                                           &alone, err);
+    }
     if (status == KVL_OK) {
         status = kvl_cache_arg_apply(&o->cache, &s->model->shape, err);
     }
@@ -176,6 +183,7 @@ static kvl_status run_model(session *s, const char *path, kvl_err *err) {
         s->engine = NULL;
     }
     kvl_model_close(s->model);
+    kvl_calibration_destroy(calibration);
     s->model = NULL;
     return status;
 }

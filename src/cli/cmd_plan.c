@@ -1,5 +1,6 @@
 /* kvlab plan: the memory of a deployment, from headers only. */
 #include "cli/args.h"
+#include "cli/calibration_arg.h"
 #include "cli/cmd.h"
 #include "cli/model_arg.h"
 #include "cli/press_arg.h"
@@ -30,6 +31,7 @@ enum {
 static const kvl_arg table[] = {
     KVL_MODEL_ARGS,
     KVL_CACHE_TYPE_ARGS,
+    KVL_CALIBRATION_ARGS,
     {OPT_CONTEXT, 'c', "ctx", "N", "tokens of the prompt (default: the model's context)"},
     {OPT_PRESS, 'P', "press", "POLICY", "press or whole policy (default knorm)"},
     KVL_PRESS_ARGS,
@@ -49,6 +51,7 @@ typedef enum format { TABLE, MD, CSV, JSON } format;
 typedef struct options {
     kvl_model_arg model;
     kvl_cache_arg cache;
+    const char *calibration; /* NULL: none */
     const char *press;
     size_t n_tokens; /* 0: the model's context */
     double ratios[MAX_RATIOS];
@@ -143,6 +146,7 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     }
     size_t n = 0;
     switch (id) {
+    case KVL_ARG_CALIBRATION: o->calibration = value; return KVL_OK;
     case KVL_ARG_PRESS_SO: return kvl_press_load(value, err);
     case OPT_CONTEXT: return set_count(&o->n_tokens, "--ctx", value, MAX_TOKENS, err);
     case OPT_PRESS: o->press = value; return KVL_OK;
@@ -240,6 +244,14 @@ static kvl_status compute(report *r, kvl_err *err) {
     kvl_policy_init(&full);
     KVL_TRY(kvl_policy_parse(&full, "none", err));
     KVL_TRY(kvl_policy_parse(&policy, o->press, err));
+    const kvl_shape *shape = &r->model->shape;
+    if (shape->calibration == NULL && kvl_press_has_budget(policy.tree) &&
+        kvl_policy_needs(&policy, shape).has_calibration) {
+        return kvl_fail(err, KVL_E_USAGE,
+                        "press %s: expected --calibration FILE, since its lengths follow "
+                        "from that (kvlab calibrate makes one); found none",
+                        kvl_policy_press(&policy)->name);
+    }
     r->n_tokens = o->n_tokens != 0 ? o->n_tokens : r->model->shape.n_context;
     r->kv_token_bytes = kvl_shape_kv_bytes(&r->model->shape);
     r->program_bytes = kvl_peak_rss_bytes();
@@ -388,11 +400,16 @@ static kvl_status write_report(kvl_str *out, const report *r, kvl_err *err) {
 static kvl_status plan(kvl_str *out, const options *o, kvl_err *err) {
     report r = {.o = o};
     kvl_model *model = NULL;
+    kvl_calibration *calibration = NULL;
     kvl_str path = {0};
     kvl_status status = KVL_OK;
     KVL_GO(kvl_model_arg_resolve(&path, &o->model, err));
     KVL_GO(kvl_model_open_headers(&model, kvl_str_text(&path), err));
     KVL_GO(kvl_cache_arg_apply(&o->cache, &model->shape, err));
+    if (o->calibration != NULL) {
+        KVL_GO(kvl_calibration_load(&calibration, o->calibration, model, err));
+        model->shape.calibration = calibration;
+    }
     r.model = model;
     KVL_GO(compute(&r, err));
     KVL_GO(write_report(out, &r, err));
@@ -403,6 +420,7 @@ done:
     kvl_str_free(&r.policy);
     kvl_str_free(&path);
     kvl_model_close(model);
+    kvl_calibration_destroy(calibration);
     return status;
 }
 

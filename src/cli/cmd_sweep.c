@@ -1,4 +1,5 @@
 /* kvlab sweep: model, samples and policies in; table, picture and records out. */
+#include "cli/calibration_arg.h"
 #include "cli/cmd.h"
 #include "cli/sweep_options.h"
 #include "cli/sweep_plan.h"
@@ -21,6 +22,7 @@ typedef struct session {
     kvl_sweep_options options;
     kvl_model *model;
     kvl_tokenizer *tokenizer;
+    kvl_calibration *calibration; /* NULL: no policy needs one */
     kvl_engine *engine;
     kvl_ids prompt_ids; /* of the words below, one after another */
     kvl_prompts prompts;
@@ -74,11 +76,24 @@ static bool show_progress(void *ud, const kvl_sweep_progress *p) {
     return !kvl_is_stopping();
 }
 
+static void note_calibration(session *s) {
+    kvl_str *note = s->calibration != NULL ? kvl_sweep_add_note(&s->info) : NULL;
+    if (note != NULL) {
+        kvl_str_printf(note, "statistics of the model: %016llx, of %llu tokens (text:hash:tokens): %s",
+                       (unsigned long long)s->calibration->hash, (unsigned long long)s->calibration->n_tokens,
+                       kvl_str_text(&s->calibration->texts));
+    }
+}
+
 static kvl_status open_model(session *s, kvl_err *err) {
     kvl_str dir = {0};
     kvl_status status = KVL_OK;
     KVL_GO(kvl_model_arg_resolve(&dir, &s->options.model, err));
     KVL_GO(kvl_model_open_as(&s->model, kvl_str_text(&dir), s->options.arith, s->options.n_threads, err));
+    kvl_engine_options options = {.n_threads = s->options.n_threads, .isa = s->options.isa};
+    KVL_GO(kvl_calibration_arg_apply(&s->calibration, s->options.calibration, s->model, s->policies,
+                                     s->n_policies, &options, err));
+    note_calibration(s);
     KVL_GO(kvl_cache_arg_apply(&s->options.cache, &s->model->shape, err));
     KVL_GO(kvl_tokenizer_open(&s->tokenizer, kvl_str_text(&dir), err));
     if (kvl_tokenizer_vocab_size(s->tokenizer) > s->model->n_vocab_in) {
@@ -86,7 +101,6 @@ static kvl_status open_model(session *s, kvl_err *err) {
                         "%s: vocabulary: expected at most %u ids (rows of the model's embedding), found %zu",
                         kvl_str_text(&dir), s->model->n_vocab_in, kvl_tokenizer_vocab_size(s->tokenizer)));
     }
-    kvl_engine_options options = {.n_threads = s->options.n_threads, .isa = s->options.isa};
     KVL_GO(kvl_engine_create(&s->engine, s->model, &options, err));
 done:
     kvl_str_free(&dir);
@@ -342,6 +356,7 @@ static void close_session(session *s) {
     kvl_ids_free(&s->prompt_ids);
     kvl_tokenizer_close(s->tokenizer);
     kvl_model_close(s->model);
+    kvl_calibration_destroy(s->calibration);
     kvl_free(s->policies);
     kvl_str_free(&s->command);
     kvl_sweep_options_free(&s->options);

@@ -52,12 +52,16 @@ void kvl_press_needs_text(const kvl_press *press, kvl_str *out) {
     if (press->replay != NULL) {
         add_need(&all, "second passes");
     }
+    if (needs.has_calibration) {
+        add_need(&all, "a calibration");
+    }
     kvl_str_puts(out, all.len != 0 ? kvl_str_text(&all) : "-");
     kvl_str_free(&all);
 }
 
 void kvl_press_unit_text(const kvl_press *press, kvl_str *out) {
-    const bool is_layer = press->score_layer != NULL || press->select != NULL || press->budget != NULL;
+    const bool is_layer = press->score_layer != NULL || press->select != NULL ||
+                          (press->budget != NULL && press->spares == NULL);
     kvl_str_puts(out, press->is_identity    ? "-"
                       : press->n_inner != 0 ? "wrapper"
                       : is_layer            ? "layer"
@@ -105,7 +109,8 @@ kvl_press_group kvl_press_group_of(const kvl_press *press) {
     const kvl_needs needs = needs_of(press);
     return kvl_press_hash(press)[0] != '\0' ? KVL_PRESS_PLUGINS
            : press->n_inner != 0            ? KVL_PRESS_WRAPPERS
-           : needs.n_queries != 0 || needs.has_moments || needs.has_mass || press->replay != NULL
+           : needs.n_queries != 0 || needs.has_moments || needs.has_mass || needs.has_calibration ||
+                   press->replay != NULL
                ? KVL_PRESS_BY_QUERIES
                : KVL_PRESS_BY_ENTRIES;
 }

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/json.h"
+#include "cli/calibration_arg.h"
 
 #include <math.h>
 
@@ -69,6 +70,9 @@ static json_t *cell_object(const kvl_sweep_run_info *info, const cell_view *v) {
     json_object_set_new(o, "type_v", json_string(kvl_kv_type_name(shape->value_type)));
     json_object_set_new(o, "kv_residual", json_integer(shape->n_residual));
     json_object_set_new(o, "kv_hadamard", json_boolean(shape->has_hadamard));
+    char calibration[KVL_CALIBRATION_TEXT];
+    kvl_calibration_text(calibration, &info->sweep.policies[c->policy], shape);
+    json_object_set_new(o, "calibration", calibration[0] != '\0' ? json_string(calibration) : json_null());
     json_object_set_new(o, "arith", json_string(kvl_arith_name(kvl_engine_model(info->engine)->arith)));
     json_object_set_new(o, "threads", json_integer((json_int_t)kvl_engine_threads(info->engine)));
     return o;

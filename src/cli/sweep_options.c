@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "cli/args.h"
+#include "cli/calibration_arg.h"
 #include "cli/press_arg.h"
 #include "cli/press_text.h"
 #include "press/plugin.h"
@@ -56,6 +57,7 @@ static const kvl_arg table[] = {
     {opt_nll, 0, "nll", "FILE", "write the per-token NLLs, one JSON object per cell"},
     {opt_isa, 0, "isa", "NAME", "force an instruction set: c, base, avx2, avx512, avx512bf16 (default auto)"},
     KVL_CACHE_TYPE_ARGS,
+    KVL_CALIBRATION_ARGS,
     {opt_arith, 0, "arith", "NAME",
      "arithmetic of products: f32 (exact, default), bf16 (rounded, about twice as fast), int8 (inputs "
      "rounded to 8 bits, for quantised weights) or amx_bf16 (bf16 by matrix tiles of AMX)"},
@@ -196,6 +198,7 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     case opt_format: return set_format(o, value, err);
     case opt_isa: o->isa = value; return KVL_OK;
     case opt_arith: return kvl_arith_find(&o->arith, value, err);
+    case KVL_ARG_CALIBRATION: o->calibration = value; return KVL_OK;
     case KVL_ARG_PRESS_SO: return kvl_press_load(value, err);
     case opt_preset: return set_preset(o, value, err);
     case opt_max_tokens: return set_number(&o->max_tokens, "--max-tokens", value, 1u << 24, err);

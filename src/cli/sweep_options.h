@@ -32,6 +32,7 @@ typedef struct kvl_sweep_options {
     const char *isa;
     kvl_arith arith;
     kvl_cache_arg cache;
+    const char *calibration; /* NULL: where it lies, or computed */
     kvl_sweep_format format;
     size_t max_tokens; /* 0: the preset's */
     const char *out_dir;
