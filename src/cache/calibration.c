@@ -212,7 +212,7 @@ static kvl_status read_metadata(kvl_calibration *c, const json_t *metadata, cons
     const uint64_t expected = is_open ? model->hash : model->layout_hash;
     const uint64_t found = is_open ? c->model_hash : c->layout_hash;
     if (expected != found) {
-        return kvl_fail(err, KVL_E_CHECK,
+        return kvl_fail(err, KVL_E_CONFIG,
                         "%s: expected statistics of the model %s (hash %016llx), found those of %016llx",
                         path, model->name, (ull)expected, (ull)found);
     }

@@ -29,8 +29,6 @@ typedef struct kvl_calibration {
     kvl_str texts; /* "NAME:HASH:TOKENS ..." */
 } kvl_calibration;
 
-KVL_API_BEGIN
-
 /* All zero, for the model's shape and hashes; fill in, then kvl_calibration_seal. Destroy with
  * kvl_calibration_destroy. */
 kvl_status kvl_calibration_create(kvl_calibration **out, const struct kvl_model *model,
@@ -42,7 +40,7 @@ void kvl_calibration_seal(kvl_calibration *c);
 /* Errors: E_IO. */
 kvl_status kvl_calibration_save(const kvl_calibration *c, const char *path, kvl_err *err) KVL_MUST_USE;
 /* Reads a file back, for this model (one of headers only will do). Errors: all of safetensors; E_MISSING and
- * E_SHAPE for tensors, E_CONFIG for metadata that is not kvlab's or contents that were changed, E_CHECK for
+ * E_SHAPE for tensors, E_CONFIG for metadata that is not kvlab's, contents that were changed, and
  * statistics of another model. */
 kvl_status kvl_calibration_load(kvl_calibration **out, const char *path, const struct kvl_model *model,
                                 kvl_err *err) KVL_MUST_USE;
@@ -67,7 +65,5 @@ static inline const float *kvl_calibration_filter(const kvl_calibration *c, uint
 static inline uint32_t kvl_calibration_rank(const kvl_calibration *c, uint32_t layer, uint32_t kv_head) {
     return c->ranks[(size_t)layer * c->n_kv_heads + kv_head];
 }
-
-KVL_API_END
 
 #endif

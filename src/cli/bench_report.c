@@ -111,14 +111,17 @@ static json_t *record_ours(const kvl_bench_row *row, const figures *f, const cha
     const kvl_bench_result *r = row->result;
     const kvl_shape *shape = &kvl_engine_model(row->engine)->shape;
     double peak = row->limits.flop_per_ns;
+    char calibration[KVL_CALIBRATION_TEXT];
+    kvl_calibration_text(calibration, row->policy, shape);
     return json_pack(
-        "{s:s,s:f,s:s,s:s,s:s,s:i,s:b, s:I,s:f,s:I, s:I,s:I,s:I,s:I,s:I,s:I, s:o,s:o,s:o,s:f,s:o}", "press",
-        press, "keep_ratio", row->result->keep_ratio, "policy", policy, "isa", kvl_engine_isa(row->engine),
-        "arith", kvl_arith_name(kvl_engine_model(row->engine)->arith), "kv_residual", (int)shape->n_residual,
-        "kv_hadamard", shape->has_hadamard, "median_ns", (json_int_t)llround(f->median_ns), "median_ts",
-        f->median_ts, "compress_ns", (json_int_t)llround(r->compress_ns), "kv_bytes_live",
-        (json_int_t)r->kv_bytes_live, "kv_bytes_reserved", (json_int_t)r->kv_bytes_reserved, "kv_bytes_peak",
-        (json_int_t)r->kv_bytes_peak, "scratch_bytes", (json_int_t)r->scratch_bytes, "weight_bytes",
+        "{s:s,s:f,s:s,s:s,s:s,s:s,s:i,s:b, s:I,s:f,s:I, s:I,s:I,s:I,s:I,s:I,s:I, s:o,s:o,s:o,s:f,s:o}",
+        "press", press, "keep_ratio", row->result->keep_ratio, "policy", policy, "calibration", calibration,
+        "isa", kvl_engine_isa(row->engine), "arith", kvl_arith_name(kvl_engine_model(row->engine)->arith),
+        "kv_residual", (int)shape->n_residual, "kv_hadamard", shape->has_hadamard, "median_ns",
+        (json_int_t)llround(f->median_ns), "median_ts", f->median_ts, "compress_ns",
+        (json_int_t)llround(r->compress_ns), "kv_bytes_live", (json_int_t)r->kv_bytes_live,
+        "kv_bytes_reserved", (json_int_t)r->kv_bytes_reserved, "kv_bytes_peak", (json_int_t)r->kv_bytes_peak,
+        "scratch_bytes", (json_int_t)r->scratch_bytes, "weight_bytes",
         (json_int_t)kvl_engine_model(row->engine)->weight_bytes, "peak_rss_bytes",
         (json_int_t)r->peak_rss_bytes, "gflops", kvl_json_number(f->flop_per_ns), "gb_per_s",
         kvl_json_number(f->bytes_per_ns), "limit_gflops", kvl_json_number(peak > 0 ? peak : (double)NAN),
@@ -137,10 +140,7 @@ static json_t *record(const kvl_bench_row *row, const figures *f, bool has_sampl
     json_t *ours = record_ours(row, f, kvl_str_text(&press), kvl_str_text(&policy));
     json_t *ns = json_array();
     json_t *ts = json_array();
-    char calibration[KVL_CALIBRATION_TEXT];
-    kvl_calibration_text(calibration, row->policy, &kvl_engine_model(row->engine)->shape);
-    bool is_good = !press.failed && !policy.failed &&
-                   json_object_set_new(ours, "calibration", json_string(calibration)) == 0;
+    bool is_good = !press.failed && !policy.failed;
     for (size_t i = 0; i < c->n_repetitions && has_samples; i++) {
         double sample = row->result->samples_ns[i];
         is_good = is_good && json_array_append_new(ns, json_integer((json_int_t)llround(sample))) == 0;

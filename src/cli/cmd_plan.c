@@ -171,11 +171,12 @@ static void add_row(report *r, const kvl_policy *policy) {
     row *to = &r->rows[r->n_rows++];
     kvl_plan_make(&to->plan, r->model, policy, o->n_threads, r->n_tokens);
     to->process_bytes = r->program_bytes + to->plan.peak_bytes;
-    const bool is_counted =
-        policy->size_tok != 0 || policy->n_bytes != 0 || kvl_press_is_outcome(policy->tree);
+    const bool is_counted = policy->size_tok != 0 || policy->n_bytes != 0;
     to->keep_ratio = kvl_policy_press(policy)->is_identity ? 1
-                     : is_counted                          ? (double)to->plan.n_kept / (double)r->n_tokens
-                                                           : policy->keep_ratio;
+                     : kvl_press_is_outcome(policy->tree)
+                         ? (double)to->plan.kv_live_bytes / (double)to->plan.kv_prefill_bytes
+                     : is_counted ? (double)to->plan.n_kept / (double)r->n_tokens
+                                  : policy->keep_ratio;
     if (o->memory_bytes > r->program_bytes) {
         size_t most = r->model->shape.has_positions ? r->model->shape.n_context : MAX_TOKENS;
         to->longest =
@@ -244,9 +245,7 @@ static kvl_status compute(report *r, kvl_err *err) {
     kvl_policy_init(&full);
     KVL_TRY(kvl_policy_parse(&full, "none", err));
     KVL_TRY(kvl_policy_parse(&policy, o->press, err));
-    const kvl_shape *shape = &r->model->shape;
-    if (shape->calibration == NULL && kvl_press_has_budget(policy.tree) &&
-        kvl_policy_needs(&policy, shape).has_calibration) {
+    if (r->model->shape.calibration == NULL && kvl_policy_press(&policy)->spares != NULL) {
         return kvl_fail(err, KVL_E_USAGE,
                         "press %s: expected --calibration FILE, since its lengths follow "
                         "from that (kvlab calibrate makes one); found none",

@@ -84,6 +84,7 @@ const kvl_press kvl_press_duo_attention = {
     .advice = "for long prompts: it frees up to heads * (1 - (sinks + recent) / n), nothing below sinks + "
               "recent tokens. Lengths are known beforehand: plans of it are exact",
     .version = 1,
+    .is_outcome = true,
     .is_outermost = true,
     .options = options,
     .n_options = 3,

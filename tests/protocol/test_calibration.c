@@ -319,7 +319,7 @@ static void test_wrong_files(void **state) {
     char *bytes = NULL;
     size_t n = 0;
     assert_ok(kvl_calibration_save(calibrations[0], path, NULL));
-    expect_load(1, path, KVL_E_CHECK, "expected statistics of the model qwen3 (hash ");
+    expect_load(1, path, KVL_E_CONFIG, "expected statistics of the model qwen3 (hash ");
     expect_load(0, test_temp_path("absent"), KVL_E_IO, "absent");
     expect_load(0, test_path("tests/golden/press/statistics.llama.safetensors"), KVL_E_CONFIG,
                 "expected statistics of format 'kvlab calibration 1'");
