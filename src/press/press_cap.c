@@ -200,7 +200,7 @@ const kvl_press kvl_press_cap = {
     .formula = "mean over the group of w v'M^-1 v, w = exp(tau (cos(m, k) - its largest)), M = 1 + sum of "
                "(w + epsilon) v v', m the mean plain query turned by the mean rotation of the next `future` "
                "positions",
-    .cost = "H n D (2 D + 4) + H D^3 operations; (n + 128 + 5 D) D + G n floats",
+    .cost = "H n D (3 D + 6) + 2 H D^3 / 3 operations; (n + 128 + 5 D) D + G n floats",
     .differs = "ties: the newer entry stays; queries of all tokens so far, also where some were evicted; by "
                "Cholesky's factor in double (kvpress: a solution in f32 for each entry)",
     .reads = "keys, values",

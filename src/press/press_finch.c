@@ -31,7 +31,7 @@ static const kvl_option options[] = {
      .offset = offsetof(conf, rerotate),
      .initial = "on",
      .choices = "on|off",
-     .help = "turn survivors to consecutive positions; goes with positions=cache-length"},
+     .help = "turn survivors to consecutive positions, where the next tokens go on"},
     {.name = "chunk",
      .kind = KVL_OPTION_COUNT,
      .offset = offsetof(conf, chunk),

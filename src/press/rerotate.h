@@ -5,9 +5,8 @@
 #include "press/press.h"
 
 /* Turns the keys of what stays in a head to consecutive positions: that in place m of the choice is rotated
- * by m afterwards. For presses' alter step. What follows fits to them with positions=cache-length, as do
- * later calls: without it keys are taken to be rotated by their tokens' positions, as they are until the
- * first call. scratch  kvl_rerotate_floats(shape, view->n) */
+ * by m afterwards. For the alter step of presses that move keys (moves_keys).
+ *   scratch  kvl_rerotate_floats(shape, view->n) */
 void kvl_rerotate(const kvl_head_view *view, kvl_cache *cache, const kvl_choice *choice, float *scratch);
 size_t kvl_rerotate_floats(const kvl_shape *shape, size_t n);
 
