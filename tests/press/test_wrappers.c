@@ -257,13 +257,16 @@ static void test_values_merge(void **state) {
 /* ---- on a model ---- */
 
 static kvl_model *model;
-static kvl_engine *engine;
+static kvl_engine *engine;     /* of 2 threads */
+static kvl_engine *one_thread; /* of 1 */
 
 static int open_model(void **state) {
     (void)state;
     const kvl_engine_options options = {.n_threads = 2};
     return kvl_model_open(&model, test_path("tests/golden/press/llama"), 1, NULL) == KVL_OK &&
-                   kvl_engine_create(&engine, model, &options, NULL) == KVL_OK
+                   kvl_engine_create(&engine, model, &options, NULL) == KVL_OK &&
+                   kvl_engine_create(&one_thread, model, &(kvl_engine_options){.n_threads = 1}, NULL) ==
+                       KVL_OK
                ? 0
                : -1;
 }
@@ -271,6 +274,7 @@ static int open_model(void **state) {
 static int close_model(void **state) {
     (void)state;
     kvl_engine_destroy(engine);
+    kvl_engine_destroy(one_thread);
     kvl_model_close(model);
     return 0;
 }
@@ -450,6 +454,56 @@ static void test_parts_in_order(void **state) {
     }
 }
 
+/* n tokens, `cut` at a time, and a compression; twice. */
+static kvl_stream *run_twice(kvl_engine *e, const kvl_policy *p, size_t n, size_t cut) {
+    kvl_stream *s = NULL;
+    assert_ok(kvl_stream_create(&s, e, NULL));
+    assert_ok(kvl_stream_watch(s, &model->shape, kvl_policy_needs(p, &model->shape), NULL));
+    for (size_t event = 0; event < 2; event++) {
+        for (size_t end = (event + 1) * n; s->n_seen < end;) {
+            kvl_row rows[128];
+            const size_t n_rows = kvl_min_size(cut, end - s->n_seen);
+            for (size_t i = 0; i < n_rows; i++) {
+                rows[i] =
+                    (kvl_row){.stream = s, .token = (int32_t)((s->n_seen + i) * 7919 % 331), .target = 1};
+            }
+            assert_ok(kvl_engine_forward(e, rows, n_rows, NULL)); /* no NaN: predictions are checked */
+        }
+        assert_ok(kvl_engine_compress(e, &(kvl_compress_job){s, p}, 1, NULL));
+    }
+    return s;
+}
+
+/* Presses three and four deep: the same bits for threads and cuts, the budget in all, texts shorter than
+ * windows and chunks. */
+static void test_deep_ones(void **state) {
+    (void)state;
+    static const char *const texts[] = {
+        "adakv(criticalkv(snapkv(window=16)),alpha=0.3):keep=0.4",
+        "merging(adakv(snapkv)):keep=0.4",
+        "key-rerotation(streaming):keep=0.4",
+        "key-rerotation(merging(pyramid(criticalkv(snapkv(window=4)),window=4,beta=2))):keep=0.4",
+        "critical-adakv(expected-attention(vnorm=off)):keep=0.4",
+        "chunk(snapkv(window=8),chunk=20):keep=0.4",
+        "adakv(chunk(criticalkv(snapkv(window=8)),chunk=20)):keep=0.4",
+        "adakv(chunk(chunkkv(lagkv(lag=4),chunk=4),chunk=16)):keep=0.4",
+        "chunk(chunk(noncausal(chunk=8),chunk=8),chunk=16):keep=0.4",
+        "block-oracle(chunk(compactor,chunk=16),block=16):keep=0.4",
+        "composed(adakv(snapkv),merging(keydiff)):keep=0.4",
+        "decoding(composed(knorm,composed(tova,leverage)),interval=1):keep=0.4",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        const kvl_policy p = policy_of(texts[i]);
+        for (size_t n = 1; n <= 44; n += n < 3 ? 1 : 41) {
+            kvl_stream *first = run_twice(engine, &p, n, n);
+            kvl_stream *second = run_twice(one_thread, &p, n, 7);
+            check_same(texts[i], first, second);
+            kvl_stream_destroy(first);
+            kvl_stream_destroy(second);
+        }
+    }
+}
+
 /* A stream whose keys were moved predicts what one does that has only seen what stays, in layer 0. */
 static void test_moved_keys_are_those_of_a_short_text(void **state) {
     (void)state;
@@ -488,6 +542,7 @@ int main(void) {
         cmocka_unit_test(test_values_merge),
         cmocka_unit_test(test_keys_after_compressions),
         cmocka_unit_test(test_parts_in_order),
+        cmocka_unit_test(test_deep_ones),
         cmocka_unit_test(test_moved_keys_are_those_of_a_short_text),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);
