@@ -115,13 +115,17 @@ void kvl_kv_widen(float *dst, kvl_kv_type t, const void *src, size_t n);
  * head_dim, 16]: key j, dimension d at keys[(j / 16 * head_dim + d) * 16 + j % 16]; lanes beyond hold any
  *              finite number
  *   values     of a plain type [n, head_dim]; otherwise panels of 16
- *   positions  [n], or NULL: a row sees every one of its entries */
+ *   positions  [n], or NULL: a row sees every one of its entries
+ *   channels   [n_channels] dimensions, ascending, of which keys has rows, or NULL: all; of a plain type. The
+ *              others count as 0. Rows' own keys have all */
 typedef struct kvl_attention {
     kvl_kv_type key_type, value_type;
     kvl_kv_type own_key_type, own_value_type; /* of the rows' own lists */
     const void *keys;
     const void *values;
     const int32_t *positions;
+    const uint16_t *channels;
+    size_t n_channels;
     int64_t *mass; /* [n + n_own], or NULL: each row adds its weight of each entry that it sees, times
                     * KVL_MASS_ONE and rounded to a whole number, so that the order of additions does not
                     * matter; rows' own entries are then those of one list behind the call's */

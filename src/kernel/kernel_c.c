@@ -173,16 +173,17 @@ static float sum_lanes(float lanes[KVL_KEY_PANEL]) {
     return lanes[0];
 }
 
-/* Score of entry j of a list; -infinity when it is not seen. */
-static float score_c(const kvl_attention *a, kvl_kv_type type, const void *keys, const int32_t *positions,
-                     const kvl_attention_row *row, size_t j) {
-    const kvl_kv_form form = kvl_kv_form_of(type, a->head_dim, false);
+/* Score of entry j of a list, whose keys have those channels (NULL: all); -infinity when it is not seen. */
+static float score_c(const kvl_attention *a, kvl_kv_type type, const void *keys, const uint16_t *channels,
+                     const int32_t *positions, const kvl_attention_row *row, size_t j) {
+    const size_t dim = channels != NULL ? a->n_channels : a->head_dim;
+    const kvl_kv_form form = kvl_kv_form_of(type, dim, false);
     float sum = 0;
     if (a->positions != NULL && positions[j] < row->oldest) {
         return -INFINITY;
     }
-    for (size_t d = 0; d < a->head_dim; d++) {
-        sum += row->q[d] * kvli_kv_at(&form, keys, j, d);
+    for (size_t d = 0; d < dim; d++) {
+        sum += row->q[channels != NULL ? channels[d] : d] * kvli_kv_at(&form, keys, j, d);
     }
     sum *= a->scale;
     return a->softcap > 0 ? softcap_one(sum, a->softcap) : sum;
@@ -194,9 +195,9 @@ static void attend_row(const kvl_attention *a, const kvl_attention_row *row, flo
     size_t n = row->n + row->n_own;
     float most = -INFINITY;
     for (size_t j = 0; j < n; j++) { /* 1. scores */
-        scratch[j] = j < row->n
-                         ? score_c(a, a->key_type, a->keys, a->positions, row, j)
-                         : score_c(a, a->own_key_type, row->own_keys, row->own_positions, row, j - row->n);
+        scratch[j] = j < row->n ? score_c(a, a->key_type, a->keys, a->channels, a->positions, row, j)
+                                : score_c(a, a->own_key_type, row->own_keys, NULL, row->own_positions, row,
+                                          j - row->n);
         most = scratch[j] > most ? scratch[j] : most;
     }
     float lanes[KVL_KEY_PANEL] = {0};

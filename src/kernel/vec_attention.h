@@ -285,6 +285,33 @@ static size_t rows_of_one_list(const kvl_attention_row *rows, size_t n_rows, siz
     return n;
 }
 
+/* Scores of the call's entries from `first` on. */
+static void score_shared(float *scores, size_t stride, const kvl_attention *a, const kvl_attention_row *rows,
+                         size_t n_rows, size_t first) {
+    const size_t dim = a->channels != NULL ? a->n_channels : a->head_dim;
+    for (size_t from = first, n = n_rows; (n = rows_beyond(rows, n, from)) != 0;) {
+        const size_t to = kvl_round_up(rows[n - 1].n, KVL_KEY_PANEL);
+        kv_ways[a->key_type].score(scores, stride, a->keys, dim, rows, n, from / KVL_KEY_PANEL,
+                                   to / KVL_KEY_PANEL);
+        from = to;
+    }
+}
+
+/* The same where keys have some channels only: with these of the queries. */
+static void score_channels(float *scores, size_t stride, const kvl_attention *a,
+                           const kvl_attention_row *rows, size_t n_rows, size_t first) {
+    kvl_attention_row thin[attend_rows];
+    float q[attend_rows][KVL_MAX_HEAD_DIM];
+    for (size_t r = 0; r < n_rows; r++) {
+        for (size_t c = 0; c < a->n_channels; c++) {
+            q[r][c] = rows[r].q[a->channels[c]];
+        }
+        thin[r] = rows[r];
+        thin[r].q = q[r];
+    }
+    score_shared(scores, stride, a, thin, n_rows, first);
+}
+
 static void attend_tile(const kvl_attention *a, const kvl_attention_row *rows, size_t n_rows, float *scores) {
     const size_t first = first_seen(a, rows, n_rows);
     size_t stride = 0;
@@ -297,12 +324,7 @@ static void attend_tile(const kvl_attention *a, const kvl_attention_row *rows, s
         stride = kvl_max_size(stride, rows[r].n + kvl_round_up(rows[r].n_own, KVL_KEY_PANEL));
     }
     stride = kvl_round_up(stride, KVL_KEY_PANEL);
-    for (size_t from = first; (n = rows_beyond(rows, n, from)) != 0;) {
-        const size_t to = kvl_round_up(rows[n - 1].n, KVL_KEY_PANEL);
-        kv_ways[a->key_type].score(scores, stride, a->keys, a->head_dim, rows, n, from / KVL_KEY_PANEL,
-                                   to / KVL_KEY_PANEL);
-        from = to;
-    }
+    (a->channels != NULL ? score_channels : score_shared)(scores, stride, a, rows, n_rows, first);
     for (size_t r = 0; has_own && r < n_rows; r += n) {
         n = rows_of_one_list(rows + r, n_rows - r, &n_own);
         kv_ways[a->own_key_type].score(scores + r * stride + rows[r].n, stride, rows[r].own_keys, a->head_dim,

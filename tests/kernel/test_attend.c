@@ -87,6 +87,86 @@ static void check_types(const kvl_kernels *k, kvl_kv_type key_type, kvl_kv_type 
     kvl_free(scratch);
 }
 
+/* Attention over keys without some channels has the bits of attention over keys with zeros there. */
+static void check_channels(const kvl_kernels *k, kvl_kv_type type, size_t dim, const kvl_attention_row *own) {
+    enum { n_thin = 45 };
+    float q[typed_rows * typed_dim], want[typed_rows * typed_dim], got[typed_rows * typed_dim];
+    uint16_t channels[typed_dim];
+    size_t n_channels = 0;
+    for (size_t d = 0; d < dim; d++) {
+        channels[n_channels] = (uint16_t)d;
+        n_channels += d % 5 != 2 && d % 7 != 0;
+    }
+    float *wide = NULL;
+    float *wide_values = NULL;
+    const kvl_kv_form form = kvl_kv_form_of(type, dim, false);
+    const kvl_kv_form thin_form = kvl_kv_form_of(type, n_channels, false);
+    void *keys = typed_list(&wide, type, false, dim, typed_n, 1);
+    void *values = typed_list(&wide_values, type, true, dim, typed_n, 1000);
+    void *thin = kvl_calloc(48, kvl_kv_room_bytes(&thin_form, 1));
+    float *scratch = kvl_calloc(KVL_ATTEND_ROWS * (kvl_round_up(typed_n, 16) + 32), sizeof(float));
+    for (size_t j = 0; j < n_thin; j++) {
+        float x[typed_dim], picked[typed_dim], zeroed[typed_dim] = {0};
+        kvl_kv_get(&form, x, keys, j, 1);
+        for (size_t i = 0; i < n_channels; i++) {
+            picked[i] = zeroed[channels[i]] = x[channels[i]];
+        }
+        kvl_kv_put(&form, keys, j, zeroed);
+        kvl_kv_put(&thin_form, thin, j, picked);
+    }
+    kvl_attention a = {.key_type = type,
+                       .value_type = type,
+                       .own_key_type = type,
+                       .own_value_type = type,
+                       .keys = keys,
+                       .values = values,
+                       .head_dim = dim,
+                       .scale = 0.3f};
+    kvl_attention_row rows[typed_rows];
+    fill(q, typed_rows * dim, 3, 1.0f);
+    for (size_t r = 0; r < typed_rows; r++) {
+        rows[r] =
+            (kvl_attention_row){.q = q + r * dim, .out = want + r * dim, .n = n_thin, .n_own = 1 + 2 * r};
+        rows[r].own_keys = own->own_keys;
+        rows[r].own_values = own->own_values;
+    }
+    k->attend(&a, rows, typed_rows, scratch);
+    a.keys = thin;
+    a.channels = channels;
+    a.n_channels = n_channels;
+    for (size_t n = 1; n <= typed_rows; n++) {
+        rows[n - 1].out = got + (n - 1) * dim;
+        memset(got, 0xff, sizeof got);
+        k->attend(&a, rows, n, scratch);
+        assert_memory_equal(got, want, n * dim * sizeof(float));
+    }
+    kvl_free(keys);
+    kvl_free(values);
+    kvl_free(wide);
+    kvl_free(wide_values);
+    kvl_free(thin);
+    kvl_free(scratch);
+}
+
+static void test_attend_channels(void **state) {
+    (void)state;
+    static const size_t dims[] = {7, 16, 64, 80};
+    for (const char *const *name = kvl_kernels_names(); *name != NULL; name++) {
+        for (int type = 0; type < 3 * 4; type++) {
+            const size_t dim = dims[type % 4];
+            float *wide[2];
+            const kvl_attention_row own = {
+                .own_keys = typed_list(&wide[0], (kvl_kv_type)(type / 4), false, dim, 20, 50),
+                .own_values = typed_list(&wide[1], (kvl_kv_type)(type / 4), true, dim, 20, 60)};
+            check_channels(table_of(*name), (kvl_kv_type)(type / 4), dim, &own);
+            kvl_free((void *)own.own_keys);
+            kvl_free((void *)own.own_values);
+            kvl_free(wide[0]);
+            kvl_free(wide[1]);
+        }
+    }
+}
+
 static void test_attend_types(void **state) {
     (void)state;
     static const size_t plain_dims[] = {7, 16, 64, 80};
@@ -419,9 +499,13 @@ static void test_attend_mass(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_attend_types),           cmocka_unit_test(test_attend),
-        cmocka_unit_test(test_attend_ignores_padding), cmocka_unit_test(test_attend_rows_do_not_matter),
-        cmocka_unit_test(test_attend_own_entries),     cmocka_unit_test(test_attend_mass),
+        cmocka_unit_test(test_attend_channels),
+        cmocka_unit_test(test_attend_types),
+        cmocka_unit_test(test_attend),
+        cmocka_unit_test(test_attend_ignores_padding),
+        cmocka_unit_test(test_attend_rows_do_not_matter),
+        cmocka_unit_test(test_attend_own_entries),
+        cmocka_unit_test(test_attend_mass),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
