@@ -49,34 +49,31 @@ static kvli_head *at(const kvl_cache *c, uint32_t layer, uint32_t head) {
 
 static size_t n_heads(const kvl_cache *c) { return (size_t)c->n_layers * c->n_kv_heads; }
 
-static void free_store(kvli_head *h) {
-    kvl_free(h->keys);
-    kvl_free(h->values);
-    kvl_free(h->positions);
-    kvl_free(h->mass);
-    kvli_window_free(&h->window);
-    *h = (kvli_head){0};
-}
-
 /* A store of `cap` entries holding the first h->n entries of h, but none of its window; h itself is
  * untouched. */
 static bool clone_store(kvli_head *out, const kvli_head *h, uint32_t cap, const kvl_cache *c) {
     const size_t room = kvl_round_up(kvli_n_packed(h), panel);
-    *out = (kvli_head){.n = h->n, .cap = cap, .most = cap, .n_base = h->n_base};
+    *out = (kvli_head){
+        .n = h->n, .cap = cap, .n_base = h->n_base, .n_thin = h->n_thin, .n_channels = h->n_channels};
+    out->most = kvli_store_bytes(c, out);
     if (c->is_counting) {
         return true;
     }
-    out->keys = kvl_calloc(cap, kvl_kv_room_bytes(&c->keys, 1));
-    out->values = kvl_calloc(cap, kvl_kv_room_bytes(&c->values, 1));
-    out->positions = kvl_calloc(cap, sizeof(int32_t));
-    out->mass = c->has_mass ? kvl_calloc(cap, sizeof(int64_t)) : NULL;
-    if (out->keys == NULL || out->values == NULL || out->positions == NULL ||
-        (c->has_mass && out->mass == NULL)) {
-        free_store(out);
+    if (!kvli_store_alloc(out, c)) {
         return false;
     }
+    if (h->n_thin != 0) {
+        const kvl_kv_form thin = kvli_thin_form(c, h);
+        memcpy(out->thin_keys, h->thin_keys, kvl_kv_room_bytes(&thin, kvl_round_up(h->n_thin, panel)));
+    }
+    if (h->n_channels != 0) {
+        memcpy(out->channels, h->channels, h->n_channels * sizeof *h->channels);
+    }
+    if (h->n > h->n_thin) {
+        const size_t n_whole = kvl_round_up(kvli_n_packed(h) - h->n_thin, panel);
+        memcpy(out->keys, h->keys, kvl_kv_room_bytes(&c->keys, n_whole));
+    }
     if (h->n != 0) {
-        memcpy(out->keys, h->keys, kvl_kv_room_bytes(&c->keys, room));
         memcpy(out->values, h->values, kvl_kv_room_bytes(&c->values, room));
         memcpy(out->positions, h->positions, h->n * sizeof(int32_t));
     }
@@ -91,10 +88,10 @@ static kvl_status set_capacity(kvli_head *h, uint32_t cap, const kvl_cache *c, k
     if (!clone_store(&fresh, h, cap, c)) {
         return kvl_fail_nomem(err, "key/value cache");
     }
-    fresh.most = (uint32_t)kvl_max_size(h->most, cap);
+    fresh.most = h->most > fresh.most ? h->most : fresh.most;
     fresh.window = h->window;
     h->window = (kvli_window){0};
-    free_store(h);
+    kvli_store_free(h);
     *h = fresh;
     return KVL_OK;
 }
@@ -137,7 +134,7 @@ void kvl_cache_destroy(kvl_cache *c) {
         return;
     }
     for (size_t i = 0; i < n_heads(c); i++) {
-        free_store(&c->heads[i]);
+        kvli_store_free(&c->heads[i]);
     }
     kvl_cache_destroy(c->base);
     kvl_free(c->heads);
@@ -188,6 +185,12 @@ kvl_status kvl_cache_stand_on(kvl_cache **out, kvl_cache *base, const uint32_t *
         return kvl_fail(err, KVL_E_CHECK, "key/value cache: expected a base without a %s, found one",
                         base->base != NULL ? "base" : "window");
     }
+    for (size_t i = 0; i < n_heads(base); i++) {
+        if (base->heads[i].n_thin != 0) {
+            return kvl_fail(err, KVL_E_CHECK,
+                            "key/value cache: expected a base with whole keys, found thin ones");
+        }
+    }
     KVL_TRY(create_like(out, base, base, err));
     for (size_t i = 0; i < n_heads(base); i++) {
         (*out)->heads[i].n_base = n_base[i];
@@ -209,13 +212,6 @@ size_t kvl_cache_kept_cap(size_t cap, size_t n) {
     /* Room for one more panel is left: the next token comes at once. */
     size_t want = kvl_round_up(n + 1, panel);
     return want <= cap / 2 ? want : cap;
-}
-
-static uint64_t beside_bytes(bool has_mass) { return sizeof(int32_t) + (has_mass ? sizeof(int64_t) : 0); }
-
-uint64_t kvl_cache_head_bytes(const kvl_shape *s, bool has_mass, size_t cap) {
-    return cap * (kvl_kv_row_bytes(s->key_type, s->head_dim) + kvl_kv_row_bytes(s->value_type, s->head_dim) +
-                  beside_bytes(has_mass));
 }
 
 static kvl_status reserve(const kvl_cache *c, kvli_head *h, size_t n_more, kvl_err *err) {
@@ -249,8 +245,10 @@ static void put(const kvl_cache *c, const kvli_head *h, bool is_value, size_t sl
         kvl_hadamard(turned, c->keys.dim);
         x = turned;
     }
-    if (slot < n_packed) {
-        kvl_kv_put(is_value ? &c->values : &c->keys, is_value ? h->values : h->keys, slot, x);
+    if (slot < n_packed && is_value) {
+        kvl_kv_put(&c->values, h->values, slot, x);
+    } else if (slot < n_packed) {
+        kvli_key_put(c, h, slot, x);
     } else {
         kvl_kv_put(is_value ? &c->wide_values : &c->wide_keys, is_value ? h->window.values : h->window.keys,
                    h->window.n_left + slot - n_packed, x);
@@ -308,7 +306,14 @@ static void get(const kvl_cache *c, const kvli_head *h, bool is_value, size_t fi
     const size_t dim = c->keys.dim;
     const size_t n_packed = kvli_n_packed(h);
     const size_t middle = kvl_min_size(kvl_max_size(first, n_packed), first + n);
-    kvl_kv_get(is_value ? &c->values : &c->keys, dst, is_value ? h->values : h->keys, first, middle - first);
+    if (is_value || h->n_thin == 0) {
+        kvl_kv_get(is_value ? &c->values : &c->keys, dst, is_value ? h->values : h->keys, first,
+                   middle - first);
+    } else {
+        for (size_t j = first; j < middle; j++) {
+            kvli_key_get(c, h, j, dst + (j - first) * dim);
+        }
+    }
     if (middle < first + n) {
         kvl_kv_get(is_value ? &c->wide_values : &c->wide_keys, dst + (middle - first) * dim,
                    is_value ? h->window.values : h->window.keys, h->window.n_left + middle - n_packed,
@@ -377,8 +382,8 @@ kvl_status kvl_cache_own(kvl_cache *c, uint32_t layer, uint32_t head, kvl_err *e
         add_entries(c, &fresh, &shared);
         add_entries(c, &fresh, &own);
     }
-    fresh.most = h->most > fresh.cap ? h->most : fresh.cap;
-    free_store(h);
+    fresh.most = h->most > fresh.most ? h->most : fresh.most;
+    kvli_store_free(h);
     *h = fresh;
     return KVL_OK;
 }
@@ -437,21 +442,25 @@ static kvl_status check_slots(const kvl_cache *c, uint32_t layer, uint32_t head,
 /* A head of `cap` entries with the entries `slots`, in any order, and its window. */
 static kvl_status regroup(const kvl_cache *c, kvli_head *h, const uint32_t *slots, size_t n, uint32_t cap,
                           kvl_err *err) {
-    const kvli_head empty = {0};
     const size_t n_window = n_staying(h, slots, n);
     const size_t n_packed = kvli_n_packed(h);
     kvli_head fresh;
-    if (!clone_store(&fresh, &empty, cap, c)) {
+    fresh = (kvli_head){
+        .cap = cap, .n_thin = (uint32_t)kvli_n_staying_thin(h, slots, n), .n_channels = h->n_channels};
+    if (!kvli_store_alloc(&fresh, c)) {
         return kvl_fail_nomem(err, "key/value cache");
     }
+    if (h->n_channels != 0) {
+        memcpy(fresh.channels, h->channels, h->n_channels * sizeof *h->channels);
+    }
     if (!kvli_window_clone(&fresh.window, NULL, h->window.cap, c)) {
-        free_store(&fresh);
+        kvli_store_free(&fresh);
         return kvl_fail_nomem(err, "key/value cache");
     }
     for (size_t i = 0, end; i < n - n_window; i = end) {
         for (end = i; end < n - n_window && slots[end] < n_packed; end++) {
         }
-        kvl_kv_gather(&c->keys, fresh.keys, i, h->keys, slots + i, end - i);
+        kvli_keys_move(c, &fresh, i, h, slots + i, end - i);
         kvl_kv_gather(&c->values, fresh.values, i, h->values, slots + i, end - i);
         for (; end < n - n_window && slots[end] >= n_packed; end++) { /* before older ones: they leave */
             kvli_window_pack(c, &fresh, end, &h->window, slots[end] - n_packed);
@@ -460,9 +469,9 @@ static kvl_status regroup(const kvl_cache *c, kvli_head *h, const uint32_t *slot
     kvli_window_gather(c, &fresh.window, &h->window, slots + n - n_window, n_window, n_packed);
     gather_beside(c, &fresh, h, slots, n);
     fresh.n = (uint32_t)n;
-    fresh.most = h->most;
+    fresh.most = kvli_store_bytes(c, &fresh) > h->most ? kvli_store_bytes(c, &fresh) : h->most;
     fresh.window.most = h->window.most;
-    free_store(h);
+    kvli_store_free(h);
     *h = fresh;
     return KVL_OK;
 }
@@ -475,14 +484,16 @@ kvl_status kvl_cache_keep(kvl_cache *c, uint32_t layer, uint32_t head, const uin
     KVL_TRY(check_slots(c, layer, head, slots, n_slots, &is_ascending, err));
     const uint32_t cap = (uint32_t)kvl_cache_kept_cap(h->cap, n_slots);
     if (c->is_counting) {
+        h->n_thin = h->n - h->n_thin < n_slots ? (uint32_t)(n_slots - (h->n - h->n_thin)) : 0;
         h->window.n = (uint32_t)kvl_min_size(kvli_n_window(h), n_slots);
         h->window.n_left = 0;
         h->window.is_guess = c->n_residual != 0;
         h->cap = cap;
         h->n = (uint32_t)n_slots;
+        h->most = kvli_store_bytes(c, h) > h->most ? kvli_store_bytes(c, h) : h->most;
         return KVL_OK;
     }
-    if (!is_ascending || cap != h->cap) {
+    if (!is_ascending || cap != h->cap || h->n_thin != 0) {
         return regroup(c, h, slots, n_slots, cap, err);
     }
     const size_t n_window = n_staying(h, slots, n_slots);
@@ -500,7 +511,9 @@ uint64_t kvl_cache_live_bytes(const kvl_cache *c) {
         const size_t most = kvl_min_size(h->n, c->n_residual + (size_t)panel - 1);
         const size_t n_window = h->window.is_guess ? most : kvli_n_window(h);
         const size_t n = (size_t)h->n_base + h->n - n_window;
-        bytes += kvl_kv_room_bytes(&c->keys, n) + kvl_kv_room_bytes(&c->values, n);
+        const kvl_kv_form thin = kvli_thin_form(c, h);
+        bytes += kvl_kv_room_bytes(&c->keys, n - h->n_thin) + kvl_kv_room_bytes(&thin, h->n_thin);
+        bytes += kvl_kv_room_bytes(&c->values, n);
         bytes += kvl_kv_room_bytes(&c->wide_keys, n_window) + kvl_kv_room_bytes(&c->wide_values, n_window);
     }
     return bytes;
@@ -514,31 +527,25 @@ uint64_t kvl_cache_head_live_bytes(const kvl_shape *s, size_t n) {
     return (n - n_window) * row_bytes + kvl_cache_window_bytes(s, n_window);
 }
 
-/* Of room for n entries, and in windows. */
-static uint64_t room_bytes(const kvl_cache *c, size_t n, size_t n_window) {
-    return kvl_kv_room_bytes(&c->keys, n) + kvl_kv_room_bytes(&c->values, n) + n * beside_bytes(c->has_mass) +
-           kvl_kv_room_bytes(&c->wide_keys, n_window) + kvl_kv_room_bytes(&c->wide_values, n_window);
+static uint64_t window_bytes(const kvl_cache *c, size_t n) {
+    return kvl_kv_room_bytes(&c->wide_keys, n) + kvl_kv_room_bytes(&c->wide_values, n);
 }
 
 uint64_t kvl_cache_reserved_bytes(const kvl_cache *c) {
-    size_t n = 0;
-    size_t n_window = 0;
+    uint64_t bytes = 0;
     for (size_t i = 0; i < n_heads(c); i++) {
-        n += c->heads[i].cap;
-        n_window += c->heads[i].window.cap;
+        bytes += kvli_store_bytes(c, &c->heads[i]) + window_bytes(c, c->heads[i].window.cap);
     }
-    return room_bytes(c, n, n_window);
+    return bytes;
 }
 
 uint64_t kvl_cache_most_bytes(kvl_cache *c) {
-    size_t n = 0;
-    size_t n_window = 0;
+    uint64_t bytes = 0;
     for (size_t i = 0; i < n_heads(c); i++) {
         kvli_head *h = &c->heads[i];
-        n += h->most;
-        n_window += h->window.most;
-        h->most = h->cap;
+        bytes += h->most + window_bytes(c, h->window.most);
+        h->most = kvli_store_bytes(c, h);
         h->window.most = h->window.cap;
     }
-    return room_bytes(c, n, n_window);
+    return bytes;
 }

@@ -9,6 +9,9 @@
  *   values     [n, D] row-major; both in the types that the shape names
  *   positions  [n]
  *
+ * The keys of a head's first entries may be thin: stored with some of their D channels only, the others being
+ * 0 from then on (kvl_cache_thin).
+ *
  * A cache may stand on another, its base: each head then begins with the first n_base entries of the base's
  * head, which are shared, not copied, and goes on with entries of its own.
  *
@@ -29,7 +32,8 @@ kvl_status kvl_kv_type_find(kvl_kv_type *out, const char *name, kvl_err *err) KV
 
 /* Entries that lie together. */
 typedef struct kvl_head_entries {
-    const void *keys;         /* after rotation, of the cache's key type (kernel/kv_form.h) */
+    const void *keys;         /* after rotation, of the cache's key type (kernel/kv_form.h); of those behind
+                               * the thin ones (kvl_cache_thin_keys) */
     const void *values;       /* of its value type */
     const int32_t *positions; /* [n] */
     int64_t *mass;            /* [n] attention received, or NULL: not tracked */
@@ -44,7 +48,9 @@ kvl_status kvl_cache_check_shape(const kvl_shape *shape, kvl_err *err) KVL_MUST_
 kvl_status kvl_cache_create(kvl_cache **out, const kvl_shape *shape, kvl_err *err) KVL_MUST_USE;
 /* The same, but nothing is stored: lengths, room and bytes go as in a real cache that is used alike. `append`
  * and `keep` do not read what they are given; entries and keys must not be asked for. Once a head with a
- * window was reduced its live bytes are the most they can be: which entries survive is not known. */
+ * window or with thin keys was reduced its bytes are the most they can be: which entries survive is not
+ * known.
+ */
 kvl_status kvl_cache_create_counting(kvl_cache **out, const kvl_shape *shape, kvl_err *err) KVL_MUST_USE;
 bool kvl_cache_is_counting(const kvl_cache *c);
 void kvl_cache_destroy(kvl_cache *c);
@@ -87,6 +93,24 @@ typedef struct kvl_head_window {
     const void *keys, *values;
 } kvl_head_window;
 kvl_head_window kvl_cache_window(const kvl_cache *c, uint32_t layer, uint32_t head, size_t n);
+/* Takes channels away from the keys of a head, but for those of its newest n_recent entries (which then come
+ * last): the others count as 0, and nothing is stored of them. Later entries have all channels. Once for each
+ * head. A list of survivors that puts other entries before thin ones (kvl_cache_keep) makes these whole
+ * again, with zeros. channels  [n_channels] those that stay, ascending, at least one Errors: E_NOMEM (the
+ * head is then unchanged), E_USAGE for a quantised cache (check_thin), E_CHECK for a head that is thin
+ * already or a cache others stand on. */
+kvl_status kvl_cache_check_thin(const kvl_shape *shape, kvl_err *err) KVL_MUST_USE;
+kvl_status kvl_cache_thin(kvl_cache *c, uint32_t layer, uint32_t head, const uint16_t *channels,
+                          size_t n_channels, size_t n_recent, kvl_err *err) KVL_MUST_USE;
+/* A head's thin keys: of its first n entries, laid out like others but with those channels only. n_channels =
+ * 0: the head was never thinned. */
+typedef struct kvl_head_thin {
+    size_t n;
+    const void *keys;
+    const uint16_t *channels; /* [n_channels] */
+    size_t n_channels;
+} kvl_head_thin;
+kvl_head_thin kvl_cache_thin_keys(const kvl_cache *c, uint32_t layer, uint32_t head);
 /* Copies what a head shares, so that all its entries are its own. E_NOMEM: the head is then unchanged. */
 kvl_status kvl_cache_own(kvl_cache *c, uint32_t layer, uint32_t head, kvl_err *err) KVL_MUST_USE;
 /* Row-major copies of all keys or values of a head, widened: dst [n, D]. */
@@ -133,7 +157,10 @@ size_t kvl_cache_grown_cap(size_t cap, size_t n);
 size_t kvl_cache_kept_cap(size_t cap, size_t n);
 /* Live bytes of a head that holds n entries; with windows the most they can be. */
 uint64_t kvl_cache_head_live_bytes(const kvl_shape *shape, size_t n);
-/* Bytes of a block: keys, values, positions and, where it is tracked, attention received. */
+/* Bytes of a block: keys, values, positions and, where it is tracked, attention received; and of one whose
+ * first n_thin entries have n_channels of the keys' channels. */
 uint64_t kvl_cache_head_bytes(const kvl_shape *shape, bool has_mass, size_t cap);
+uint64_t kvl_cache_thin_head_bytes(const kvl_shape *shape, bool has_mass, size_t cap, size_t n_thin,
+                                   size_t n_channels);
 
 #endif

@@ -17,15 +17,19 @@ typedef struct kvli_window {
 } kvli_window;
 
 typedef struct kvli_head {
-    void *keys;         /* room for cap entries; those of the window are not there */
+    void *keys;         /* room for cap entries; those of the window and thin ones are not there */
     void *values;       /* the same */
     int32_t *positions; /* [cap] */
     int64_t *mass;      /* [cap], or NULL */
     uint32_t n;         /* those of the window included */
     uint32_t cap;       /* multiple of 16 */
-    uint32_t most;      /* cap, at its largest since kvl_cache_most_bytes */
-    uint32_t n_base;    /* entries of the base before them */
-    uint32_t n_shared;  /* of a base: with how many caches that stand on it begin, at most */
+    uint64_t most;      /* bytes but for the window's, at their most since kvl_cache_most_bytes */
+    void *thin_keys;    /* of the first n_thin entries, with n_channels each; the room is as large */
+    uint16_t *channels; /* [n_channels] of the thin ones; both NULL and 0 where there never were any */
+    uint32_t n_thin;
+    uint32_t n_channels;
+    uint32_t n_base;   /* entries of the base before them */
+    uint32_t n_shared; /* of a base: with how many caches that stand on it begin, at most */
     kvli_window window;
 } kvli_head;
 
@@ -42,6 +46,27 @@ struct kvl_cache {
     kvl_cache *base;  /* or NULL */
     size_t n_users;   /* who created it and the caches that stand on it */
 };
+
+/* Of a head without its window: memory for `cap` entries, of which the first n_thin have n_channels channels
+ * (false: no memory, and nothing is there), its bytes, and its end. */
+bool kvli_store_alloc(kvli_head *h, const kvl_cache *c);
+uint64_t kvli_store_bytes(const kvl_cache *c, const kvli_head *h);
+void kvli_store_free(kvli_head *h);
+
+/* How thin keys lie. */
+static inline kvl_kv_form kvli_thin_form(const kvl_cache *c, const kvli_head *h) {
+    return kvl_kv_form_of(c->keys.type, h->n_channels, false);
+}
+/* The key x [D] of an entry that is not in the window, widened: read, with zeros for what it has not, or
+ * rounded and stored. */
+void kvli_key_get(const kvl_cache *c, const kvli_head *h, size_t slot, float *x);
+void kvli_key_put(const kvl_cache *c, const kvli_head *h, size_t slot, const float *x);
+/* The keys of entries `slots` [n] (NULL: from 0 on) become those of entries first, first + 1, ... of another
+ * head, thin or not. */
+void kvli_keys_move(const kvl_cache *c, const kvli_head *to, size_t first, const kvli_head *from,
+                    const uint32_t *slots, size_t n);
+/* Thin entries among the survivors `slots` [n] that can stay so: all of them where they come first. */
+size_t kvli_n_staying_thin(const kvli_head *h, const uint32_t *slots, size_t n);
 
 /* Entries in the window, and before it. */
 static inline size_t kvli_n_window(const kvli_head *h) { return h->window.n - h->window.n_left; }

@@ -31,6 +31,7 @@ kvl_needs kvl_needs_join(kvl_needs a, kvl_needs b) {
                        .has_mass = a.has_mass || b.has_mass,
                        .is_mass_late = (a.is_mass_late || !a.has_mass) && (b.is_mass_late || !b.has_mass) &&
                                        (a.has_mass || b.has_mass),
+                       .is_plain = a.is_plain || b.is_plain,
                        .has_inputs = a.has_inputs || b.has_inputs,
                        .has_calibration = a.has_calibration || b.has_calibration};
 }
@@ -38,7 +39,7 @@ kvl_needs kvl_needs_join(kvl_needs a, kvl_needs b) {
 bool kvl_needs_are_met(kvl_needs needs, kvl_needs by) {
     return needs.n_queries <= by.n_queries && needs.has_moments <= by.has_moments &&
            needs.has_mass <= by.has_mass && (!needs.has_mass || needs.is_mass_late == by.is_mass_late) &&
-           needs.has_inputs <= by.has_inputs;
+           needs.is_plain <= by.is_plain && needs.has_inputs <= by.has_inputs;
 }
 
 static size_t n_heads(const kvl_tap *t) { return (size_t)t->n_layers * t->n_heads; }

@@ -25,6 +25,7 @@ typedef struct kvl_needs {
     bool has_mass;        /* attention that each entry has received */
     bool is_mass_late;    /* only from tokens behind the prompt; not together with has_mass of others */
     bool has_inputs;      /* lengths of attention's inputs, for so many tokens as queries (not for all) */
+    bool is_plain;        /* nothing of the stream: a cache that is not quantised */
     bool has_calibration; /* nothing of the stream: statistics of the model (kvl_shape.calibration) */
 } kvl_needs;
 
