@@ -93,6 +93,7 @@ static kvl_attention_row query_row(const layer_job *job, const kvl_span *span, u
     const kvl_head_entries own = kvl_cache_entries(cache, job->layer, head);
     const size_t n = own.n - span->n_rows + in_span + 1;
     const kvl_head_window window = kvl_cache_window(cache, job->layer, head, n);
+    const kvl_head_thin thin = kvl_cache_thin_keys(cache, job->layer, head);
     float *q = e->act.qkv + row * qkv_width(s) + at;
     if (s->has_hadamard) { /* as keys are; each query is here once */
         kvl_hadamard(q, s->head_dim);
@@ -101,7 +102,13 @@ static kvl_attention_row query_row(const layer_job *job, const kvl_span *span, u
                              .out = e->act.mix + row * s->n_heads * s->head_dim + at,
                              .n = n,
                              .oldest = (int32_t)(span->n_seen + in_span + 1) - (int32_t)s->window};
-    if (kvl_cache_base(cache) != NULL) {
+    if (thin.n != 0) {
+        out.n = thin.n;
+        out.n_own = n - thin.n;
+        out.own_keys = own.keys;
+        out.own_values = (const char *)own.values + thin.n * kvl_kv_row_bytes(s->value_type, s->head_dim);
+        out.own_positions = own.positions + thin.n;
+    } else if (kvl_cache_base(cache) != NULL) {
         out.n = kvl_cache_shared_entries(cache, job->layer, head).n;
         out.n_own = n;
         out.own_keys = own.keys;
@@ -174,15 +181,18 @@ static void attend_rows(const layer_job *job, const kvl_span *const *spans, size
     if (entries.n == 0) {
         entries = kvl_cache_entries(spans[0]->stream->cache, job->layer, head);
     }
+    const kvl_head_thin thin = kvl_cache_thin_keys(spans[0]->stream->cache, job->layer, head);
     const bool has_window = s->n_residual != 0;
     const kvl_attention attention = {
         .key_type = s->key_type,
         .value_type = s->value_type,
         .own_key_type = has_window ? kvl_kv_wide_type(s->key_type) : s->key_type,
         .own_value_type = has_window ? kvl_kv_wide_type(s->value_type) : s->value_type,
-        .keys = entries.keys,
+        .keys = thin.n != 0 ? thin.keys : entries.keys,
         .values = entries.values,
         .positions = is_local ? entries.positions : NULL,
+        .channels = thin.n != 0 ? thin.channels : NULL,
+        .n_channels = thin.n_channels,
         .mass = first >= noted_from ? mass_of(job, spans[0], &entries, thread) : NULL,
         .head_dim = s->head_dim,
         .scale = s->attn_scale,

@@ -41,6 +41,28 @@ size_t kvli_target_of(const kvl_policy *policy, const kvl_cache *cache, const kv
     return target < mean && n_heads * target < total ? target : n;
 }
 
+kvl_thinning kvli_thinning_left(const kvl_press_node *node, const kvl_cache *cache, const kvl_shape *shape,
+                                uint32_t layer, uint32_t head) {
+    const kvl_press_node *thinner = kvl_press_thinner(node);
+    const bool is_thin = kvl_cache_thin_keys(cache, layer, head).n_channels != 0;
+    if (thinner == NULL || is_thin) {
+        return (kvl_thinning){0};
+    }
+    const kvl_thinning thinning = thinner->press->thin(thinner, shape);
+    const bool acts =
+        thinning.n_channels < shape->head_dim && kvl_cache_len(cache, layer, head) > thinning.n_recent;
+    return acts ? thinning : (kvl_thinning){0};
+}
+
+bool kvli_acts_on_head(const kvl_policy *policy, const kvl_cache *cache, const kvl_moment *moment,
+                       const kvl_shape *shape, uint32_t layer, uint32_t head) {
+    const size_t n = kvl_cache_len(cache, layer, head);
+    return kvli_target_of(policy, cache, moment, shape, layer, head) < n ||
+           (kvl_policy_thinning(policy, shape, moment, layer, n).n_channels != 0 &&
+            kvli_thinning_left(kvl_policy_turn(policy, moment).node, cache, shape, layer, head).n_channels !=
+                0);
+}
+
 bool kvl_policy_is_by_head(const kvl_policy *policy) {
     return kvl_press_is_by_head(policy->tree) && !kvl_press_is_ragged(policy->tree);
 }
@@ -52,8 +74,7 @@ bool kvl_policy_fires(const kvl_policy *policy, const kvl_stream *stream, const 
     }
     for (uint32_t layer = 0; layer < shape->n_layers; layer++) {
         for (uint32_t head = 0; head < shape->n_kv_heads; head++) {
-            if (kvli_target_of(policy, stream->cache, &now, shape, layer, head) <
-                kvl_cache_len(stream->cache, layer, head)) {
+            if (kvli_acts_on_head(policy, stream->cache, &now, shape, layer, head)) {
                 return true;
             }
         }
@@ -188,8 +209,8 @@ static kvl_status begin_layer(const kvli_event *event, const kvl_shape *s, uint3
                               kvl_err *err) {
     *acts = moves_keys(event) && !kvl_policy_skips(event->policy, layer);
     for (uint32_t head = 0; head < s->n_kv_heads; head++) {
-        *acts = *acts || kvli_target_of(event->policy, event->stream->cache, &event->moment, s, layer, head) <
-                             kvl_cache_len(event->stream->cache, layer, head);
+        *acts =
+            *acts || kvli_acts_on_head(event->policy, event->stream->cache, &event->moment, s, layer, head);
     }
     for (uint32_t head = 0; *acts && head < s->n_kv_heads; head++) {
         KVL_TRY(kvl_cache_own(event->stream->cache, layer, head, err));
@@ -256,6 +277,20 @@ static void choose_all(const layer_lists *l) {
     }
 }
 
+/* What stays of a head may lose channels of its keys. */
+static kvl_status thin_head(const act *a, const kvl_press_node *node, const kvl_layer_view *in, uint32_t head,
+                            float *scratch, kvl_err *err) {
+    uint16_t channels[KVL_MAX_HEAD_DIM];
+    kvl_cache *cache = a->event->stream->cache;
+    const kvl_thinning thinning = kvli_thinning_left(node, cache, in->shape, a->layer, head);
+    if (thinning.n_channels == 0) {
+        return KVL_OK;
+    }
+    const kvl_head_view view = kvli_head_view(in, head, kvl_cache_len(cache, a->layer, head));
+    kvl_press_channels(kvl_press_thinner(node), &view, channels, thinning.n_channels, scratch);
+    return kvl_cache_thin(cache, a->layer, head, channels, thinning.n_channels, thinning.n_recent, err);
+}
+
 static kvl_status compress_heads(const act *a, const kvl_press_node *node, const size_t *targets,
                                  kvl_err *err) {
     const kvl_policy *policy = a->event->policy;
@@ -276,6 +311,7 @@ static kvl_status compress_heads(const act *a, const kvl_press_node *node, const
         if (l.choices[head].n < l.heads[head].n) {
             KVL_TRY(kvl_cache_keep(cache, a->layer, head, l.choices[head].slots, l.choices[head].n, err));
         }
+        KVL_TRY(thin_head(a, node, &l.view, head, l.floats, err));
     }
     return KVL_OK;
 }
@@ -473,6 +509,11 @@ kvl_status kvl_engine_rank(kvl_engine *e, kvl_stream *stream, const kvl_policy *
     kvli_event event = {stream, policy, kvli_moment_of(stream), NULL};
     kvli_lists learned = {0};
     KVL_TRY(kvli_check_needs(policy, stream, &e->model->shape, err));
+    if (!kvl_press_evicts(policy->tree)) {
+        return kvl_fail(err, KVL_E_USAGE,
+                        "press %s: expected one that ranks entries, found one that does not",
+                        kvl_policy_press(policy)->name);
+    }
     kvl_status status = kvli_look_again(e, &event, &learned, err);
     if (status == KVL_OK) {
         event.learned = learned.heads;

@@ -23,6 +23,16 @@ static kvl_status count_rows(const kvl_row *rows, size_t n_rows, const kvl_shape
     return KVL_OK;
 }
 
+static kvl_status follow_thinning(kvl_cache *counting, const kvl_cache *real, uint32_t layer, uint32_t head,
+                                  kvl_err *err) {
+    const kvl_head_thin thin = kvl_cache_thin_keys(real, layer, head);
+    if (thin.n_channels == 0 || kvl_cache_thin_keys(counting, layer, head).n_channels != 0) {
+        return KVL_OK;
+    }
+    return kvl_cache_thin(counting, layer, head, NULL, thin.n_channels,
+                          kvl_cache_len(real, layer, head) - thin.n, err);
+}
+
 kvl_status kvl_count_follow(kvl_stream *counting, const kvl_stream *real, const kvl_shape *s, kvl_err *err) {
     for (uint32_t layer = 0; layer < s->n_layers; layer++) {
         for (uint32_t head = 0; head < s->n_kv_heads; head++) {
@@ -30,12 +40,12 @@ kvl_status kvl_count_follow(kvl_stream *counting, const kvl_stream *real, const 
             const size_t want = kvl_cache_len(real->cache, layer, head);
             if (want < have) {
                 KVL_TRY(kvl_cache_keep(counting->cache, layer, head, NULL, want, err));
-                continue;
             }
-            KVL_TRY(kvl_cache_reserve_head(counting->cache, layer, head, want - have, err));
+            KVL_TRY(kvl_cache_reserve_head(counting->cache, layer, head, have < want ? want - have : 0, err));
             for (size_t i = have; i < want; i++) {
                 kvl_cache_append(counting->cache, layer, head, NULL, NULL, 0);
             }
+            KVL_TRY(follow_thinning(counting->cache, real->cache, layer, head, err));
         }
     }
     counting->n_events = real->n_events;
@@ -55,19 +65,33 @@ kvl_status kvl_count_forward(const kvl_shape *shape, const kvl_row *rows, size_t
     return KVL_OK;
 }
 
+static kvl_status compress_layer(const kvl_compress_job *job, const kvl_shape *shape, const kvl_moment *now,
+                                 uint32_t layer, kvl_err *err) {
+    kvl_cache *cache = job->stream->cache;
+    const kvl_press_node *node = kvl_policy_turn(job->policy, now).node;
+    bool acts = false;
+    for (uint32_t head = 0; head < shape->n_kv_heads; head++) {
+        acts = acts || kvli_acts_on_head(job->policy, cache, now, shape, layer, head);
+    }
+    for (uint32_t head = 0; acts && head < shape->n_kv_heads; head++) {
+        const size_t target = kvli_target_of(job->policy, cache, now, shape, layer, head);
+        if (target < kvl_cache_len(cache, layer, head)) {
+            KVL_TRY(kvl_cache_keep(cache, layer, head, NULL, target, err));
+        }
+        const kvl_thinning thinning = kvli_thinning_left(node, cache, shape, layer, head);
+        if (thinning.n_channels != 0) {
+            KVL_TRY(kvl_cache_thin(cache, layer, head, NULL, thinning.n_channels, thinning.n_recent, err));
+        }
+    }
+    return KVL_OK;
+}
+
 kvl_status kvl_count_compress(const kvl_shape *shape, const kvl_compress_job *jobs, size_t n_jobs,
                               kvl_err *err) {
     for (size_t j = 0; j < n_jobs; j++) {
-        kvl_cache *cache = jobs[j].stream->cache;
         const kvl_moment now = kvli_moment_of(jobs[j].stream);
         for (uint32_t layer = 0; layer < shape->n_layers; layer++) {
-            for (uint32_t head = 0; head < shape->n_kv_heads; head++) {
-                size_t n = kvl_cache_len(cache, layer, head);
-                size_t target = kvli_target_of(jobs[j].policy, cache, &now, shape, layer, head);
-                if (target < n) {
-                    KVL_TRY(kvl_cache_keep(cache, layer, head, NULL, target, err));
-                }
-            }
+            KVL_TRY(compress_layer(&jobs[j], shape, &now, layer, err));
         }
         jobs[j].stream->n_events++;
     }

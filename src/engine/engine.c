@@ -273,6 +273,9 @@ kvl_status kvl_stream_fork(kvl_stream **out, const kvl_stream *s, kvl_err *err) 
 }
 
 kvl_status kvl_stream_watch(kvl_stream *s, const kvl_shape *shape, kvl_needs needs, kvl_err *err) {
+    if (needs.is_plain) {
+        KVL_TRY(kvl_cache_check_thin(shape, err));
+    }
     s->needs = needs;
     if (needs.has_mass) {
         kvl_cache_track_mass(s->cache);

@@ -47,6 +47,12 @@ size_t kvli_compress_bytes(const kvl_policy *policy, const kvl_shape *shape, siz
 /* Entries that a policy, acting now, leaves in a head; all of a layer it skips. */
 size_t kvli_target_of(const kvl_policy *policy, const kvl_cache *cache, const kvl_moment *moment,
                       const kvl_shape *shape, uint32_t layer, uint32_t head);
+/* What a press that acts takes from the keys of a head: nothing where they are thin already or all recent. */
+kvl_thinning kvli_thinning_left(const kvl_press_node *node, const kvl_cache *cache, const kvl_shape *shape,
+                                uint32_t layer, uint32_t head);
+/* Whether a policy, acting now, changes anything in a head. */
+bool kvli_acts_on_head(const kvl_policy *policy, const kvl_cache *cache, const kvl_moment *moment,
+                       const kvl_shape *shape, uint32_t layer, uint32_t head);
 static inline kvl_moment kvli_moment_of(const kvl_stream *stream) {
     return (kvl_moment){stream->n_seen, stream->n_prefill, stream->n_events};
 }

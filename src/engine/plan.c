@@ -12,9 +12,10 @@
 /* Heads of a layer that have the same length: those that are compressed, and those that the press spares. */
 typedef struct alike {
     size_t n_heads;
-    uint32_t head; /* one of them */
-    size_t n;      /* entries of each */
-    size_t cap;    /* entries there is room for */
+    uint32_t head;             /* one of them */
+    size_t n;                  /* entries of each */
+    size_t cap;                /* entries there is room for */
+    size_t n_thin, n_channels; /* of these entries, keys with some channels only */
 } alike;
 
 typedef struct run {
@@ -53,8 +54,8 @@ static void grow_scratch(run *r, size_t *have, size_t need, size_t n, size_t ite
     }
 }
 
-static uint64_t head_bytes(const run *r, size_t cap) {
-    return kvl_cache_head_bytes(&r->model->shape, r->needs.has_mass, cap);
+static uint64_t head_bytes(const run *r, const alike *a, size_t cap) {
+    return kvl_cache_thin_head_bytes(&r->model->shape, r->needs.has_mass, cap, a->n_thin, a->n_channels);
 }
 
 static size_t n_heads(const run *r) { return (size_t)r->model->shape.n_layers * r->model->shape.n_kv_heads; }
@@ -113,7 +114,7 @@ static void pass(run *r, size_t n_rows) {
     const kvl_shape *s = &r->model->shape;
     const uint64_t noted_before = r->noted_bytes;
     size_t longest = 0;
-    size_t largest_cap = 0; /* of the blocks that grow, before they do */
+    uint64_t largest_bytes = 0; /* of the blocks that grow, before they do */
     r->n_seen += n_rows;
     r->noted_bytes = kvl_tap_bytes_of(s, r->needs, r->n_seen);
     note_peak(r, 0, r->noted_bytes > noted_before ? noted_before : 0);
@@ -123,13 +124,14 @@ static void pass(run *r, size_t n_rows) {
         const size_t cap = kvl_cache_grown_cap(a->cap, a->n + n_rows);
         a->n += n_rows;
         if (a->n_heads != 0 && cap > a->cap) {
-            r->kv_bytes += a->n_heads * (head_bytes(r, cap) - head_bytes(r, a->cap));
-            largest_cap = kvl_max_size(largest_cap, a->cap);
+            const uint64_t bytes = head_bytes(r, a, a->cap);
+            r->kv_bytes += a->n_heads * (head_bytes(r, a, cap) - bytes);
+            largest_bytes = a->cap != 0 && bytes > largest_bytes ? bytes : largest_bytes;
             a->cap = cap;
         }
         longest = a->n_heads != 0 ? kvl_max_size(longest, a->n) : longest;
     }
-    note_peak(r, largest_cap != 0 ? head_bytes(r, largest_cap) : 0, 0);
+    note_peak(r, largest_bytes, 0);
     grow_rotary(r, r->n_seen);
     grow_scratch(r, &r->n_floats, kvli_attend_floats(longest, r->needs.has_mass), r->n_threads,
                  sizeof(float));
@@ -138,6 +140,7 @@ static void pass(run *r, size_t n_rows) {
 /* What a compression leaves. */
 typedef struct left {
     uint64_t n_entries;   /* of all heads */
+    uint64_t thin_bytes;  /* that their keys have lost with channels */
     size_t n_in_windows;  /* of these, at most */
     size_t n_acting;      /* layers it acts on */
     size_t longest;       /* head that is cut there, before it */
@@ -146,6 +149,20 @@ typedef struct left {
     uint64_t reserved_bytes;
     uint64_t largest_copy_bytes; /* of a head whose survivors are moved to a block of their own */
 } left;
+
+/* Whether the keys of heads that keep n entries lose channels now. Of those that lost some before, as few as
+ * can be stay. */
+static bool thin_heads(const run *r, alike *a, uint32_t layer, const kvl_moment *now, size_t n) {
+    const kvl_thinning thin = kvl_policy_thinning(r->policy, &r->model->shape, now, layer, a->n);
+    const bool is_thin = a->n_channels == 0 && thin.n_channels != 0 && n > thin.n_recent;
+    if (is_thin) {
+        a->n_channels = thin.n_channels;
+        a->n_thin = n - thin.n_recent;
+    } else {
+        a->n_thin -= kvl_min_size(a->n_thin, a->n - n);
+    }
+    return is_thin;
+}
 
 /* And goes on with that. */
 static left count_left(run *r) {
@@ -158,16 +175,20 @@ static left count_left(run *r) {
             continue;
         }
         const size_t n = kvl_policy_target(r->policy, s, &now, (uint32_t)(i / 2), a->head, a->n);
-        const bool acts = n < a->n;
+        const bool acts = thin_heads(r, a, (uint32_t)(i / 2), &now, n) || n < a->n;
         const size_t cap = acts ? kvl_cache_kept_cap(a->cap, n) : a->cap;
-        const bool is_moved = acts && (cap < a->cap || r->policy->protections.is_score_order);
+        const bool is_moved =
+            acts && (cap < a->cap || r->policy->protections.is_score_order || a->n_channels != 0);
         l.longest = acts ? kvl_max_size(l.longest, a->n) : l.longest;
         l.n_entries += (uint64_t)n * a->n_heads;
         l.n_in_windows += kvl_min_size(n, r->n_window) * a->n_heads;
         l.n_acting += acts;
         l.n_in_acting += acts ? n : 0;
         l.n_room = kvl_min_size(l.n_room, cap - n);
-        const uint64_t bytes = head_bytes(r, cap) + kvl_cache_window_bytes(s, r->window_cap);
+        const uint64_t bytes = head_bytes(r, a, cap) + kvl_cache_window_bytes(s, r->window_cap);
+        l.thin_bytes +=
+            a->n_heads * a->n_thin *
+            (kvl_kv_row_bytes(s->key_type, s->head_dim) - kvl_kv_row_bytes(s->key_type, a->n_channels));
         l.reserved_bytes += a->n_heads * bytes;
         l.largest_copy_bytes = is_moved && bytes > l.largest_copy_bytes ? bytes : l.largest_copy_bytes;
         a->n = n;
@@ -228,7 +249,7 @@ void kvl_plan_make(kvl_plan *out, const kvl_model *model, const kvl_policy *poli
         .n_room = l.n_room,
         .weight_bytes = model->weight_bytes,
         .kv_prefill_bytes = live_bytes(&r, n_tokens * n_heads(&r), r.n_window * n_heads(&r)),
-        .kv_live_bytes = live_bytes(&r, l.n_entries, l.n_in_windows),
+        .kv_live_bytes = live_bytes(&r, l.n_entries, l.n_in_windows) - l.thin_bytes,
         .kv_reserved_bytes = r.kv_bytes,
         .kv_peak_bytes = r.kv_peak_bytes,
         .noted_bytes = r.noted_bytes,

@@ -61,6 +61,17 @@ size_t kvl_policy_share(const kvl_policy *p, const kvl_shape *shape, const kvl_m
     return acts(p, &turn, layer, n) ? share_of(p, shape, moment, &turn, &n) : n;
 }
 
+kvl_thinning kvl_policy_thinning(const kvl_policy *p, const kvl_shape *shape, const kvl_moment *moment,
+                                 uint32_t layer, size_t n) {
+    const kvl_turn turn = kvl_policy_turn(p, moment);
+    const kvl_press_node *thinner = turn.node != NULL ? kvl_press_thinner(turn.node) : NULL;
+    kvl_thinning thinning = {0};
+    if (thinner != NULL && acts(p, &turn, layer, n)) {
+        thinning = thinner->press->thin(thinner, shape);
+    }
+    return thinning.n_channels < shape->head_dim ? thinning : (kvl_thinning){0};
+}
+
 size_t kvl_policy_target(const kvl_policy *p, const kvl_shape *shape, const kvl_moment *moment,
                          uint32_t layer, uint32_t head, size_t n) {
     const kvl_turn turn = kvl_policy_turn(p, moment);

@@ -69,6 +69,9 @@ size_t kvl_policy_target(const kvl_policy *p, const kvl_shape *shape, const kvl_
 /* What the policy's budget says for n entries there, before the press has its say. */
 size_t kvl_policy_share(const kvl_policy *p, const kvl_shape *shape, const kvl_moment *moment, uint32_t layer,
                         size_t n);
+/* What it takes, when it acts, from the keys of such a head; n_channels = 0: nothing. */
+kvl_thinning kvl_policy_thinning(const kvl_policy *p, const kvl_shape *shape, const kvl_moment *moment,
+                                 uint32_t layer, size_t n);
 
 /* Budgets: the one place where they become numbers of entries (budget.c, docs/policies.md). The share of a
  * budget: ceil(keep n), or size; from 1 to n. */

@@ -89,8 +89,37 @@ kvl_needs kvl_press_needs(const kvl_press_node *node, const kvl_shape *shape) {
 }
 
 size_t kvl_press_scratch_floats(const kvl_press_node *node, const kvl_shape *shape, size_t n) {
+    const kvl_press_node *thinner = kvl_press_thinner(node);
+    const size_t n_thin = thinner != NULL ? thinner->press->scratch_floats(thinner, shape, n) : 0;
     FIRST_WITH(node, scratch_floats)
-    return node->press->scratch_floats != NULL ? node->press->scratch_floats(node, shape, n) : 0;
+    return kvl_max_size(
+        n_thin, node->press->scratch_floats != NULL ? node->press->scratch_floats(node, shape, n) : 0);
+}
+
+const kvl_press_node *kvl_press_thinner(const kvl_press_node *node) {
+    for (uint64_t i = 0; i < node->n_nodes; i++) {
+        if (node[i].press->thin != NULL) {
+            return node + i;
+        }
+    }
+    return NULL;
+}
+
+void kvl_press_channels(const kvl_press_node *thinner, const kvl_head_view *view, uint16_t *channels,
+                        size_t n_channels, float *scratch) {
+    const size_t dim = view->in->shape->head_dim;
+    uint32_t order[KVL_MAX_HEAD_DIM];
+    bool goes[KVL_MAX_HEAD_DIM] = {false};
+    thinner->press->score_channels(thinner, view, scratch, scratch + kvl_round_up(dim, 16));
+    kvl_order_by_score(scratch, dim, order);
+    for (size_t i = 0; i + n_channels < dim; i++) {
+        goes[order[i]] = true;
+    }
+    for (size_t d = 0, n = 0; d < dim; d++) {
+        if (!goes[d]) {
+            channels[n++] = (uint16_t)d;
+        }
+    }
 }
 
 const kvl_press_node *kvl_press_scheduler(const kvl_press_node *node) {
@@ -152,7 +181,7 @@ bool kvl_press_evicts(const kvl_press_node *node) {
 bool kvl_press_alters(const kvl_press_node *node) {
     bool alters = false;
     for (uint64_t i = 0; i < node->n_nodes; i++) {
-        alters = alters || node[i].press->alter != NULL;
+        alters = alters || node[i].press->alter != NULL || node[i].press->thin != NULL;
     }
     return alters;
 }
@@ -232,7 +261,7 @@ bool kvl_press_is_by_head(const kvl_press_node *node) {
     for (uint64_t i = 0; i < node->n_nodes; i++) {
         const kvl_press *press = node[i].press;
         is_by_head = is_by_head && !press->is_sequence && press->score_layer == NULL &&
-                     press->select == NULL && press->alter == NULL;
+                     press->select == NULL && press->alter == NULL && press->thin == NULL;
     }
     return is_by_head;
 }

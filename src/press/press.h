@@ -79,6 +79,12 @@ typedef struct kvl_choice {
     size_t n;
 } kvl_choice;
 
+/* What a press takes from keys: of the channels n_channels stay (as many as there are, or 0: nothing is
+ * taken), but the newest n_recent entries of a head keep all. */
+typedef struct kvl_thinning {
+    size_t n_channels, n_recent;
+} kvl_thinning;
+
 /* What the policy asks of every selection. */
 typedef struct kvl_protections {
     uint64_t n_sinks;    /* entries of positions below always stay */
@@ -163,6 +169,13 @@ struct kvl_press {
      * layer 0, and calls it in every layer that it does not skip, so that all keys before a compression stand
      * where they are. NULL: it does not. */
     bool (*moves_keys)(const kvl_press_node *self);
+
+    /* Of presses that take channels from keys (kvl_cache_thin), after the others are gone and once for each
+     * head: how many, and what each channel of the view's entries is worth, scores [D]; of equal ones the
+     * lower goes first. A press anywhere in a tree does so. NULL: it does not. */
+    kvl_thinning (*thin)(const kvl_press_node *self, const kvl_shape *shape);
+    void (*score_channels)(const kvl_press_node *self, const kvl_head_view *view, float *scores,
+                           float *scratch);
 };
 
 KVL_API_BEGIN
@@ -198,6 +211,11 @@ bool kvl_press_evicts(const kvl_press_node *node);
 bool kvl_press_alters(const kvl_press_node *node);
 /* Whether a press of the tree moves keys. */
 bool kvl_press_moves_keys(const kvl_press_node *node);
+/* The first press of a tree that takes channels from keys; NULL: none. Those that stay of a head, ascending:
+ * channels [n_channels]; scratch: scratch_floats of the tree. */
+const kvl_press_node *kvl_press_thinner(const kvl_press_node *node);
+void kvl_press_channels(const kvl_press_node *thinner, const kvl_head_view *view, uint16_t *channels,
+                        size_t n_channels, float *scratch);
 /* The first press from the outside that has a schedule; NULL: none. */
 const kvl_press_node *kvl_press_scheduler(const kvl_press_node *node);
 /* The press of a tree that looks again; NULL: none. */

@@ -18,14 +18,18 @@ typedef struct run {
 
 /* ---- the work in a test ---- */
 
-/* Entries of all heads that the next token sees, itself included. */
+/* Entries of all heads that the next token sees, itself included; thin keys count by their channels. */
 static double visible_entries(const kvl_model *model, const kvl_cache *cache) {
     const kvl_shape *s = &model->shape;
     double n = 0;
     for (uint32_t layer = 0; layer < s->n_layers; layer++) {
         for (uint32_t head = 0; head < s->n_kv_heads; head++) {
-            size_t n_seen = kvl_cache_len(cache, layer, head) + 1;
-            n += (double)(model->layers[layer].is_local ? kvl_min_size(n_seen, s->window) : n_seen);
+            const size_t n_all = kvl_cache_len(cache, layer, head) + 1;
+            const size_t n_seen = model->layers[layer].is_local ? kvl_min_size(n_all, s->window) : n_all;
+            const kvl_head_thin thin = kvl_cache_thin_keys(cache, layer, head);
+            const size_t n_thin = kvl_min_size(thin.n, n_seen - kvl_min_size(n_seen, n_all - thin.n));
+            n += (double)n_seen -
+                 (double)n_thin * (double)(s->head_dim - thin.n_channels) / (2.0 * s->head_dim);
         }
     }
     return n;
@@ -96,7 +100,7 @@ done:
 
 static size_t n_heads(const kvl_shape *s) { return (size_t)s->n_layers * s->n_kv_heads; }
 
-/* All entries of a cache. */
+/* All entries of a cache, by their bytes. */
 static double n_entries(const kvl_shape *s, const kvl_cache *cache) {
     return (double)kvl_cache_live_bytes(cache) * (double)n_heads(s) / (double)kvl_shape_kv_bytes(s);
 }

@@ -15,6 +15,7 @@ static const char *const names[] = {"block",
                                     "chunk",
                                     "chunkkv",
                                     "compactor",
+                                    "composed",
                                     "critical-adakv",
                                     "criticalkv",
                                     "cur",
@@ -40,6 +41,7 @@ static const char *const names[] = {"block",
                                     "simlayerkv",
                                     "snapkv",
                                     "streaming",
+                                    "think",
                                     "tova"};
 
 static const char *const model_names[] = {"llama", "qwen3"};
@@ -196,6 +198,27 @@ static void check_kept(trial *t) {
     }
 }
 
+/* Key channels that stay, where some go: in all entries that are thin. */
+static void check_channels(const trial *t) {
+    const json_t *channels = json_object_get(t->size, "channels");
+    for (uint32_t i = 0; channels != NULL && i < t->shape->n_layers * t->shape->n_kv_heads; i++) {
+        const uint32_t layer = i / t->shape->n_kv_heads, head = i % t->shape->n_kv_heads;
+        const json_t *golden = at2(channels, layer, head);
+        const kvl_head_thin thin = kvl_cache_thin_keys(t->stream->cache, layer, head);
+        if (thin.n_channels != json_array_size(golden) ||
+            thin.n != kvl_cache_len(t->stream->cache, layer, head)) {
+            fail_at(t, "number of channels", layer, head, (double)json_array_size(golden),
+                    (double)thin.n_channels);
+        }
+        for (size_t c = 0; c < thin.n_channels; c++) {
+            const json_int_t expected = json_integer_value(json_array_get(golden, c));
+            if (thin.channels[c] != expected) {
+                fail_at(t, "channel", layer, head, (double)expected, (double)thin.channels[c]);
+            }
+        }
+    }
+}
+
 /* Keys and values of single entries, where presses change them. */
 static void check_entries(const trial *t) {
     const json_t *golden;
@@ -280,6 +303,7 @@ static void run_trial(trial *t) {
     }
     check_kept(t);
     check_entries(t);
+    check_channels(t);
     kvl_stream_destroy(t->stream);
 }
 

@@ -47,7 +47,7 @@ static const struct {
 /* Lengths that depend on data, not on the policy's budget alone. */
 static const char *const outcomes[] = {"chunkkv", "simlayerkv", "dms", NULL};
 /* Presses that change what stays. */
-static const char *const altering[] = {"key-rerotation", "merging", "cam", "finch", NULL};
+static const char *const altering[] = {"key-rerotation", "merging", "cam", "finch", "think", NULL};
 
 static bool is_listed(const char *const *list, const char *name) {
     for (; *list != NULL; list++) {
@@ -171,11 +171,14 @@ static void assert_same_caches(const char *name, const kvl_cache *a, const kvl_c
 static void check_counts(const kvl_policy *p, const kvl_stream *s, size_t n) {
     const kvl_press *press = kvl_policy_press(p);
     const kvl_moment at = {.n_seen = n, .n_prefill = n};
-    size_t n_all = 0, n_target = 0;
+    size_t n_all = 0, n_target = 0, n_removed = 0;
     for (uint32_t layer = 0; layer < model->shape.n_layers; layer++) {
         for (uint32_t head = 0; head < model->shape.n_kv_heads; head++) {
             const size_t found = kvl_cache_len(s->cache, layer, head);
             const size_t target = kvl_policy_target(p, &model->shape, &at, layer, head, n);
+            const kvl_head_thin thin = kvl_cache_thin_keys(s->cache, layer, head);
+            assert_true((thin.n != 0) == (strcmp(press->name, "think") == 0 && !kvl_policy_skips(p, layer)));
+            n_removed += thin.n * (model->shape.head_dim - thin.n_channels);
             n_all += found;
             n_target += target;
             if (!kvl_press_is_ragged(p->tree) && found != target) {
@@ -187,7 +190,8 @@ static void check_counts(const kvl_policy *p, const kvl_stream *s, size_t n) {
     if (!is_listed(outcomes, press->name) && n_all != n_target) {
         fail_msg("%s: expected %zu entries in all, found %zu", press->name, n_target, n_all);
     }
-    assert_int_equal(kvl_cache_live_bytes(s->cache), n_all * 2 * model->shape.head_dim * sizeof(float));
+    assert_int_equal(kvl_cache_live_bytes(s->cache),
+                     (n_all * 2 * model->shape.head_dim - n_removed) * sizeof(float));
 }
 
 /* Entries have the keys and values of the tokens of their positions, in ascending order. */
@@ -301,16 +305,30 @@ static void test_bits(void **state) {
     for_each(check_bits);
 }
 
+/* Presses that cannot have a quantised cache say so before the first token. */
+static void check_bits_if_quantised(const kvl_press *press) {
+    const kvl_policy p = policy_of(press, "");
+    kvl_stream *s = NULL;
+    if (!kvl_policy_needs(&p, &model->shape).is_plain) {
+        check_bits(press);
+        return;
+    }
+    assert_ok(kvl_stream_create(&s, engines[0], NULL));
+    assert_int_equal(kvl_stream_watch(s, &model->shape, kvl_policy_needs(&p, &model->shape), NULL),
+                     KVL_E_USAGE);
+    kvl_stream_destroy(s);
+}
+
 /* The same of quantised caches, with a window of newest tokens and rotated keys and values. */
 static void test_bits_of_quantised_caches(void **state) {
     (void)state;
     const kvl_shape plain = model->shape;
     model->shape.key_type = KVL_KV_Q4_0;
     model->shape.value_type = KVL_KV_Q8_0;
-    for_each(check_bits);
+    for_each(check_bits_if_quantised);
     model->shape.n_residual = 19;
     model->shape.has_hadamard = true;
-    for_each(check_bits);
+    for_each(check_bits_if_quantised);
     model->shape = plain;
 }
 
