@@ -238,8 +238,22 @@ static kvl_status run_batch(kvl_engine *e, kvl_row *rows, size_t n_rows, kvl_err
     return kvli_engine_score(e, rows, n_rows, err);
 }
 
+/* Room for the queries of a prompt at once: growing pass by pass would copy them each time. */
+static kvl_status reserve_taps(const kvl_row *rows, size_t n_rows, kvl_err *err) {
+    for (size_t i = 0, n; i < n_rows; i += n) {
+        const kvl_stream *stream = rows[i].stream;
+        for (n = 1; i + n < n_rows && rows[i + n].stream == stream; n++) {
+        }
+        if (stream->tap != NULL) {
+            KVL_TRY(kvl_tap_reserve(stream->tap, (size_t)stream->n_seen + n, err));
+        }
+    }
+    return KVL_OK;
+}
+
 kvl_status kvl_engine_forward(kvl_engine *e, kvl_row *rows, size_t n_rows, kvl_err *err) {
     KVL_TRY(check_rows(e, rows, n_rows, err));
+    KVL_TRY(reserve_taps(rows, n_rows, err));
     for (size_t done = 0; done < n_rows; done += KVL_BATCH_ROWS) {
         KVL_TRY(run_batch(e, rows + done, kvl_min_size(KVL_BATCH_ROWS, n_rows - done), err));
     }
