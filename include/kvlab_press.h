@@ -21,8 +21,14 @@
 #define KVL_PRESS_ABI_TYPES(X)                                                                               \
     X(kvl_press)                                                                                             \
     X(kvl_press_node)                                                                                        \
-    X(kvl_option) X(kvl_moment) X(kvl_turn) X(kvl_context) X(kvl_replay) X(kvl_head_view) X(kvl_layer_view)  \
-        X(kvl_choice) X(kvl_protections) X(kvl_needs) X(kvl_shape) X(kvl_kernels) X(kvl_calibration)
+    X(kvl_option)                                                                                            \
+    X(kvl_moment)                                                                                            \
+    X(kvl_turn)                                                                                              \
+    X(kvl_context)                                                                                           \
+    X(kvl_replay)                                                                                            \
+    X(kvl_head_view)                                                                                         \
+    X(kvl_layer_view)                                                                                        \
+    X(kvl_choice) X(kvl_protections) X(kvl_needs) X(kvl_shape) X(kvl_kernels) X(kvl_calibration)
 
 /* What a plug-in exports, under the name kvl_press_plugin_v1. */
 typedef struct kvl_press_plugin {

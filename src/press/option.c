@@ -116,7 +116,7 @@ static bool store(const kvl_option *o, void *conf, const char *text, size_t n) {
         return store_list(o, (kvl_numbers *)(void *)field, text, n);
     }
     if (o->kind == KVL_OPTION_NUMBER) {
-        double value = NAN;
+        double value = (double)NAN;
         bool is_good = (o->choices != NULL && choice_index(o->choices, text, n) == 0) ||
                        (kvl_parse_number(&value, text, n) && value >= o->min && value <= o->max);
         memcpy(field, &value, sizeof value);

@@ -79,7 +79,8 @@ kvl_status kvl_timing_prefill(kvl_engine *engine, kvl_stream *stream, const kvl_
         size_t n_rows = 0;
         while (n_rows < n_batch && done < n && !f.is_waiting && status == KVL_OK) {
             kvl_row *row = &rows[n_rows++];
-            *row = (kvl_row){.stream = stream, .token = ids[done++], .target = -1, .wants_top = done == n};
+            *row = (kvl_row){.stream = stream, .token = ids[done], .target = -1, .wants_top = done + 1 == n};
+            done++;
             status = done < n ? follow(&f, row, err) : KVL_OK;
         }
         KVL_GO(status);

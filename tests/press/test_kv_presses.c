@@ -253,7 +253,7 @@ static void test_noncausal_after_eviction(void **state) {
     l.heads[0].n = 3;
     l.heads[0].positions = kvl_cache_entries(l.cache, 0, 0).positions;
     score(&l, "noncausal(chunk=2)");
-    check(&l, "noncausal", (double[]){0, NAN, 1, -1}, 2e-6);
+    check(&l, "noncausal", (double[]){0, (double)NAN, 1, -1}, 2e-6);
     close_layer(&l);
 }
 
@@ -269,7 +269,7 @@ static void test_compactor(void **state) {
                  {"compactor(start=1,end=1,sketch=1)", 0.6}}; /* 2 of 5 stay */
     for (size_t i = 0; i < 3; i++) {
         layer l;
-        double expected[5], most = -INFINITY;
+        double expected[5], most = -(double)INFINITY;
         open_layer(&l, 1, 1, 5, keys, values, queries, NULL);
         l.heads[0].target = 2;
         score(&l, cases[i].text);
