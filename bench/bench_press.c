@@ -5,7 +5,8 @@
  * Prefills of TOKENS tokens (1024) without and with what a press needs take turns, RUNS (5) of each after a
  * warm-up; the latter are compressed to KEEP (0.5). Printed are medians, and the median over neighbours of
  * what noting and compressing add. With 1 thread the processor's time is counted, which a busy machine does
- * not stretch as much as the clock's. Without policies: all presses that wrap no others.
+ * not stretch as much as the clock's. Without policies: all presses that wrap no others and
+ * do not look at the text again.
  */
 #include "base/alloc.h"
 #include "base/os.h"
@@ -120,7 +121,7 @@ static kvl_status measure_all(const bench *b, int argc, char **argv, kvl_err *er
         KVL_TRY(measure(b, argv[i], err));
     }
     for (size_t i = 0; argc <= 6 && i < n_presses; i++) {
-        if (!presses[i]->is_identity && presses[i]->n_inner == 0) {
+        if (!presses[i]->is_identity && presses[i]->n_inner == 0 && presses[i]->replay == NULL) {
             KVL_TRY(measure(b, presses[i]->name, err));
         }
     }
