@@ -1,6 +1,8 @@
 /* Expected attention in closed form: for normal queries the mean of exp(q.k) is exp(m.k + k'Sk / 2). */
 #include "press/expected.h"
 
+#include "press/room.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -40,30 +42,22 @@ typedef struct work {
     float *table; /* [n_rotary] */
 } work;
 
-static size_t panel_floats(size_t dim) { return kvl_panels_bytes(KVL_PANEL_F32, dim, dim) / sizeof(float); }
-
-static float *take(float **at, size_t n) {
-    float *block = *at;
-    *at += kvl_round_up(n, 16);
-    return block;
-}
-
-static work open_work(float *scratch, size_t n, size_t dim) {
+static work take_work(kvl_room *room, size_t n, size_t dim) {
     work w;
-    w.rows = take(&scratch, n * dim);
-    w.logits = take(&scratch, n);
-    w.product = take(&scratch, key_block * dim);
-    w.turned = take(&scratch, dim * dim);
-    w.panels = take(&scratch, panel_floats(dim));
-    w.mean = take(&scratch, dim);
-    w.table = take(&scratch, dim);
+    w.rows = kvl_room_floats(room, n * dim);
+    w.logits = kvl_room_floats(room, n);
+    w.product = kvl_room_floats(room, key_block * dim);
+    w.turned = kvl_room_floats(room, dim * dim);
+    w.panels = kvl_room_take(room, kvl_panels_bytes(KVL_PANEL_F32, dim, dim));
+    w.mean = kvl_room_floats(room, dim);
+    w.table = kvl_room_floats(room, dim);
     return w;
 }
 
 size_t kvl_expected_floats(const kvl_shape *shape, size_t n) {
-    const size_t dim = shape->head_dim;
-    return kvl_round_up(n * dim, 16) + kvl_round_up(n, 16) + kvl_round_up(key_block * dim, 16) +
-           kvl_round_up(dim * dim, 16) + panel_floats(dim) + 2 * kvl_round_up(dim, 16);
+    kvl_room room = {0};
+    (void)take_work(&room, n, shape->head_dim);
+    return room.used;
 }
 
 /* Logits of all keys: (S k + m).k, so that one product has both terms. */
@@ -107,7 +101,8 @@ void kvl_expected_score(const kvl_head_view *view, const kvl_expected *how, cons
                         const float *covariances, float *scores, float *scratch) {
     const size_t dim = view->in->shape->head_dim;
     const uint32_t group = kvl_view_group(view->in);
-    const work w = open_work(scratch, view->n, dim);
+    kvl_room room = {scratch, 0};
+    const work w = take_work(&room, view->n, dim);
     for (size_t j = 0; j < view->n; j++) {
         scores[j] = 0;
     }

@@ -229,13 +229,7 @@ kvl_status kvl_press_select(const kvl_press_node *node, const kvl_layer_view *vi
     if (node->press->select != NULL) {
         return node->press->select(node, view, scores, choices, protections, floats, scratch, err);
     }
-    for (uint32_t k = 0; k < view->shape->n_kv_heads; k++) {
-        const kvl_head_view *head = &view->heads[k];
-        choices[k].n = head->target;
-        KVL_TRY(kvl_select(choices[k].slots, head->target, protections, scores[k], head->positions, head->n,
-                           scratch, err));
-    }
-    return KVL_OK;
+    return kvl_select_heads(view, scores, choices, protections, scratch, err);
 }
 
 void kvl_press_alter(const kvl_press_node *node, const kvl_head_view *view, kvl_cache *cache,

@@ -7,6 +7,7 @@
  * prefill would not be there yet.
  */
 #include "press/press.h"
+#include "press/room.h"
 #include "press/select.h"
 
 #include <math.h>
@@ -29,62 +30,60 @@ static const kvl_option options[] = {
 typedef struct contest {
     kvl_layer_view view;
     kvl_head_view *heads; /* [K] survivors and the block: slots and positions */
-    uint32_t **slots;     /* [K][n] */
-    int32_t **positions;  /* [K][n] */
+    uint32_t *slots;      /* [K, n] */
+    int32_t *positions;   /* [K, n] */
     float **scores;       /* [K][n] */
+    float *all_scores;    /* [K, n] */
+    size_t stride;        /* n: of the longest head */
     uint32_t *chosen;     /* [n] */
     void *select;
     float *rest;
 } contest;
 
-static void *take(float **at, size_t n_bytes) {
-    void *block = *at;
-    *at += kvl_round_up(n_bytes, KVL_ALIGN_BYTES) / sizeof(float);
-    return block;
+/* For heads of up to n entries. */
+static void take_contest(contest *c, kvl_room *room, size_t n_heads, size_t n) {
+    c->heads = kvl_room_take(room, n_heads * sizeof *c->heads);
+    c->slots = kvl_room_take(room, n_heads * n * sizeof *c->slots);
+    c->positions = kvl_room_take(room, n_heads * n * sizeof *c->positions);
+    c->scores = kvl_room_take(room, n_heads * sizeof *c->scores);
+    c->all_scores = kvl_room_floats(room, n_heads * n);
+    c->chosen = kvl_room_take(room, n * sizeof *c->chosen);
+    c->select = kvl_room_take(room, kvl_select_scratch_bytes(n));
 }
 
 static size_t scratch_floats(const kvl_press_node *self, const kvl_shape *shape, size_t n) {
-    const size_t n_heads = shape->n_kv_heads;
-    const size_t list_bytes = kvl_round_up(n * sizeof(float), KVL_ALIGN_BYTES);
-    const size_t n_bytes = n_heads * (sizeof(kvl_head_view) + 3 * sizeof(void *) + 3 * list_bytes) +
-                           list_bytes + kvl_select_scratch_bytes(n) + 5 * (size_t)KVL_ALIGN_BYTES;
-    return kvl_round_up(n_bytes, KVL_ALIGN_BYTES) / sizeof(float) +
-           kvl_press_scratch_floats(kvl_press_inner(self, 0), shape, n);
+    kvl_room room = {0};
+    contest c;
+    take_contest(&c, &room, shape->n_kv_heads, n);
+    return room.used + kvl_press_scratch_floats(kvl_press_inner(self, 0), shape, n);
 }
 
 static void open_contest(contest *c, const kvl_layer_view *view, float *scratch) {
     const uint32_t n_heads = view->shape->n_kv_heads;
-    size_t longest = 0;
+    const size_t longest = kvl_view_longest(view);
+    kvl_room room = {scratch, 0};
+    take_contest(c, &room, n_heads, longest);
     c->view = *view;
-    c->heads = take(&scratch, n_heads * sizeof *c->heads);
-    c->slots = take(&scratch, n_heads * sizeof *c->slots);
-    c->positions = take(&scratch, n_heads * sizeof *c->positions);
-    c->scores = take(&scratch, n_heads * sizeof *c->scores);
     c->view.heads = c->heads;
+    c->stride = longest;
     for (uint32_t k = 0; k < n_heads; k++) {
         const kvl_head_view *all = &view->heads[k];
-        const size_t n_bytes = all->n * sizeof(float);
-        longest = kvl_max_size(longest, all->n);
-        c->slots[k] = take(&scratch, n_bytes);
-        c->positions[k] = take(&scratch, n_bytes);
-        c->scores[k] = take(&scratch, n_bytes);
+        c->scores[k] = c->all_scores + k * longest;
         c->heads[k] = (kvl_head_view){.in = &c->view,
                                       .head = all->head,
-                                      .slots = c->slots[k],
-                                      .positions = c->positions[k],
+                                      .slots = c->slots + k * longest,
+                                      .positions = c->positions + k * longest,
                                       .target = kvl_min_size(all->target, all->n)};
     }
-    c->chosen = take(&scratch, longest * sizeof *c->chosen);
-    c->select = take(&scratch, kvl_select_scratch_bytes(longest));
-    c->rest = scratch;
+    c->rest = scratch + room.used;
 }
 
 /* Slots from - end - 1 of a head join its survivors. */
 static void join(contest *c, const kvl_head_view *all, uint32_t k, size_t from, size_t end) {
     kvl_head_view *head = &c->heads[k];
     for (size_t slot = from; slot < end; slot++, head->n++) {
-        c->slots[k][head->n] = (uint32_t)slot;
-        c->positions[k][head->n] = all->positions[slot];
+        c->slots[k * c->stride + head->n] = (uint32_t)slot;
+        c->positions[k * c->stride + head->n] = all->positions[slot];
     }
 }
 
@@ -92,24 +91,26 @@ static void join(contest *c, const kvl_head_view *all, uint32_t k, size_t from, 
  * theirs, so that it is found. */
 static void part(contest *c, uint32_t k, float round, float *scores) {
     kvl_head_view *head = &c->heads[k];
+    uint32_t *slots = c->slots + k * c->stride;
+    int32_t *positions = c->positions + k * c->stride;
     const size_t n = head->target;
     const kvl_protections none = {0};
     const uint32_t mark = 1u << 31; /* of a slot that survives */
     for (size_t j = 0; j < head->n; j++) {
-        scores[c->slots[k][j]] = isnan(c->scores[k][j]) ? NAN : round;
+        scores[slots[j]] = isnan(c->scores[k][j]) ? NAN : round;
     }
     if (kvl_select(c->chosen, n, &none, c->scores[k], head->positions, head->n, c->select, NULL) != KVL_OK) {
         return;
     }
     for (size_t j = 0; j < n; j++) {
-        c->slots[k][c->chosen[j]] |= mark;
+        slots[c->chosen[j]] |= mark;
     }
     size_t to = 0;
     for (size_t j = 0; j < head->n; j++) {
-        if ((c->slots[k][j] & mark) != 0) {
-            c->slots[k][to] = c->slots[k][j] & ~mark;
-            c->positions[k][to] = c->positions[k][j];
-            scores[c->slots[k][to++]] = round + 1;
+        if ((slots[j] & mark) != 0) {
+            slots[to] = slots[j] & ~mark;
+            positions[to] = positions[j];
+            scores[slots[to++]] = round + 1;
         }
     }
     head->n = n;

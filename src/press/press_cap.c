@@ -6,6 +6,7 @@
  */
 #include "kernel/gram.h"
 #include "press/press.h"
+#include "press/room.h"
 
 #include <math.h>
 
@@ -63,42 +64,25 @@ typedef struct work {
     double *gram;  /* [D, D]; and the room of moments */
 } work;
 
-static float *take(float **at, size_t n) {
-    float *block = *at;
-    *at += kvl_round_up(n, 16);
-    return block;
-}
-
-static work open_work(const kvl_shape *s, float *scratch, size_t n) {
+static work take_work(kvl_room *room, const kvl_shape *s, size_t n) {
     const size_t dim = s->head_dim;
     work w;
-    w.rows = take(&scratch, n * dim);
-    w.weights = take(&scratch, s->n_heads / s->n_kv_heads * n);
-    w.block = take(&scratch, value_block * dim);
-    w.whiten = take(&scratch, dim * dim);
-    w.panels = take(&scratch, kvl_panels_bytes(KVL_PANEL_F32, dim, dim) / sizeof(float));
-    w.anchor = take(&scratch, dim);
-    w.table = take(&scratch, dim);
-    w.gram = (double *)(void *)scratch;
+    w.rows = kvl_room_floats(room, n * dim);
+    w.weights = kvl_room_floats(room, s->n_heads / s->n_kv_heads * n);
+    w.block = kvl_room_floats(room, value_block * dim);
+    w.whiten = kvl_room_floats(room, dim * dim);
+    w.panels = kvl_room_take(room, kvl_panels_bytes(KVL_PANEL_F32, dim, dim));
+    w.anchor = kvl_room_floats(room, dim);
+    w.table = kvl_room_floats(room, dim);
+    w.gram = kvl_room_take(room, kvl_tap_moments_doubles(dim) * sizeof *w.gram);
     return w;
 }
 
 static size_t scratch_floats(const kvl_press_node *self, const kvl_shape *shape, size_t n) {
     (void)self;
-    const size_t dim = shape->head_dim;
-    const size_t sizes[] = {n * dim,
-                            shape->n_heads / shape->n_kv_heads * n,
-                            value_block * dim,
-                            dim * dim,
-                            kvl_panels_bytes(KVL_PANEL_F32, dim, dim) / sizeof(float),
-                            dim,
-                            dim,
-                            2 * kvl_tap_moments_doubles(dim)};
-    size_t sum = 0;
-    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        sum += kvl_round_up(sizes[i], 16);
-    }
-    return sum;
+    kvl_room room = {0};
+    (void)take_work(&room, shape, n);
+    return room.used;
 }
 
 static bool is_sink(const conf *c, const kvl_head_view *head, size_t j) {
@@ -162,7 +146,8 @@ static void add_leverages(const conf *c, const kvl_head_view *head, const work *
 static void score_head(const conf *c, const kvl_head_view *head, float *scores, float *scratch) {
     const kvl_layer_view *in = head->in;
     const uint32_t group = kvl_view_group(in);
-    const work w = open_work(in->shape, scratch, head->n);
+    kvl_room room = {scratch, 0};
+    const work w = take_work(&room, in->shape, head->n);
     for (size_t j = 0; j < head->n; j++) {
         scores[j] = 0;
     }

@@ -8,6 +8,7 @@
  * chunks gives each its share, and what rounding leaves of the budget goes to the chunks nearest to one more.
  */
 #include "press/press.h"
+#include "press/room.h"
 
 #include <math.h>
 
@@ -52,52 +53,52 @@ typedef struct part {
     kvl_head_view *heads; /* [K] */
     float **scores;       /* [K][chunk] */
     uint32_t *order;      /* [chunk] */
-    uint32_t **by_age;    /* [K][n] entries of the whole view */
-    uint32_t **slots;     /* [K][n] where these are */
-    int32_t **positions;  /* [K][n] */
+    float *all_scores;    /* [K, chunk] */
+    uint32_t *by_age;     /* [K, n] entries of the whole view */
+    uint32_t *slots;      /* [K, n] where these are */
+    int32_t *positions;   /* [K, n] */
+    size_t stride;        /* n: of the longest head */
     float *rest;
 } part;
 
-static void *take(float **at, size_t n_bytes) {
-    void *block = *at;
-    *at += kvl_round_up(n_bytes, KVL_ALIGN_BYTES) / sizeof(float);
-    return block;
+/* For heads of up to n entries. */
+static void take_part(part *p, kvl_room *room, size_t n_heads, size_t n, size_t chunk) {
+    p->heads = kvl_room_take(room, n_heads * sizeof *p->heads);
+    p->scores = kvl_room_take(room, n_heads * sizeof *p->scores);
+    p->all_scores = kvl_room_floats(room, n_heads * chunk);
+    p->by_age = kvl_room_take(room, n_heads * n * sizeof *p->by_age);
+    p->slots = kvl_room_take(room, n_heads * n * sizeof *p->slots);
+    p->positions = kvl_room_take(room, n_heads * n * sizeof *p->positions);
+    p->order = kvl_room_take(room, chunk * sizeof *p->order);
+    p->stride = n;
 }
 
 static size_t scratch_floats(const kvl_press_node *self, const kvl_shape *shape, size_t n) {
     const conf *c = kvl_press_conf(self);
-    const size_t n_heads = shape->n_kv_heads;
     const size_t chunk = kvl_min_size(n, (size_t)c->chunk);
-    const size_t pointers = kvl_round_up(n_heads * sizeof(void *), KVL_ALIGN_BYTES);
-    const size_t n_bytes = kvl_round_up(n_heads * sizeof(kvl_head_view), KVL_ALIGN_BYTES) + 4 * pointers +
-                           n_heads * 3 * kvl_round_up(n * sizeof(float), KVL_ALIGN_BYTES) +
-                           (n_heads + 1) * kvl_round_up(chunk * sizeof(float), KVL_ALIGN_BYTES);
-    return n_bytes / sizeof(float) + kvl_press_scratch_floats(kvl_press_inner(self, 0), shape, chunk);
+    kvl_room room = {0};
+    part p;
+    take_part(&p, &room, shape->n_kv_heads, n, chunk);
+    return room.used + kvl_press_scratch_floats(kvl_press_inner(self, 0), shape, chunk);
 }
 
-static void open_part(part *p, const kvl_layer_view *view, size_t chunk, float *scratch) {
+static void open_part(part *p, const kvl_layer_view *view, size_t longest, size_t chunk, float *scratch) {
     const uint32_t n_heads = view->shape->n_kv_heads;
+    kvl_room room = {scratch, 0};
+    take_part(p, &room, n_heads, longest, chunk);
     p->view = *view;
-    p->heads = take(&scratch, n_heads * sizeof *p->heads);
-    p->scores = take(&scratch, n_heads * sizeof *p->scores);
-    p->by_age = take(&scratch, n_heads * sizeof *p->by_age);
-    p->slots = take(&scratch, n_heads * sizeof *p->slots);
-    p->positions = take(&scratch, n_heads * sizeof *p->positions);
-    p->order = take(&scratch, chunk * sizeof *p->order);
     p->view.heads = p->heads;
     for (uint32_t k = 0; k < n_heads; k++) {
         const kvl_head_view *all = &view->heads[k];
-        p->scores[k] = take(&scratch, chunk * sizeof **p->scores);
-        p->by_age[k] = take(&scratch, all->n * sizeof **p->by_age);
-        p->slots[k] = take(&scratch, all->n * sizeof **p->slots);
-        p->positions[k] = take(&scratch, all->n * sizeof **p->positions);
-        kvl_view_by_age(all, p->by_age[k]);
+        uint32_t *by_age = p->by_age + k * p->stride;
+        p->scores[k] = p->all_scores + k * chunk;
+        kvl_view_by_age(all, by_age);
         for (size_t i = 0; i < all->n; i++) {
-            p->slots[k][i] = (uint32_t)kvl_view_slot(all, p->by_age[k][i]);
-            p->positions[k][i] = all->positions[p->by_age[k][i]];
+            p->slots[k * p->stride + i] = (uint32_t)kvl_view_slot(all, by_age[i]);
+            p->positions[k * p->stride + i] = all->positions[by_age[i]];
         }
     }
-    p->rest = scratch;
+    p->rest = scratch + room.used;
 }
 
 /* Where chunk number `index` of a head of n entries begins; a head that has no such chunk shows its last
@@ -113,13 +114,14 @@ static void show_chunk(part *p, const kvl_layer_view *all, size_t chunk, size_t 
         const kvl_head_view *head = &all->heads[k];
         const size_t first = first_of(head->n, chunk, index);
         const size_t n = kvl_min_size(chunk, head->n - first);
-        const uint64_t oldest = (uint64_t)p->positions[k][first];
-        const uint64_t end = (uint64_t)p->positions[k][first + n - 1] + 1;
+        const int32_t *positions = p->positions + k * p->stride + first;
+        const uint64_t oldest = (uint64_t)positions[0];
+        const uint64_t end = (uint64_t)positions[n - 1] + 1;
         p->heads[k] = (kvl_head_view){.in = &p->view,
                                       .head = head->head,
                                       .n = n,
-                                      .positions = p->positions[k] + first,
-                                      .slots = p->slots[k] + first,
+                                      .positions = positions,
+                                      .slots = p->slots + k * p->stride + first,
                                       .target = kvl_max_size(1, head->target * n / head->n)};
         first_token = oldest < first_token ? oldest : first_token;
         end_token = end > end_token ? end : end_token;
@@ -145,13 +147,13 @@ static void score_layer(const kvl_press_node *self, const kvl_layer_view *view, 
     const size_t longest = kvl_view_longest(view);
     const size_t chunk = kvl_min_size(longest, (size_t)c->chunk);
     part p;
-    open_part(&p, view, chunk, scratch);
+    open_part(&p, view, longest, chunk, scratch);
     for (size_t index = 0; index * chunk < longest; index++) {
         show_chunk(&p, view, chunk, index);
         kvl_press_score_layer(kvl_press_inner(self, 0), &p.view, p.scores, p.rest);
         for (uint32_t k = 0; k < view->shape->n_kv_heads; k++) {
-            rank(&p.heads[k], p.scores[k], p.order, p.by_age[k] + first_of(view->heads[k].n, chunk, index),
-                 scores[k]);
+            rank(&p.heads[k], p.scores[k], p.order,
+                 p.by_age + k * p.stride + first_of(view->heads[k].n, chunk, index), scores[k]);
         }
     }
 }

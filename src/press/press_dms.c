@@ -6,6 +6,7 @@
  * stays is an outcome; the policy's budget does not matter.
  */
 #include "press/press.h"
+#include "press/room.h"
 
 #include <math.h>
 #include <string.h>
@@ -62,19 +63,20 @@ typedef struct singles {
     float **scores;
 } singles;
 
-static void *take(float **at, size_t n_bytes) {
-    void *block = *at;
-    *at += kvl_round_up(n_bytes, KVL_ALIGN_BYTES) / sizeof(float);
-    return block;
+static singles take_singles(kvl_room *room, size_t n_heads) {
+    singles one;
+    one.heads = kvl_room_take(room, n_heads * sizeof *one.heads);
+    one.slots = kvl_room_take(room, n_heads * sizeof *one.slots);
+    one.positions = kvl_room_take(room, n_heads * sizeof *one.positions);
+    one.values = kvl_room_floats(room, n_heads);
+    one.scores = kvl_room_take(room, n_heads * sizeof *one.scores);
+    return one;
 }
 
 static size_t scratch_floats(const kvl_press_node *self, const kvl_shape *shape, size_t n) {
-    const size_t n_heads = shape->n_kv_heads;
-    const size_t n_bytes = n_heads * (sizeof(kvl_head_view) + sizeof(uint32_t) + sizeof(int32_t) +
-                                      sizeof(float) + sizeof(float *)) +
-                           5 * (size_t)KVL_ALIGN_BYTES;
-    return kvl_round_up(n_bytes, KVL_ALIGN_BYTES) / sizeof(float) +
-           kvl_press_scratch_floats(kvl_press_inner(self, 0), shape, n);
+    kvl_room room = {0};
+    (void)take_singles(&room, shape->n_kv_heads);
+    return room.used + kvl_press_scratch_floats(kvl_press_inner(self, 0), shape, n);
 }
 
 /* The slot of a token, or the head's first if it is gone. */
@@ -97,13 +99,9 @@ static void score_layer(const kvl_press_node *self, const kvl_layer_view *view, 
         kvl_press_score_layer(kvl_press_inner(self, 0), view, scores, scratch);
         return;
     }
-    singles one;
+    kvl_room room = {scratch, 0};
+    const singles one = take_singles(&room, n_heads);
     kvl_layer_view in = *view;
-    one.heads = take(&scratch, n_heads * sizeof *one.heads);
-    one.slots = take(&scratch, n_heads * sizeof *one.slots);
-    one.positions = take(&scratch, n_heads * sizeof *one.positions);
-    one.values = take(&scratch, n_heads * sizeof *one.values);
-    one.scores = take(&scratch, n_heads * sizeof *one.scores);
     in.heads = one.heads;
     for (uint32_t k = 0; k < n_heads; k++) {
         const kvl_head_view *head = &view->heads[k];
@@ -118,7 +116,7 @@ static void score_layer(const kvl_press_node *self, const kvl_layer_view *view, 
                                        .target = 1};
         memset(scores[k], 0, head->n * sizeof *scores[k]);
     }
-    kvl_press_score_layer(kvl_press_inner(self, 0), &in, one.scores, scratch);
+    kvl_press_score_layer(kvl_press_inner(self, 0), &in, one.scores, scratch + room.used);
     for (uint32_t k = 0; k < n_heads; k++) {
         scores[k][one.slots[k]] = one.values[k];
     }

@@ -6,6 +6,7 @@
  * the mean of exp(q.k) then has a closed form. With -stats the moments are those of a calibration.
  */
 #include "press/expected.h"
+#include "press/room.h"
 
 typedef struct conf {
     uint64_t future, sinks, covariance, vnorm; /* the last two: 0 is on */
@@ -52,17 +53,28 @@ static kvl_needs needs(const kvl_press_node *self, const kvl_shape *shape) {
     return (kvl_needs){.has_moments = true};
 }
 
-/* Floats of the moments of a group, and of what they are made in. */
-static size_t moments_floats(const kvl_shape *shape) {
+/* The moments of a group, and what they are made in. */
+typedef struct moments {
+    float *means;       /* [G, D] */
+    float *covariances; /* [G, D, D] */
+    double *doubles;
+} moments;
+
+static moments take_moments(kvl_room *room, const kvl_shape *shape) {
     const size_t dim = shape->head_dim;
     const size_t group = shape->n_heads / shape->n_kv_heads;
-    return kvl_round_up(group * dim, 16) + kvl_round_up(group * dim * dim, 16) +
-           kvl_round_up(2 * kvl_tap_moments_doubles(dim), 16);
+    moments m;
+    m.means = kvl_room_floats(room, group * dim);
+    m.covariances = kvl_room_floats(room, group * dim * dim);
+    m.doubles = kvl_room_take(room, kvl_tap_moments_doubles(dim) * sizeof *m.doubles);
+    return m;
 }
 
 static size_t scratch_floats(const kvl_press_node *self, const kvl_shape *shape, size_t n) {
     (void)self;
-    return moments_floats(shape) + kvl_expected_floats(shape, n);
+    kvl_room room = {0};
+    (void)take_moments(&room, shape);
+    return room.used + kvl_expected_floats(shape, n);
 }
 
 static void score_head(const conf *c, const kvl_head_view *head, float *scores, float *scratch) {
@@ -70,15 +82,15 @@ static void score_head(const conf *c, const kvl_head_view *head, float *scores, 
     const size_t dim = in->shape->head_dim;
     const uint32_t group = kvl_view_group(in);
     const kvl_expected how = {c->future, c->sinks, c->vnorm == 0, c->epsilon};
-    float *means = scratch;
-    float *covariances = means + kvl_round_up(group * dim, 16);
-    double *doubles = (double *)(void *)(covariances + kvl_round_up(group * dim * dim, 16));
+    kvl_room room = {scratch, 0};
+    const moments m = take_moments(&room, in->shape);
+    float *covariances = c->covariance == 0 ? m.covariances : NULL;
     for (uint32_t g = 0; g < group && in->n_seen > c->sinks; g++) {
         kvl_tap_moments(in->tap, in->kernels, in->layer, head->head * group + g, in->n_seen, c->sinks,
-                        means + g * dim, c->covariance == 0 ? covariances + g * dim * dim : NULL, doubles);
+                        m.means + g * dim, covariances != NULL ? covariances + g * dim * dim : NULL,
+                        m.doubles);
     }
-    kvl_expected_score(head, &how, means, c->covariance == 0 ? covariances : NULL, scores,
-                       scratch + moments_floats(in->shape));
+    kvl_expected_score(head, &how, m.means, covariances, scores, scratch + room.used);
 }
 
 static void score_layer(const kvl_press_node *self, const kvl_layer_view *view, float *const *scores,

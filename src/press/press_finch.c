@@ -102,16 +102,10 @@ static kvl_status select(const kvl_press_node *self, const kvl_layer_view *view,
                          void *scratch, kvl_err *err) {
     (void)floats;
     const conf *c = kvl_press_conf(self);
-    for (uint32_t k = 0; k < view->shape->n_kv_heads; k++) {
-        const kvl_head_view *head = &view->heads[k];
-        if (c->chunk != 0) {
-            KVL_TRY(select_chunks(c, head, scores[k], choices[k].slots, scratch, err));
-        }
-        choices[k].n = head->target;
-        KVL_TRY(kvl_select(choices[k].slots, head->target, protections, scores[k], head->positions, head->n,
-                           scratch, err));
+    for (uint32_t k = 0; k < view->shape->n_kv_heads && c->chunk != 0; k++) {
+        KVL_TRY(select_chunks(c, &view->heads[k], scores[k], choices[k].slots, scratch, err));
     }
-    return KVL_OK;
+    return kvl_select_heads(view, scores, choices, protections, scratch, err);
 }
 
 static void alter(const kvl_press_node *self, const kvl_head_view *view, kvl_cache *cache,

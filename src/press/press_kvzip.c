@@ -7,6 +7,7 @@
  * alone; with plus (KVzip+ of kvpress) times the length of what its value adds to the output, over that of
  * the query's input. The best of all layers and heads stay.
  */
+#include "press/output_panel.h"
 #include "press/press.h"
 #include "press/select.h"
 
@@ -20,7 +21,7 @@ typedef struct conf {
     uint64_t chunk, sinks, layerwise, plus;
 } conf;
 
-enum { n_postfix = 8, query_block = 16, value_block = 64 };
+enum { n_postfix = 8, query_block = 16 };
 
 static const kvl_option options[] = {
     {.name = "chunk",
@@ -83,50 +84,37 @@ static kvl_status replay(const kvl_press_node *self, const kvl_context *context,
 }
 
 /* Scratch for one head of n entries. */
-typedef struct room {
+typedef struct work {
     uint32_t *slots;    /* [n] of the part of a head that a pass looks at */
     int32_t *positions; /* [n] */
     float *weights;     /* [query_block G, n] */
     float *attention;
     float *norms;  /* [G, n] lengths of what entries add to the output; from here on for plus only */
     float *values; /* [n, D] */
-    float *rows;   /* [32, H D] of the output matrix */
-    float *slice;  /* [32, D] */
-    float *panel;
-    float *out; /* [value_block, 32] */
+    kvl_output_panel panel;
     size_t n;
-} room;
+} work;
 
-static float *take(float *scratch, size_t *used, size_t n) {
-    float *block = scratch != NULL ? scratch + *used : NULL;
-    *used += kvl_round_up(n, 16);
-    return block;
-}
-
-/* Returns the floats that are taken; without scratch they are only counted. */
-static size_t divide(room *r, const conf *c, const kvl_shape *s, size_t n, float *scratch) {
+static work take_work(kvl_room *room, const conf *c, const kvl_shape *s, size_t n) {
     const size_t dim = s->head_dim;
     const size_t group = s->n_heads / s->n_kv_heads;
-    size_t used = 0;
-    *r = (room){.n = n};
-    r->slots = (uint32_t *)(void *)take(scratch, &used, n);
-    r->positions = (int32_t *)(void *)take(scratch, &used, n);
-    r->weights = take(scratch, &used, query_block * group * n);
-    r->attention = take(scratch, &used, kvl_view_attention_floats(s));
+    work w = {.n = n};
+    w.slots = kvl_room_take(room, n * sizeof *w.slots);
+    w.positions = kvl_room_take(room, n * sizeof *w.positions);
+    w.weights = kvl_room_floats(room, query_block * group * n);
+    w.attention = kvl_room_floats(room, kvl_view_attention_floats(s));
     if (c->plus != 0) {
-        r->norms = take(scratch, &used, group * n);
-        r->values = take(scratch, &used, n * dim);
-        r->rows = take(scratch, &used, KVL_PANEL_COLS * s->n_heads * dim);
-        r->slice = take(scratch, &used, KVL_PANEL_COLS * dim);
-        r->panel = take(scratch, &used, KVL_PANEL_COLS * dim);
-        r->out = take(scratch, &used, value_block * KVL_PANEL_COLS);
+        w.norms = kvl_room_floats(room, group * n);
+        w.values = kvl_room_floats(room, n * dim);
+        w.panel = kvl_output_panel_take(room, s);
     }
-    return used;
+    return w;
 }
 
 static size_t scratch_floats(const kvl_press_node *self, const kvl_shape *shape, size_t n) {
-    room r;
-    return divide(&r, kvl_press_conf(self), shape, n, NULL);
+    kvl_room room = {0};
+    (void)take_work(&room, kvl_press_conf(self), shape, n);
+    return room.used;
 }
 
 /* Slots of sinks before the chunk, of the chunk, and of the second pass; *from and *to bound the chunk's. */
@@ -152,74 +140,56 @@ static kvl_head_view take_part(const kvl_head_view *head, const kvl_replay *pass
     return part;
 }
 
-/* Adds to the squares of lengths what the outputs of one panel give for entries first .. end - 1 of a head.
- */
-static void add_squares(const kvl_layer_view *view, const room *r, size_t first, size_t end, float *squares) {
-    const kvl_panels panels = {.type = KVL_PANEL_F32, .data = r->panel};
-    const size_t dim = view->shape->head_dim;
-    for (size_t at = first; at < end; at += value_block) {
-        const size_t n = kvl_min_size(value_block, end - at);
-        view->kernels->gemm(r->out, KVL_PANEL_COLS, r->values + at * dim, dim, &panels, NULL, n, dim,
-                            KVL_PANEL_COLS);
-        for (size_t j = 0; j < n; j++) {
-            double sum = 0;
-            for (size_t i = 0; i < KVL_PANEL_COLS; i++) {
-                sum += (double)r->out[j * KVL_PANEL_COLS + i] * (double)r->out[j * KVL_PANEL_COLS + i];
-            }
-            squares[at + j] += (float)sum;
-        }
+static float sum_squares(const float *out) {
+    double sum = 0;
+    for (size_t i = 0; i < KVL_PANEL_COLS; i++) {
+        sum += (double)out[i] * (double)out[i];
     }
+    return (float)sum;
 }
 
-/* ||W_o v|| of entries first .. end - 1 of a head, for each query head of its group, to r->norms. */
-static void measure_outputs(const kvl_head_view *head, const room *r, size_t first, size_t end) {
+/* ||W_o v|| of entries first .. end - 1 of a head, for each query head of its group, to w->norms. */
+static void measure_outputs(const kvl_head_view *head, work *w, size_t first, size_t end) {
     const kvl_layer_view *view = head->in;
-    const kvl_shape *s = view->shape;
-    const size_t dim = s->head_dim;
     const uint32_t group = kvl_view_group(view);
-    kvl_view_values(head, r->values);
-    memset(r->norms, 0, group * r->n * sizeof *r->norms);
-    for (size_t out = 0; out < s->width; out += KVL_PANEL_COLS) {
-        const size_t n_cols = kvl_min_size(KVL_PANEL_COLS, s->width - out);
-        kvl_view_output(view, out, n_cols, r->rows);
-        memset(r->slice, 0, KVL_PANEL_COLS * dim * sizeof *r->slice);
+    const float *values = w->values + first * view->shape->head_dim;
+    kvl_view_values(head, w->values);
+    memset(w->norms, 0, group * w->n * sizeof *w->norms);
+    for (size_t out = 0; out < view->shape->width; out += KVL_PANEL_COLS) {
+        kvl_output_panel_open(&w->panel, view, out);
         for (uint32_t g = 0; g < group; g++) {
-            for (size_t i = 0; i < n_cols; i++) {
-                memcpy(r->slice + i * dim, r->rows + (i * s->n_heads + head->head * group + g) * dim,
-                       dim * sizeof *r->slice);
-            }
-            kvl_pack_panels(r->panel, KVL_PANEL_F32, r->slice, dim, KVL_PANEL_COLS);
-            add_squares(view, r, first, end, r->norms + g * r->n);
+            kvl_output_panel_add(&w->panel, view, head->head * group + g, values, end - first, sum_squares,
+                                 w->norms + g * w->n + first);
         }
     }
-    for (size_t i = 0; i < group * r->n; i++) {
-        r->norms[i] = sqrtf(r->norms[i]);
+    for (size_t i = 0; i < group * w->n; i++) {
+        w->norms[i] = sqrtf(w->norms[i]);
     }
 }
 
 /* The largest weight of any query of the pass, to learned [n of the head]. */
-static void learn_head(const conf *c, const kvl_head_view *head, const kvl_replay *pass, const room *r,
+static void learn_head(const conf *c, const kvl_head_view *head, const kvl_replay *pass, work *w,
                        float *learned) {
     const kvl_layer_view *copy = head->in;
     const uint64_t n_context = copy->n_seen - pass->n;
     size_t from, to;
-    const kvl_head_view part = take_part(head, pass, c->sinks, n_context, r->slots, r->positions, &from, &to);
+    const kvl_head_view part = take_part(head, pass, c->sinks, n_context, w->slots, w->positions, &from, &to);
     if (from == to) {
         return;
     }
     if (c->plus != 0) {
-        measure_outputs(head, r, r->slots[from], (size_t)r->slots[to - 1] + 1);
+        measure_outputs(head, w, w->slots[from], (size_t)w->slots[to - 1] + 1);
     }
     for (uint64_t p = n_context; p < copy->n_seen; p += query_block) {
         const uint64_t end = kvl_min_size((size_t)copy->n_seen, (size_t)p + query_block);
         const size_t n = (size_t)(end - p);
-        kvl_view_attention(&part, p, end, r->weights, r->attention);
+        kvl_view_attention(&part, p, end, w->weights, w->attention);
         for (size_t row = 0; row < kvl_view_group(copy) * n; row++) {
-            const float *weights = r->weights + row * part.n;
+            const float *weights = w->weights + row * part.n;
             const float length = c->plus != 0 ? kvl_view_input_length(copy, p + row % n) : 1;
             for (size_t j = from; j < to; j++) {
-                const uint32_t slot = r->slots[j];
-                const float factor = c->plus != 0 ? r->norms[row / n * r->n + slot] / length : 1;
+                const uint32_t slot = w->slots[j];
+                const float factor = c->plus != 0 ? w->norms[row / n * w->n + slot] / length : 1;
                 learned[slot] = fmaxf(learned[slot], weights[j] * factor);
             }
         }
@@ -230,9 +200,9 @@ static void learn(const kvl_press_node *self, const kvl_layer_view *copy, const 
                   float *const *learned, float *scratch) {
     const conf *c = kvl_press_conf(self);
     for (uint32_t k = 0; k < copy->shape->n_kv_heads; k++) {
-        room r;
-        (void)divide(&r, c, copy->shape, copy->heads[k].n, scratch);
-        learn_head(c, &copy->heads[k], pass, &r, learned[k]);
+        kvl_room room = {scratch, 0};
+        work w = take_work(&room, c, copy->shape, copy->heads[k].n);
+        learn_head(c, &copy->heads[k], pass, &w, learned[k]);
     }
 }
 

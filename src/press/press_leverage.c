@@ -8,6 +8,7 @@
 #include "press/compactor.h"
 
 #include "base/rng.h"
+#include "press/room.h"
 
 #include <math.h>
 #include <string.h>
@@ -39,37 +40,25 @@ typedef struct blocks {
     void *panels;          /* of as many columns and steps */
     float *keys;           /* [n, dim] */
     float *x, *y;          /* [n, m] */
-    size_t n_floats;
 } blocks;
 
-static blocks lay_out(float *scratch, size_t n, size_t dim, size_t m) {
+static blocks take_blocks(kvl_room *room, size_t n, size_t dim, size_t m) {
     const size_t n_in = kvl_max_size(m, dim);
-    const size_t n_matrix = kvl_round_up(m * n_in, 16);
-    const size_t n_panels = kvl_panels_bytes(KVL_PANEL_F32, n_in, m) / sizeof(float);
-    const size_t n_rows = kvl_round_up(n * m, 16);
-    const size_t n_square = kvl_round_up(2 * m * m, 16);
-    const size_t at[] = {0,
-                         n_panels,
-                         n_panels + n_square,
-                         n_panels + 2 * n_square,
-                         n_panels + 2 * n_square + n_matrix,
-                         n_panels + 2 * n_square + n_matrix + n_rows,
-                         n_panels + 2 * n_square + n_matrix + 2 * n_rows};
-    blocks b = {.n_floats = at[6] + n * dim};
-    if (scratch != NULL) {
-        b.panels = scratch + at[0];
-        b.gram = (double *)(void *)(scratch + at[1]);
-        b.factor = (double *)(void *)(scratch + at[2]);
-        b.matrix = scratch + at[3];
-        b.x = scratch + at[4];
-        b.y = scratch + at[5];
-        b.keys = scratch + at[6];
-    }
+    blocks b;
+    b.panels = kvl_room_take(room, kvl_panels_bytes(KVL_PANEL_F32, n_in, m));
+    b.gram = kvl_room_take(room, m * m * sizeof *b.gram);
+    b.factor = kvl_room_take(room, m * m * sizeof *b.factor);
+    b.matrix = kvl_room_floats(room, m * n_in);
+    b.x = kvl_room_floats(room, n * m);
+    b.y = kvl_room_floats(room, n * m);
+    b.keys = kvl_room_floats(room, n * dim);
     return b;
 }
 
 size_t kvli_leverage_floats(const kvl_shape *shape, size_t n, size_t n_columns) {
-    return lay_out(NULL, n, shape->head_dim, n_columns).n_floats;
+    kvl_room room = {0};
+    (void)take_blocks(&room, n, shape->head_dim, n_columns);
+    return room.used;
 }
 
 /* Keys of the span, before rotation and less their mean: their number. */
@@ -179,7 +168,8 @@ void kvli_leverage(const kvl_layer_view *view, kvli_span span, size_t n_columns,
                    float *const *scores, float *scratch) {
     for (uint32_t k = 0; k < view->shape->n_kv_heads; k++) {
         const kvl_head_view *head = &view->heads[k];
-        const blocks b = lay_out(scratch, head->n, view->shape->head_dim, n_columns);
+        kvl_room room = {scratch, 0};
+        const blocks b = take_blocks(&room, head->n, view->shape->head_dim, n_columns);
         const size_t n = centred_keys(head, span, b.keys);
         project(head, &b, n, n_columns, seed);
         make_gram(view->kernels, &b, n, n_columns);

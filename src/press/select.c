@@ -120,6 +120,17 @@ kvl_status kvl_select(uint32_t *slots, size_t target, const kvl_protections *pro
     return KVL_OK;
 }
 
+kvl_status kvl_select_heads(const kvl_layer_view *view, float *const *scores, kvl_choice *choices,
+                            const kvl_protections *protections, void *scratch, kvl_err *err) {
+    for (uint32_t k = 0; k < view->shape->n_kv_heads; k++) {
+        const kvl_head_view *head = &view->heads[k];
+        choices[k].n = head->target;
+        KVL_TRY(kvl_select(choices[k].slots, head->target, protections, scores[k], head->positions, head->n,
+                           scratch, err));
+    }
+    return KVL_OK;
+}
+
 /* ---- heads that compete ---- */
 
 /* Keys of all heads, one after another; those of each head's safe entries become the largest there are. */

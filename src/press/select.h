@@ -21,6 +21,11 @@ size_t kvl_select_scratch_bytes(size_t n);
 kvl_status kvl_select(uint32_t *slots, size_t target, const kvl_protections *protections, const float *scores,
                       const int32_t *positions, size_t n, void *scratch, kvl_err *err) KVL_MUST_USE;
 
+/* The same for each head of a layer by itself, target = view->heads[k].target. Writes choices [K].
+ *   scratch  kvl_select_scratch_bytes(longest head) */
+kvl_status kvl_select_heads(const kvl_layer_view *view, float *const *scores, kvl_choice *choices,
+                            const kvl_protections *protections, void *scratch, kvl_err *err) KVL_MUST_USE;
+
 /* The same for heads that compete: each head k keeps its best max(1, (size_t)(alpha * target)), target =
  * heads[k].target; the rest of the sum of targets goes to the best of all heads (policy's protections
  * before all scores; equal ones: the newer entry, then the lower head). Writes choices [K].
