@@ -306,6 +306,55 @@ static void test_bits(void **state) {
 }
 
 /* Presses that cannot have a quantised cache say so before the first token. */
+static void sort_positions(int32_t *positions, size_t n) {
+    for (size_t i = 1; i < n; i++) {
+        for (size_t j = i; j != 0 && positions[j] < positions[j - 1]; j--) {
+            const int32_t position = positions[j];
+            positions[j] = positions[j - 1];
+            positions[j - 1] = position;
+        }
+    }
+}
+
+/* Survivors stored by score are those stored by time, also the second time, when slots are not in the order
+ * of time. */
+static void check_order(const kvl_press *press) {
+    const kvl_policy by_time = policy_of(press, ":keep=0.5");
+    kvl_policy by_score = by_time;
+    const kvl_policy *policies[] = {&by_time, &by_score};
+    kvl_stream *streams[2];
+    if (kvl_policy_set(&by_score, "order", "score", NULL) != KVL_OK) {
+        return; /* keys are moved to their places in time */
+    }
+    for (size_t i = 0; i < 2; i++) {
+        streams[i] = run(engines[1], policies[i], n_text, n_text);
+        feed(engines[1], streams[i], n_text, n_text + n_more, n_more);
+        assert_ok(kvl_engine_compress(engines[1], &(kvl_compress_job){streams[i], policies[i]}, 1, NULL));
+    }
+    for (uint32_t head = 0; head < model->shape.n_layers * model->shape.n_kv_heads; head++) {
+        int32_t positions[2][n_text + n_more];
+        size_t n[2];
+        for (size_t i = 0; i < 2; i++) {
+            const kvl_head_entries entries = kvl_cache_entries(
+                streams[i]->cache, head / model->shape.n_kv_heads, head % model->shape.n_kv_heads);
+            n[i] = entries.n;
+            memcpy(positions[i], entries.positions, entries.n * sizeof *entries.positions);
+            sort_positions(positions[i], entries.n);
+        }
+        if (n[0] != n[1] || memcmp(positions[0], positions[1], n[0] * sizeof positions[0][0]) != 0) {
+            fail_msg("%s: head %u: expected the same entries with order=score, found others", press->name,
+                     head);
+        }
+    }
+    kvl_stream_destroy(streams[0]);
+    kvl_stream_destroy(streams[1]);
+}
+
+static void test_order(void **state) {
+    (void)state;
+    for_each(check_order);
+}
+
 static void check_bits_if_quantised(const kvl_press *press) {
     const kvl_policy p = policy_of(press, "");
     kvl_stream *s = NULL;
@@ -434,6 +483,7 @@ int main(void) {
         cmocka_unit_test(test_budgets),     cmocka_unit_test(test_protections),
         cmocka_unit_test(test_bits),        cmocka_unit_test(test_bits_of_quantised_caches),
         cmocka_unit_test(test_short_texts), cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_order),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);
 }
