@@ -154,6 +154,44 @@ kvl_status kvl_args_items(const char *list, kvl_item_text_fn *fn, void *ud, kvl_
 static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
 enum { n_units = sizeof units / sizeof units[0] };
 
+/* Whom the items of a list of ratios go to. */
+typedef struct ratio_list {
+    kvl_ratio_fn *fn;
+    void *ud;
+} ratio_list;
+
+static kvl_status add_keep(void *ud, const char *word, kvl_err *err) {
+    const ratio_list *list = ud;
+    double ratio = 0;
+    const bool is_number = kvl_parse_number(&ratio, word, strlen(word));
+    return list->fn(list->ud, is_number ? ratio : -1, "--ratio", word, err);
+}
+
+static kvl_status add_compression(void *ud, const char *word, kvl_err *err) {
+    const ratio_list *list = ud;
+    double ratio = 0;
+    const bool is_number = kvl_parse_number(&ratio, word, strlen(word));
+    return list->fn(list->ud, is_number ? 1 - ratio : -1, "--compression-ratio", word, err);
+}
+
+kvl_status kvl_args_keep_ratios(const char *list, kvl_ratio_fn *fn, void *ud, kvl_err *err) {
+    return kvl_args_items(list, add_keep, &(ratio_list){fn, ud}, err);
+}
+
+kvl_status kvl_args_compression_ratios(const char *list, kvl_ratio_fn *fn, void *ud, kvl_err *err) {
+    return kvl_args_items(list, add_compression, &(ratio_list){fn, ud}, err);
+}
+
+kvl_status kvl_args_count(size_t *out, const char *option, const char *value, size_t max, kvl_err *err) {
+    uint64_t n = 0;
+    if (!kvl_parse_count(&n, value, strlen(value)) || n == 0 || n > max) {
+        return kvl_fail(err, KVL_E_USAGE, "%s: expected a whole number from 1 to %zu, found '%.80s'", option,
+                        max, value);
+    }
+    *out = (size_t)n;
+    return KVL_OK;
+}
+
 kvl_status kvl_args_bytes(uint64_t *out, const char *option, const char *value, kvl_err *err) {
     if (kvl_parse_bytes(out, value, strlen(value))) {
         return KVL_OK;

@@ -26,6 +26,17 @@ void kvl_args_help(const kvl_arg *table, size_t n, kvl_str *out);
 typedef kvl_status kvl_item_text_fn(void *ud, const char *item, kvl_err *err);
 kvl_status kvl_args_items(const char *list, kvl_item_text_fn *fn, void *ud, kvl_err *err) KVL_MUST_USE;
 
+/* The same for lists of keep ratios, and of compression ratios, which are 1 less a keep ratio. fn gets the
+ * keep ratio, -1 for a word that is no number, and the name of the option. */
+typedef kvl_status kvl_ratio_fn(void *ud, double keep_ratio, const char *option, const char *word,
+                                kvl_err *err);
+kvl_status kvl_args_keep_ratios(const char *list, kvl_ratio_fn *fn, void *ud, kvl_err *err) KVL_MUST_USE;
+kvl_status kvl_args_compression_ratios(const char *list, kvl_ratio_fn *fn, void *ud,
+                                       kvl_err *err) KVL_MUST_USE;
+
+/* Reads a whole number from 1 to max; E_USAGE naming the option. */
+kvl_status kvl_args_count(size_t *out, const char *option, const char *value, size_t max,
+                          kvl_err *err) KVL_MUST_USE;
 /* Reads a size as 8GiB, 512MiB, 1.5KiB or 65536; E_USAGE naming the option. */
 kvl_status kvl_args_bytes(uint64_t *out, const char *option, const char *value, kvl_err *err) KVL_MUST_USE;
 enum { KVL_BYTES_TEXT = 32 };

@@ -205,26 +205,14 @@ static kvl_status add_press(void *ud, const char *word, kvl_err *err) {
     return kvl_str_check(copy, "--press", err);
 }
 
-static kvl_status add_ratio(kvl_bench_options *o, double ratio, const char *option, const char *word,
-                            kvl_err *err) {
+static kvl_status add_ratio(void *ud, double ratio, const char *option, const char *word, kvl_err *err) {
+    kvl_bench_options *o = ud;
     if (!(ratio > 0 && ratio < 1) || o->n_ratios == KVL_BENCH_MAX_LIST) {
         return kvl_fail(err, KVL_E_USAGE, "%s: expected up to %d ratios above 0 and below 1, found '%.80s'",
                         option, KVL_BENCH_MAX_LIST, word);
     }
     o->ratios[o->n_ratios++] = ratio;
     return KVL_OK;
-}
-
-static kvl_status add_keep(void *ud, const char *word, kvl_err *err) {
-    double ratio = 0;
-    bool is_number = kvl_parse_number(&ratio, word, strlen(word));
-    return add_ratio(ud, is_number ? ratio : -1, "--ratio", word, err);
-}
-
-static kvl_status add_compression(void *ud, const char *word, kvl_err *err) {
-    double ratio = 0;
-    bool is_number = kvl_parse_number(&ratio, word, strlen(word));
-    return add_ratio(ud, is_number ? 1 - ratio : -1, "--compression-ratio", word, err);
 }
 
 static kvl_status add_budget(void *ud, const char *word, kvl_err *err) {
@@ -281,8 +269,8 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     case OPT_THREADS: return add_list(&o->threads, "--threads", 1, MAX_THREADS, value, err);
     case OPT_REPETITIONS: return set_repetitions(o, value, err);
     case OPT_PRESS: return kvl_args_items(value, add_press, o, err);
-    case OPT_RATIO: return kvl_args_items(value, add_keep, o, err);
-    case OPT_COMPRESSION: return kvl_args_items(value, add_compression, o, err);
+    case OPT_RATIO: return kvl_args_keep_ratios(value, add_ratio, o, err);
+    case OPT_COMPRESSION: return kvl_args_compression_ratios(value, add_ratio, o, err);
     case OPT_BUDGET: return kvl_args_items(value, add_budget, o, err);
     case OPT_FORMAT: return set_format(&o->format, "--output", value, err);
     case OPT_ERROR_FORMAT: return set_format(&o->error_format, "--output-err", value, err);

@@ -32,16 +32,6 @@ typedef struct options {
     bool is_help;
 } options;
 
-static kvl_status set_number(size_t *out, const char *option, const char *value, uint64_t max, kvl_err *err) {
-    uint64_t n = 0;
-    if (!kvl_parse_count(&n, value, strlen(value)) || n == 0 || n > max) {
-        return kvl_fail(err, KVL_E_USAGE, "%s: expected a whole number from 1 to %llu, found '%.80s'", option,
-                        (unsigned long long)max, value);
-    }
-    *out = (size_t)n;
-    return KVL_OK;
-}
-
 static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) {
     options *o = ud;
     size_t n = 0;
@@ -56,9 +46,9 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
         o->files[o->n_files++] = value;
         return KVL_OK;
     case OPT_OUT: o->out = value; return KVL_OK;
-    case OPT_MAX_TOKENS: return set_number(&o->max_tokens, "--max-tokens", value, MAX_TOKENS, err);
+    case OPT_MAX_TOKENS: return kvl_args_count(&o->max_tokens, "--max-tokens", value, MAX_TOKENS, err);
     case OPT_THREADS:
-        KVL_TRY(set_number(&n, "--threads", value, 256, err));
+        KVL_TRY(kvl_args_count(&n, "--threads", value, 256, err));
         o->engine.n_threads = (unsigned)n;
         return KVL_OK;
     case OPT_ISA: o->engine.isa = value; return KVL_OK;

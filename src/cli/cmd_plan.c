@@ -88,34 +88,15 @@ typedef struct report {
 
 /* ---- options ---- */
 
-static kvl_status set_count(size_t *out, const char *option, const char *value, size_t max, kvl_err *err) {
-    uint64_t n = 0;
-    if (!kvl_parse_count(&n, value, strlen(value)) || n == 0 || n > max) {
-        return kvl_fail(err, KVL_E_USAGE, "%s: expected a whole number from 1 to %zu, found '%.80s'", option,
-                        max, value);
-    }
-    *out = (size_t)n;
-    return KVL_OK;
-}
-
-static kvl_status add_ratio(options *o, double ratio, const char *word, kvl_err *err) {
+static kvl_status add_ratio(void *ud, double ratio, const char *option, const char *word, kvl_err *err) {
+    options *o = ud;
     if (!(ratio > 0 && ratio <= 1) || o->n_ratios == MAX_RATIOS) {
         return kvl_fail(err, KVL_E_USAGE,
-                        "--ratio: expected up to %d keep ratios above 0 and at most 1, found '%.80s'",
+                        "%s: expected up to %d keep ratios above 0 and at most 1, found '%.80s'", option,
                         MAX_RATIOS, word);
     }
     o->ratios[o->n_ratios++] = ratio;
     return KVL_OK;
-}
-
-static kvl_status add_keep(void *ud, const char *word, kvl_err *err) {
-    double ratio = 0;
-    return add_ratio(ud, kvl_parse_number(&ratio, word, strlen(word)) ? ratio : -1, word, err);
-}
-
-static kvl_status add_compression(void *ud, const char *word, kvl_err *err) {
-    double ratio = 0;
-    return add_ratio(ud, kvl_parse_number(&ratio, word, strlen(word)) ? 1 - ratio : -1, word, err);
 }
 
 static kvl_status add_budget(void *ud, const char *word, kvl_err *err) {
@@ -148,13 +129,13 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     switch (id) {
     case KVL_ARG_CALIBRATION: o->calibration = value; return KVL_OK;
     case KVL_ARG_PRESS_SO: return kvl_press_load(value, err);
-    case OPT_CONTEXT: return set_count(&o->n_tokens, "--ctx", value, MAX_TOKENS, err);
+    case OPT_CONTEXT: return kvl_args_count(&o->n_tokens, "--ctx", value, MAX_TOKENS, err);
     case OPT_PRESS: o->press = value; return KVL_OK;
-    case OPT_RATIO: return kvl_args_items(value, add_keep, o, err);
-    case OPT_COMPRESSION: return kvl_args_items(value, add_compression, o, err);
+    case OPT_RATIO: return kvl_args_keep_ratios(value, add_ratio, o, err);
+    case OPT_COMPRESSION: return kvl_args_compression_ratios(value, add_ratio, o, err);
     case OPT_BUDGET: return kvl_args_items(value, add_budget, o, err);
     case OPT_THREADS:
-        KVL_TRY(set_count(&n, "--threads", value, 256, err));
+        KVL_TRY(kvl_args_count(&n, "--threads", value, 256, err));
         o->n_threads = (unsigned)n;
         return KVL_OK;
     case OPT_MEMORY: return kvl_args_bytes(&o->memory_bytes, "--memory", value, err);

@@ -81,8 +81,8 @@ static kvl_status add_press(void *ud, const char *word, kvl_err *err) {
 }
 
 /* Inserts in decreasing order; a ratio given twice counts once. */
-static kvl_status add_ratio(kvl_sweep_options *o, double ratio, const char *option, const char *word,
-                            kvl_err *err) {
+static kvl_status add_ratio(void *ud, double ratio, const char *option, const char *word, kvl_err *err) {
+    kvl_sweep_options *o = ud;
     if (!(ratio > 0.0 && ratio <= 1.0)) {
         return kvl_fail(err, KVL_E_USAGE, "%s: expected %s, found '%.80s'", option,
                         strcmp(option, "--ratio") == 0 ? "a keep ratio above 0 and at most 1"
@@ -105,18 +105,6 @@ static kvl_status add_ratio(kvl_sweep_options *o, double ratio, const char *opti
     return KVL_OK;
 }
 
-static kvl_status add_keep(void *ud, const char *word, kvl_err *err) {
-    double ratio = 0;
-    bool is_number = kvl_parse_number(&ratio, word, strlen(word));
-    return add_ratio(ud, is_number ? ratio : -1, "--ratio", word, err);
-}
-
-static kvl_status add_compression(void *ud, const char *word, kvl_err *err) {
-    double ratio = 0;
-    bool is_number = kvl_parse_number(&ratio, word, strlen(word));
-    return add_ratio(ud, is_number ? 1 - ratio : -1, "--compression-ratio", word, err);
-}
-
 /* A budget given twice counts once. */
 static kvl_status add_budget(void *ud, const char *word, kvl_err *err) {
     kvl_sweep_options *o = ud;
@@ -131,16 +119,6 @@ static kvl_status add_budget(void *ud, const char *word, kvl_err *err) {
         return kvl_fail(err, KVL_E_USAGE, "--kv-budget: expected at most %d items", KVL_MAX_LIST);
     }
     o->budgets[o->n_budgets++] = n_bytes;
-    return KVL_OK;
-}
-
-static kvl_status set_number(size_t *out, const char *option, const char *value, uint64_t max, kvl_err *err) {
-    uint64_t n = 0;
-    if (!kvl_parse_count(&n, value, strlen(value)) || n == 0 || n > max) {
-        return kvl_fail(err, KVL_E_USAGE, "%s: expected a whole number from 1 to %llu, found '%.80s'", option,
-                        (unsigned long long)max, value);
-    }
-    *out = (size_t)n;
     return KVL_OK;
 }
 
@@ -182,8 +160,8 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     }
     switch (id) {
     case opt_press: return kvl_args_items(value, add_press, o, err);
-    case opt_ratio: return kvl_args_items(value, add_keep, o, err);
-    case opt_compression: return kvl_args_items(value, add_compression, o, err);
+    case opt_ratio: return kvl_args_keep_ratios(value, add_ratio, o, err);
+    case opt_compression: return kvl_args_compression_ratios(value, add_ratio, o, err);
     case opt_budget: return kvl_args_items(value, add_budget, o, err);
     case opt_file:
         if (o->n_files == KVL_MAX_LIST) {
@@ -192,7 +170,7 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
         o->files[o->n_files++] = value;
         return KVL_OK;
     case opt_threads:
-        KVL_TRY(set_number(&n, "--threads", value, 256, err));
+        KVL_TRY(kvl_args_count(&n, "--threads", value, 256, err));
         o->n_threads = (unsigned)n;
         return KVL_OK;
     case opt_format: return set_format(o, value, err);
@@ -201,7 +179,7 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     case KVL_ARG_CALIBRATION: o->calibration = value; return KVL_OK;
     case KVL_ARG_PRESS_SO: return kvl_press_load(value, err);
     case opt_preset: return set_preset(o, value, err);
-    case opt_max_tokens: return set_number(&o->max_tokens, "--max-tokens", value, 1u << 24, err);
+    case opt_max_tokens: return kvl_args_count(&o->max_tokens, "--max-tokens", value, 1u << 24, err);
     case opt_out: o->out_dir = value; return KVL_OK;
     case opt_nll: o->nll_path = value; return KVL_OK;
     case opt_memory: return kvl_args_bytes(&o->memory_bytes, "--memory", value, err);

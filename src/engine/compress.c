@@ -486,6 +486,13 @@ kvl_status kvl_engine_compress(kvl_engine *e, const kvl_compress_job *jobs, size
     return status;
 }
 
+kvl_status kvl_engine_compress_if_due(kvl_engine *e, kvl_stream *stream, const kvl_policy *policy,
+                                      kvl_err *err) {
+    return kvl_policy_fires(policy, stream, &e->model->shape)
+               ? kvl_engine_compress(e, &(kvl_compress_job){stream, policy}, 1, err)
+               : KVL_OK;
+}
+
 /* Scores of all layers, one after another. */
 static kvl_status rank_layers(kvl_engine *e, const kvli_event *event, float *scores, kvl_err *err) {
     const kvl_shape *s = &e->model->shape;

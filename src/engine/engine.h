@@ -137,6 +137,9 @@ kvl_status kvl_engine_compress(kvl_engine *e, const kvl_compress_job *jobs, size
  * the policy looks at nothing again. */
 uint64_t kvl_second_pass_bytes(const kvl_policy *policy, const kvl_stream *stream, const kvl_shape *shape);
 
+/* The same for one stream, if the policy fires on it now. */
+kvl_status kvl_engine_compress_if_due(kvl_engine *e, kvl_stream *stream, const kvl_policy *policy,
+                                      kvl_err *err) KVL_MUST_USE;
 /* The scores by which a policy would rank a stream's entries now: for each layer, for each KV head, one for
  * each entry, all in a row. The stream must note what the policy needs (E_CHECK), and stands on no other. */
 kvl_status kvl_engine_rank(kvl_engine *e, kvl_stream *stream, const kvl_policy *policy, float *scores,

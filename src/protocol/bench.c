@@ -145,9 +145,8 @@ static kvl_status measure(kvl_bench_result *out, const run *r, const kvl_policy 
     if (c->n_prompt != 0) {
         KVL_TRY(kvl_timing_prefill(r->engine, stream, policy, r->ids, c->n_prompt, c->n_batch, r->rows,
                                    &token, err));
-        if (kvl_policy_has_schedule(policy) &&
-            kvl_policy_fires(policy, stream, &kvl_engine_model(r->engine)->shape)) {
-            KVL_TRY(kvl_engine_compress(r->engine, &(kvl_compress_job){stream, policy}, 1, err));
+        if (kvl_policy_has_schedule(policy)) {
+            KVL_TRY(kvl_engine_compress_if_due(r->engine, stream, policy, err));
         }
     }
     KVL_TRY(kvl_timing_decode(r->engine, stream, policy, &token, c->n_gen, NULL, err));

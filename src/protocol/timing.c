@@ -100,8 +100,8 @@ kvl_status kvl_timing_decode(kvl_engine *engine, kvl_stream *stream, const kvl_p
         kvl_row row = {.stream = stream, .token = *token, .target = -1, .wants_top = true};
         uint64_t start = kvl_clock_ns();
         KVL_TRY(kvl_engine_forward(engine, &row, 1, err));
-        if (may_act && kvl_policy_fires(policy, stream, &kvl_engine_model(engine)->shape)) {
-            KVL_TRY(kvl_engine_compress(engine, &(kvl_compress_job){stream, policy}, 1, err));
+        if (may_act) {
+            KVL_TRY(kvl_engine_compress_if_due(engine, stream, policy, err));
         }
         if (token_ns != NULL) {
             token_ns[i] = (double)(kvl_clock_ns() - start);
@@ -109,14 +109,6 @@ kvl_status kvl_timing_decode(kvl_engine *engine, kvl_stream *stream, const kvl_p
         *token = row.top;
     }
     return KVL_OK;
-}
-
-/* Compresses a stream whose prompt has ended, if the policy fires. */
-static kvl_status compress_prompt(kvl_engine *engine, kvl_stream *stream, const kvl_policy *policy,
-                                  kvl_err *err) {
-    return kvl_policy_fires(policy, stream, &kvl_engine_model(engine)->shape)
-               ? kvl_engine_compress(engine, &(kvl_compress_job){stream, policy}, 1, err)
-               : KVL_OK;
 }
 
 /* One generation under one policy. rows [n_prompt] and token_ns [n_new] are scratch. */
@@ -135,7 +127,7 @@ static kvl_status generate(kvl_engine *engine, const kvl_timing_config *config, 
     KVL_GO(kvl_timing_prefill(engine, stream, policy, config->sample->ids.ids, t->n_prompt, t->n_prompt, rows,
                               &token, err));
     uint64_t first_token = kvl_clock_ns();
-    KVL_GO(compress_prompt(engine, stream, policy, err));
+    KVL_GO(kvl_engine_compress_if_due(engine, stream, policy, err));
     uint64_t compressed = kvl_clock_ns();
     if (!kvl_policy_has_schedule(policy)) {
         kvl_stream_unwatch(stream); /* no press will act again */
