@@ -86,6 +86,16 @@ const char *test_run(int *exit_code, const char *args) {
     return text;
 }
 
+kvl_policy test_policy(const char *text) {
+    kvl_policy p;
+    kvl_err err = {0};
+    kvl_policy_init(&p);
+    if (kvl_policy_parse(&p, text, &err) != KVL_OK) {
+        fail_msg("%s: %s", text, err.msg);
+    }
+    return p;
+}
+
 kvl_calibration *test_calibrate(kvl_engine *engine) {
     enum { most_ids = 256, n_texts = 2 };
     static int32_t ids[n_texts][most_ids];

@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "base/os.h"
 #include "base/str.h"
+#include "press/policy.h"
 
 /* Path below the source tree; static buffer, valid for the next 8 calls. */
 const char *test_path(const char *relative);
@@ -28,10 +29,11 @@ void test_save(const char *path, const void *bytes, size_t n);
 /* Runs the program with these words of a shell command; both streams of its output, and its exit code.
  * Static. */
 const char *test_run(int *exit_code, const char *args);
+/* The policy of a text on top of defaults; fails the test with the message otherwise. */
+kvl_policy test_policy(const char *text);
 struct kvl_engine;
-struct kvl_calibration;
 /* Statistics of the engine's model from the ids `calibration` of tests/golden/press/ids.json. */
-struct kvl_calibration *test_calibrate(struct kvl_engine *engine);
+kvl_calibration *test_calibrate(struct kvl_engine *engine);
 /* Asserts success, printing the error text otherwise. */
 #define assert_ok(call)                                                                                      \
     do {                                                                                                     \

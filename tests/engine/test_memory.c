@@ -19,13 +19,6 @@ static const char *const policies[] = {"none", "knorm:keep=0.5", "streaming:keep
                                        "recency:keep=0.3:positions=cache-length"};
 enum { n_policies = sizeof policies / sizeof policies[0] };
 
-static kvl_policy policy_of(const char *text) {
-    kvl_policy policy;
-    kvl_policy_init(&policy);
-    assert_ok(kvl_policy_parse(&policy, text, &assert_ok_err));
-    return policy;
-}
-
 static kvl_model *headers_of(const char *path) {
     kvl_model *m = NULL;
     kvl_err err = {0};
@@ -51,7 +44,7 @@ static void check_run(const kvl_model *model, const kvl_model *headers, const ch
     kvl_engine *e = NULL;
     kvl_stream *s = NULL;
     kvl_plan plan;
-    kvl_policy policy = policy_of(policy_text);
+    kvl_policy policy = test_policy(policy_text);
     const kvl_engine_options options = {.n_threads = n_threads};
     kvl_plan_make(&plan, headers, &policy, n_threads, n);
     assert_int_equal(kvl_engine_create(&e, model, &options, NULL), KVL_OK);
@@ -151,7 +144,7 @@ static void test_longest(void **state) {
     (void)state;
     kvl_model *m = headers_of(test_path("models/novels-7m"));
     for (size_t p = 0; p < n_policies; p++) {
-        kvl_policy policy = policy_of(policies[p]);
+        kvl_policy policy = test_policy(policies[p]);
         uint64_t before = 0;
         kvl_plan plan;
         for (size_t n = 1; n < 3000; n += n % 5 + 1) {
@@ -177,7 +170,7 @@ static void test_longest(void **state) {
 static void test_by_hand(void **state) {
     (void)state;
     kvl_model *m = headers_of(test_path("models/novels-7m"));
-    kvl_policy policy = policy_of("knorm:keep=0.2");
+    kvl_policy policy = test_policy("knorm:keep=0.2");
     kvl_plan plan;
     kvl_plan_make(&plan, m, &policy, 1, 100);
     assert_int_equal(plan.n_kept, 20);

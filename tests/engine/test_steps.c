@@ -30,13 +30,6 @@ static const char *const policies[] = {
 };
 enum { n_policies = sizeof policies / sizeof policies[0] };
 
-static kvl_policy policy_of(const char *text) {
-    kvl_policy policy;
-    kvl_policy_init(&policy);
-    assert_ok(kvl_policy_parse(&policy, text, &assert_ok_err));
-    return policy;
-}
-
 static kvl_model *model_of(const char *path) {
     kvl_model *model = NULL;
     assert_ok(kvl_model_open(&model, test_path(path), 2, &assert_ok_err));
@@ -161,10 +154,10 @@ static void check_same(const text_run *a, const text_run *b, const kvl_shape *sh
 /* Every policy on one model: blocks by `blocks` against single steps by `single`. */
 static void check_policies(kvl_engine *single, kvl_engine *blocks, uint64_t seed) {
     const kvl_shape *shape = &kvl_engine_model(single)->shape;
-    kvl_policy none = policy_of("none");
+    kvl_policy none = test_policy("none");
     text_run full = run_single(single, &none);
     for (size_t p = 0; p < n_policies; p++) {
-        kvl_policy policy = policy_of(policies[p]);
+        kvl_policy policy = test_policy(policies[p]);
         double beside[n_tokens];
         text_run a = run_single(single, &policy);
         text_run b = run_blocks(blocks, &policy, seed + p, beside);
@@ -229,7 +222,7 @@ static void test_windows(void **state) {
 static void test_rotation_and_window_keep_the_text(void **state) {
     (void)state;
     kvl_model *model = model_of("tests/golden/families/gemma3");
-    const kvl_policy none = policy_of("none");
+    const kvl_policy none = test_policy("none");
     text_run runs[5];
     for (size_t i = 0; i < 5; i++) {
         const kvl_kv_type types[5] = {KVL_KV_F16, KVL_KV_Q4_0, KVL_KV_Q8_0, KVL_KV_Q8_0, KVL_KV_F32};
@@ -283,7 +276,7 @@ static void test_bad_score(void **state) {
     static const kvl_press press = {.name = "broken", .score = score_nan};
     kvl_model *model = model_of("tests/golden/families/llama");
     kvl_engine *e = engine_of(model, 3, NULL);
-    kvl_policy policy = policy_of("recency:size=4:cap=12");
+    kvl_policy policy = test_policy("recency:size=4:cap=12");
     kvl_err err = {0};
     kvl_row rows[40];
     policy.tree[0].press = &press;
@@ -302,7 +295,7 @@ static void test_bad_score(void **state) {
 static void test_no_memory(void **state) {
     (void)state;
     kvl_model *model = model_of("tests/golden/families/llama");
-    kvl_policy policy = policy_of("knorm:keep=0.2:cap=40");
+    kvl_policy policy = test_policy("knorm:keep=0.2:cap=40");
     kvl_status status = KVL_E_NOMEM;
     size_t n_failed = 0;
     for (int64_t k = 0; status != KVL_OK && k < 2000; k++) {

@@ -8,16 +8,6 @@
 /* 4 layers of 2 heads of 8 dimensions in f32: 64 bytes an entry, 512 a token. */
 static const kvl_shape shape = {.n_layers = 4, .n_heads = 2, .n_kv_heads = 2, .head_dim = 8};
 
-static kvl_policy policy_of(const char *text) {
-    kvl_policy p;
-    kvl_err err = {0};
-    kvl_policy_init(&p);
-    if (kvl_policy_parse(&p, text, &err) != KVL_OK) {
-        fail_msg("%s: %s", text, err.msg);
-    }
-    return p;
-}
-
 /* What stays of n in a head of layer 1 when so many tokens were seen. */
 static size_t target(const kvl_policy *p, size_t n_seen, size_t n) {
     const kvl_moment at = {.n_seen = n_seen};
@@ -42,16 +32,16 @@ static void test_ratios(void **state) {
 /* Without skipped layers the number is the same at every moment: floor(bytes / 512). */
 static void test_bytes(void **state) {
     (void)state;
-    kvl_policy p = policy_of("knorm:bytes=5KiB");
+    kvl_policy p = test_policy("knorm:bytes=5KiB");
     assert_int_equal(p.n_bytes, 5120);
     assert_int_equal(target(&p, 100, 100), 10);
     assert_int_equal(target(&p, 100, 11), 10);
     assert_int_equal(target(&p, 9, 9), 9);
-    p = policy_of("knorm:bytes=5119");
+    p = test_policy("knorm:bytes=5119");
     assert_int_equal(target(&p, 100, 100), 9);
-    p = policy_of("knorm:bytes=511");
+    p = test_policy("knorm:bytes=511");
     assert_int_equal(target(&p, 100, 100), 1); /* a head is never empty; kvl_budget_check says no before */
-    p = policy_of("none");
+    p = test_policy("none");
     p.n_bytes = 1;
     assert_int_equal(target(&p, 100, 100), 100);
 }
@@ -59,7 +49,7 @@ static void test_bytes(void **state) {
 /* Layer 0 keeps all n tokens, 128 n bytes; 384 for each entry of the other three. */
 static void test_bytes_beside_skipped_layers(void **state) {
     (void)state;
-    kvl_policy p = policy_of("knorm:bytes=5120:skip=0");
+    kvl_policy p = test_policy("knorm:bytes=5120:skip=0");
     assert_int_equal(target(&p, 20, 20), 6); /* (5120 - 2560) / 384 = 6.67 */
     assert_int_equal(target(&p, 20, 6), 6);
     assert_int_equal(target(&p, 36, 7), 1); /* (5120 - 4608) / 384 = 1.33 */
@@ -77,7 +67,7 @@ static void test_bytes_beside_skipped_layers(void **state) {
 static void test_bytes_of_types(void **state) {
     (void)state;
     kvl_shape s = shape;
-    kvl_policy p = policy_of("knorm:bytes=5KiB");
+    kvl_policy p = test_policy("knorm:bytes=5KiB");
     s.key_type = KVL_KV_F16;
     assert_int_equal(kvl_budget_size(&p, p.tree, &s, 100), 13); /* 5120 / 384 = 13.3 */
     s.value_type = KVL_KV_BF16;
@@ -122,7 +112,7 @@ static void check_error(const char *text, const char *expected) {
 }
 
 static void check_text(const char *text, const char *expected) {
-    const kvl_policy p = policy_of(text);
+    const kvl_policy p = test_policy(text);
     kvl_str found = {0};
     kvl_policy_text(&p, &found);
     assert_string_equal(kvl_str_text(&found), expected);
@@ -142,7 +132,7 @@ static void test_texts(void **state) {
                 "policy: expected one of keep, size and bytes, found keep and bytes");
     check_error("knorm:size=5:keep=0.5", "policy: expected one of keep, size and bytes, found size and keep");
     /* a later text on top of an earlier one takes its place */
-    kvl_policy p = policy_of("knorm:bytes=1KiB");
+    kvl_policy p = test_policy("knorm:bytes=1KiB");
     assert_int_equal(kvl_policy_parse(&p, "knorm:size=4", NULL), KVL_OK);
     assert_int_equal(p.n_bytes, 0);
     assert_int_equal(target(&p, 100, 100), 4);

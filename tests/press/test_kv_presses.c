@@ -60,18 +60,8 @@ static void close_layer(layer *l) {
     kvl_tap_destroy(l->tap);
 }
 
-static kvl_policy policy_of(const char *text) {
-    kvl_policy p;
-    kvl_err err = {0};
-    kvl_policy_init(&p);
-    if (kvl_policy_parse(&p, text, &err) != KVL_OK) {
-        fail_msg("%s: %s", text, err.msg);
-    }
-    return p;
-}
-
 static void score(layer *l, const char *text) {
-    const kvl_policy p = policy_of(text);
+    const kvl_policy p = test_policy(text);
     static _Alignas(64) float scratch[1 << 16];
     float *scores[2] = {l->scores[0], l->scores[1]};
     assert_true(kvl_press_scratch_floats(p.tree, &l->shape, max_n) <= sizeof scratch / sizeof *scratch);
@@ -284,7 +274,7 @@ static void test_compactor(void **state) {
     /* all are protected */
     check_press("compactor", 1, 5, keys, values, queries, (double[]){1, 1, 1, 1, 1});
     kvl_str text = {0};
-    const kvl_policy p = policy_of("compactor(blend=0.5,start=8)");
+    const kvl_policy p = test_policy("compactor(blend=0.5,start=8)");
     kvl_policy_press_text(&p, &text);
     assert_string_equal(kvl_str_text(&text), "compactor(blend=0.5)");
     kvl_str_free(&text);
@@ -335,7 +325,7 @@ static void test_equal_entries(void **state) {
 
 /* What stays of keys of these norms, as digits of positions below 10 and letters from 10 on. */
 static void check_kept(const char *text, size_t n, const float *norms, const char *expected) {
-    const kvl_policy p = policy_of(text);
+    const kvl_policy p = test_policy(text);
     layer l;
     uint32_t slots[max_n];
     char kept[max_n + 1] = {0};
@@ -425,7 +415,7 @@ static void test_l2_sizes(void **state) {
     };
     const kvl_shape shape = {.n_layers = 21, .n_heads = 1, .n_kv_heads = 1, .head_dim = 2};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const kvl_policy p = policy_of(cases[i].text);
+        const kvl_policy p = test_policy(cases[i].text);
         const kvl_moment moment = {.n_seen = cases[i].n};
         const size_t kept = kvl_policy_target(&p, &shape, &moment, cases[i].layer, 0, cases[i].n);
         if (kept != cases[i].kept) {

@@ -86,13 +86,6 @@ static void test_bad_text(void **state) {
     }
 }
 
-static kvl_policy policy_of(const char *text) {
-    kvl_policy p;
-    kvl_policy_init(&p);
-    assert_int_equal(kvl_policy_parse(&p, text, NULL), KVL_OK);
-    return p;
-}
-
 /* Kept entries at the trigger of 32, as the published protocol rounds: ceil(rho n). */
 static void test_targets(void **state) {
     (void)state;
@@ -106,16 +99,16 @@ static void test_targets(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char text[64] = "knorm:cap=32:keep=";
         memcpy(text + strlen(text), cases[i].keep, strlen(cases[i].keep) + 1);
-        kvl_policy p = policy_of(text);
+        kvl_policy p = test_policy(text);
         assert_int_equal(kvl_policy_target(&p, &shape, &at, 0, 0, 32), cases[i].kept);
         assert_int_equal(kvl_policy_target(&p, &shape, &at, 0, 0, 31), 31); /* below the trigger: nothing */
     }
-    kvl_policy gt = policy_of("knorm:cap=32:trigger=gt:size=16");
+    kvl_policy gt = test_policy("knorm:cap=32:trigger=gt:size=16");
     assert_int_equal(kvl_policy_target(&gt, &shape, &at, 0, 0, 32), 32);
     assert_int_equal(kvl_policy_target(&gt, &shape, &at, 0, 0, 33), 16);
-    kvl_policy tiny = policy_of("knorm:keep=0.0001");
+    kvl_policy tiny = test_policy("knorm:keep=0.0001");
     assert_int_equal(kvl_policy_target(&tiny, &shape, &at, 0, 0, 5), 1);
-    kvl_policy none = policy_of("none");
+    kvl_policy none = test_policy("none");
     assert_int_equal(kvl_policy_target(&none, &shape, &at, 0, 0, 1000), 1000);
 }
 
@@ -143,7 +136,7 @@ static bool is_before(const kvl_policy *p, const float *scores, const int32_t *p
 /* Selection against repeated search for the best remaining entry. */
 static void check_select(uint64_t seed, size_t n, size_t target, const char *text) {
     static const float values[] = {-INFINITY, -2.5f, -1e-40f, -0.0f, 0.0f, 1e-40f, 2.5f, 7.0f};
-    kvl_policy p = policy_of(text);
+    kvl_policy p = test_policy(text);
     float scores[200];
     int32_t positions[200];
     uint32_t slots[200];
@@ -197,7 +190,7 @@ static void test_select(void **state) {
 
 static void test_nan_score_is_refused(void **state) {
     (void)state;
-    kvl_policy p = policy_of("knorm");
+    kvl_policy p = test_policy("knorm");
     float scores[3] = {1, NAN, 2};
     int32_t positions[3] = {0, 1, 2};
     uint32_t slots[2];
@@ -218,7 +211,7 @@ static void score_with(const char *text, float scores[4], uint64_t event) {
     for (int32_t j = 0; j < 4; j++) {
         kvl_cache_append(c, 1, 0, keys[j], values[j], 10 * j);
     }
-    kvl_policy p = policy_of(text);
+    kvl_policy p = test_policy(text);
     const kvl_layer_view in = {
         .cache = c, .shape = &shape, .layer = 1, .n_seen = 31, .event = event, .seed = 5};
     const kvl_head_view view = {.in = &in, .n = 4, .positions = kvl_cache_entries(c, 1, 0).positions};

@@ -1,6 +1,6 @@
 /* Presses that act by a schedule: when and on what, lengths over time, bounded memory, the same bits in
  * whatever passes and on however many threads; and parts of a head as a press sees them. */
-#include "support.h"
+#include "bundled.h"
 
 #include "engine/plan.h"
 #include "kernel/kernel.h"
@@ -10,48 +10,16 @@
 
 #include <string.h>
 
-static kvl_model *model;
-static kvl_tokenizer *tokenizer;
-static kvl_engine *engines[2]; /* of one and of two threads */
-static kvl_samples samples;
-
 static int open_all(void **state) {
     (void)state;
-    bool is_open = kvl_model_open(&model, test_path("models/novels-7m"), 2, NULL) == KVL_OK &&
-                   kvl_tokenizer_open(&tokenizer, test_path("models/novels-7m"), NULL) == KVL_OK &&
-                   kvl_samples_load(&samples, "P1 P2", test_path("data"), tokenizer, NULL) == KVL_OK;
-    for (unsigned i = 0; i < 2; i++) {
-        const kvl_engine_options options = {.n_threads = i + 1};
-        is_open = is_open && kvl_engine_create(&engines[i], model, &options, NULL) == KVL_OK;
-    }
-    return is_open ? 0 : -1;
-}
-
-static int close_all(void **state) {
-    (void)state;
-    kvl_samples_free(&samples);
-    kvl_engine_destroy(engines[0]);
-    kvl_engine_destroy(engines[1]);
-    kvl_tokenizer_close(tokenizer);
-    kvl_model_close(model);
-    return 0;
-}
-
-static kvl_policy policy_of(const char *text) {
-    kvl_policy policy;
-    kvl_err err = {0};
-    kvl_policy_init(&policy);
-    if (kvl_policy_parse(&policy, text, &err) != KVL_OK) {
-        fail_msg("%s: %s", text, err.msg);
-    }
-    return policy;
+    return open_bundled("P1 P2");
 }
 
 /* ---- when, and on what ---- */
 
 /* What is left of n entries at n_seen tokens, 10 of them the prompt; "none" for no compression. */
 static void check_turns(const char *text, uint64_t n_prefill, const size_t *targets, size_t n) {
-    const kvl_policy policy = policy_of(text);
+    const kvl_policy policy = test_policy(text);
     for (size_t i = 0; i < n; i++) {
         const kvl_moment at = {.n_seen = i + 1, .n_prefill = n_prefill};
         if (kvl_policy_target(&policy, &model->shape, &at, 0, 0, i + 1) != targets[i]) {
@@ -97,7 +65,7 @@ static size_t mean_length(const kvl_stream *s) {
 
 /* A prompt of 20 and 12 tokens behind it, one by one: the mean length of heads after each. */
 static void check_lengths(const char *text, const size_t *lengths) {
-    const kvl_policy policy = policy_of(text);
+    const kvl_policy policy = test_policy(text);
     kvl_stream *s = NULL;
     assert_ok(kvl_stream_create(&s, engines[0], NULL));
     s->n_prefill = 20;
@@ -138,8 +106,8 @@ static void test_threshold(void **state) {
     (void)state;
     enum { n_prompt = 30, n_text = 44, window = 8 };
     const kvl_shape *s = &model->shape;
-    const kvl_policy policy = policy_of("dms(knorm,threshold=-11,window=8):sinks=2");
-    const kvl_policy ranking = policy_of("knorm");
+    const kvl_policy policy = test_policy("dms(knorm,threshold=-11,window=8):sinks=2");
+    const kvl_policy ranking = test_policy("knorm");
     kvl_stream *full = NULL, *stream = NULL;
     float scores[6 * 4 * n_text];
     size_t n_gone = 0, n_kept = 0;
@@ -189,7 +157,7 @@ static void test_bounded_memory(void **state) {
     kvl_policy policies[5];
     kvl_timing timings[5];
     for (size_t i = 0; i < 5; i++) {
-        policies[i] = policy_of(texts[i]);
+        policies[i] = test_policy(texts[i]);
     }
     const kvl_timing_config config = {.sample = &samples.items[0],
                                       .policies = policies,
@@ -223,8 +191,8 @@ static void test_bounded_memory(void **state) {
 /* The speed test feeds the prompt by blocks where there is no depth, and makes the depth by blocks. */
 static void test_bench(void **state) {
     (void)state;
-    const kvl_policy policies[] = {policy_of("none"), policy_of("block(knorm,block=16):size=32"),
-                                   policy_of("decoding(knorm,interval=4):size=40")};
+    const kvl_policy policies[] = {test_policy("none"), test_policy("block(knorm,block=16):size=32"),
+                                   test_policy("decoding(knorm,interval=4):size=40")};
     double samples_ns[3][1];
     kvl_bench_result results[3] = {
         {.samples_ns = samples_ns[0]}, {.samples_ns = samples_ns[1]}, {.samples_ns = samples_ns[2]}};
@@ -279,7 +247,7 @@ static kvl_sweep sweep_of(kvl_engine *engine, size_t n_policies, size_t max_step
     kvl_sweep sweep;
     kvl_err err = {0};
     for (size_t i = 0; i < n_texts; i++) {
-        policies[i] = policy_of(texts[i]);
+        policies[i] = test_policy(texts[i]);
     }
     const kvl_sweep_config config = {
         .protocol = {.max_tokens = 110, .prefill = prefill, .count_from = prefill},
@@ -326,7 +294,7 @@ static void test_bits(void **state) {
 
 /* A stream after its prompt of 60 tokens, fed in passes of n_batch. */
 static kvl_stream *prefilled(kvl_engine *engine, const char *text, size_t n_batch) {
-    const kvl_policy policy = policy_of(text);
+    const kvl_policy policy = test_policy(text);
     kvl_stream *s = NULL;
     kvl_row rows[60];
     int32_t top = -1;
@@ -419,5 +387,5 @@ int main(void) {
         cmocka_unit_test(test_block_passes),   cmocka_unit_test(test_block_oracle),
         cmocka_unit_test(test_part_of_head),
     };
-    return cmocka_run_group_tests(tests, open_all, close_all);
+    return cmocka_run_group_tests(tests, open_all, close_bundled);
 }

@@ -1,6 +1,6 @@
 /* Presses that look at the text again: the true future and the repeated context, against attention computed
  * here; choices among all layers; what is missing is told. */
-#include "support.h"
+#include "bundled.h"
 
 #include "kernel/kernel.h"
 #include "protocol/sweep.h"
@@ -9,44 +9,13 @@
 #include <math.h>
 #include <string.h>
 
-static kvl_model *model;
-static kvl_tokenizer *tokenizer;
-static kvl_engine *engines[2]; /* of one and of two threads */
-static kvl_samples samples;
 static const int32_t words[] = {300, 301, 302, 303, 304, 305};
 static const kvl_prompts prompts = {
     .first = words, .n_first = 3, .next = words + 2, .n_next = 2, .suffix = words + 5, .n_suffix = 1};
 
 static int open_all(void **state) {
     (void)state;
-    bool is_open = kvl_model_open(&model, test_path("models/novels-7m"), 2, NULL) == KVL_OK &&
-                   kvl_tokenizer_open(&tokenizer, test_path("models/novels-7m"), NULL) == KVL_OK &&
-                   kvl_samples_load(&samples, "P1 P2 B1", test_path("data"), tokenizer, NULL) == KVL_OK;
-    for (unsigned i = 0; i < 2; i++) {
-        const kvl_engine_options options = {.n_threads = i + 1};
-        is_open = is_open && kvl_engine_create(&engines[i], model, &options, NULL) == KVL_OK;
-    }
-    return is_open ? 0 : -1;
-}
-
-static int close_all(void **state) {
-    (void)state;
-    kvl_samples_free(&samples);
-    kvl_engine_destroy(engines[0]);
-    kvl_engine_destroy(engines[1]);
-    kvl_tokenizer_close(tokenizer);
-    kvl_model_close(model);
-    return 0;
-}
-
-static kvl_policy policy_of(const char *text) {
-    kvl_policy policy;
-    kvl_err err = {0};
-    kvl_policy_init(&policy);
-    if (kvl_policy_parse(&policy, text, &err) != KVL_OK) {
-        fail_msg("%s: %s", text, err.msg);
-    }
-    return policy;
+    return open_bundled("P1 P2 B1");
 }
 
 enum { n_seen = 50, n_text = 80 };
@@ -90,7 +59,7 @@ static void test_oracle_by_hand(void **state) {
     (void)state;
     const int32_t *ids = samples.items[0].ids.ids;
     const kvl_shape *s = &model->shape;
-    const kvl_policy policy = policy_of("oracle(future=10):keep=0.5");
+    const kvl_policy policy = test_policy("oracle(future=10):keep=0.5");
     kvl_stream *stream = stream_of(engines[0], ids, n_seen, n_text);
     kvl_stream *whole = stream_of(engines[0], ids, n_seen + 10, n_text);
     float scores[6 * 4 * n_seen], keys[(n_seen + 10) * 64];
@@ -115,7 +84,7 @@ static void test_kvzip_by_hand(void **state) {
     (void)state;
     const int32_t *ids = samples.items[0].ids.ids;
     const kvl_shape *s = &model->shape;
-    const kvl_policy policy = policy_of("kvzip(chunk=30):keep=0.5");
+    const kvl_policy policy = test_policy("kvzip(chunk=30):keep=0.5");
     kvl_stream *stream = stream_of(engines[0], ids, n_seen, n_text);
     float scores[6 * 4 * n_seen], keys[2 * n_text * 64];
     kvl_engine_set_prompts(engines[0], &prompts);
@@ -158,7 +127,7 @@ static void test_all_layers(void **state) {
     (void)state;
     const int32_t *ids = samples.items[0].ids.ids;
     const kvl_shape *s = &model->shape;
-    const kvl_policy policy = policy_of("kvzip:keep=0.3:skip=2");
+    const kvl_policy policy = test_policy("kvzip:keep=0.3:skip=2");
     kvl_engine_set_prompts(engines[1], &prompts);
     kvl_stream *stream = stream_of(engines[1], ids, n_seen, n_text);
     float scores[6 * 4 * n_seen];
@@ -192,7 +161,7 @@ static void test_all_layers(void **state) {
 }
 
 static void check_error(const char *text, size_t n_known, const char *part) {
-    const kvl_policy policy = policy_of(text);
+    const kvl_policy policy = test_policy(text);
     kvl_err err = {0};
     kvl_stream *stream = stream_of(engines[0], samples.items[0].ids.ids, n_seen, n_known);
     assert_int_equal(kvl_engine_compress(engines[0], &(kvl_compress_job){stream, &policy}, 1, &err),
@@ -208,7 +177,7 @@ static void test_errors(void **state) {
     kvl_engine_set_prompts(engines[0], &prompts);
     check_error("kvzip:size=9", n_seen - 1, "found no context");
     kvl_engine_set_prompts(engines[0], NULL);
-    const kvl_policy policy = policy_of("oracle:size=9");
+    const kvl_policy policy = test_policy("oracle:size=9");
     kvl_err err = {0};
     kvl_timing timing;
     const kvl_timing_config config = {.sample = &samples.items[0],
@@ -226,7 +195,7 @@ static kvl_sweep sweep_of(kvl_engine *engine, const char *const *texts, size_t n
     kvl_sweep sweep;
     kvl_err err = {0};
     for (size_t i = 0; i < n; i++) {
-        policies[i] = policy_of(texts[i]);
+        policies[i] = test_policy(texts[i]);
     }
     kvl_engine_set_prompts(engine, &prompts);
     const kvl_sweep_config config = {
@@ -284,5 +253,5 @@ int main(void) {
         cmocka_unit_test(test_all_layers),     cmocka_unit_test(test_errors),
         cmocka_unit_test(test_bits),           cmocka_unit_test(test_oracle_is_better),
     };
-    return cmocka_run_group_tests(tests, open_all, close_all);
+    return cmocka_run_group_tests(tests, open_all, close_bundled);
 }

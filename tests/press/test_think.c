@@ -34,13 +34,6 @@ static int close_model(void **state) {
     return 0;
 }
 
-static kvl_policy policy_of(const char *text) {
-    kvl_policy p;
-    kvl_policy_init(&p);
-    assert_ok(kvl_policy_parse(&p, text, NULL));
-    return p;
-}
-
 /* ---- by hand ---- */
 
 /* Two query heads, two tokens in the window of three; keys of two entries. Means of squares:
@@ -50,7 +43,7 @@ static kvl_policy policy_of(const char *text) {
 static void test_by_hand(void **state) {
     (void)state;
     const kvl_shape shape = {.n_layers = 1, .n_heads = 2, .n_kv_heads = 1, .head_dim = 4, .attn_scale = 1};
-    const kvl_policy p = policy_of("think(keep=0.75,window=2)");
+    const kvl_policy p = test_policy("think(keep=0.75,window=2)");
     static const float queries[3][2][4] = {
         {{9, 9, 9, 9}, {9, 9, 9, 9}}, {{1, 2, 0, 1}, {0, 2, 0, 1}}, {{3, 0, 1, 1}, {0, 0, 1, -1}}};
     static const float keys[2][4] = {{1, 2, 3, 1.41421356f}, {-1, 0, -3, 1.41421356f}};
@@ -152,7 +145,7 @@ static kvl_stream *zeroed(kvl_engine *e, const kvl_stream *thin, size_t n_prompt
 /* Predictions behind the prompt have the bits of those over keys with zeros, for every type, number of
  * threads and cut. */
 static void check_predictions(const char *text, size_t n_recent, size_t n_channels) {
-    const kvl_policy p = policy_of(text);
+    const kvl_policy p = test_policy(text);
     double want[n_more], got[n_more];
     for (size_t i = 0; i < 4; i++) {
         kvl_engine *e = engines[i % 2];
@@ -193,7 +186,7 @@ static void test_bytes(void **state) {
     static const char *const texts[] = {"think", "think(0.5,recent=32)", "think(0.3):skip=1"};
     const kvl_shape *shape = &model->shape;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        const kvl_policy p = policy_of(texts[i]);
+        const kvl_policy p = test_policy(texts[i]);
         kvl_plan plan;
         kvl_stream *count = NULL;
         kvl_stream *s = run(engines[1], &p, n_text, n_text);
@@ -222,8 +215,8 @@ static void test_bytes(void **state) {
 /* Later compressions find thin keys, and leave those that stay thin. */
 static void test_evictions_after(void **state) {
     (void)state;
-    const kvl_policy think = policy_of("think");
-    const kvl_policy snapkv = policy_of("snapkv(window=8):keep=0.5");
+    const kvl_policy think = test_policy("think");
+    const kvl_policy snapkv = test_policy("snapkv(window=8):keep=0.5");
     static float keys[2][n_text * 64];
     kvl_stream *s = run(engines[1], &think, n_text, n_text);
     kvl_stream *full = NULL;

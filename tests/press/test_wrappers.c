@@ -9,16 +9,6 @@
 #include <math.h>
 #include <string.h>
 
-static kvl_policy policy_of(const char *text) {
-    kvl_policy p;
-    kvl_err err = {0};
-    kvl_policy_init(&p);
-    if (kvl_policy_parse(&p, text, &err) != KVL_OK) {
-        fail_msg("%s: %s", text, err.msg);
-    }
-    return p;
-}
-
 static void check_error(const char *text, const char *part) {
     kvl_policy p;
     kvl_err err = {0};
@@ -32,7 +22,7 @@ static void check_error(const char *text, const char *part) {
 /* ---- budgets ---- */
 
 static void check_lengths(const char *text, size_t n, const size_t *expected, uint32_t n_layers) {
-    const kvl_policy p = policy_of(text);
+    const kvl_policy p = test_policy(text);
     const kvl_shape shape = {.n_layers = n_layers, .n_kv_heads = 1};
     const kvl_moment now = {.n_seen = n, .n_prefill = n};
     for (uint32_t layer = 0; layer < n_layers; layer++) {
@@ -70,7 +60,7 @@ static void test_budgets_of_parts(void **state) {
     check_lengths("composed(composed(knorm,keydiff),recency):keep=0.125", 512, (size_t[]){64}, 1);
     check_lengths("composed(per-layer(knorm,keep=1+0.5),keydiff:keep=0.5)", 200, (size_t[]){100, 50}, 2);
     check_lengths("composed(knorm,keydiff):keep=0.25:skip=0", 200, (size_t[]){200, 50}, 2);
-    const kvl_policy p = policy_of("composed(knorm,keydiff):keep=0.36");
+    const kvl_policy p = test_policy("composed(knorm,keydiff):keep=0.36");
     const kvl_shape shape = {.n_layers = 1, .n_kv_heads = 1};
     assert_int_equal(kvl_press_part_target(p.tree, 0, &shape, 0, 200, 72), 120); /* sqrt(0.36) */
     assert_int_equal(kvl_press_part_target(p.tree, 1, &shape, 0, 120, 72), 72);
@@ -92,10 +82,10 @@ static void test_text(void **state) {
     check_error("key-rerotation(key-rerotation(knorm))", "leaves keys where they are");
     check_error("key-rerotation(knorm):order=score", "order: expected time");
     check_error("key-rerotation(knorm):positions=true", "positions: expected cache-length");
-    assert_true(policy_of("key-rerotation(knorm)").is_cache_length_position);
-    assert_true(!policy_of("merging(knorm)").is_cache_length_position);
+    assert_true(test_policy("key-rerotation(knorm)").is_cache_length_position);
+    assert_true(!test_policy("merging(knorm)").is_cache_length_position);
     kvl_str text = {0};
-    const kvl_policy p = policy_of("merging(adakv(criticalkv(snapkv(window=16)),alpha=0.3),0.5)");
+    const kvl_policy p = test_policy("merging(adakv(criticalkv(snapkv(window=16)),alpha=0.3),0.5)");
     kvl_policy_press_text(&p, &text);
     assert_string_equal(kvl_str_text(&text),
                         "merging(adakv(criticalkv(snapkv(window=16)),alpha=0.3),threshold=0.5)");
@@ -164,7 +154,7 @@ static void test_chunks_of_neighbours(void **state) {
     static const float values[14][2] = {{0}};
     layer l;
     open_layer(&l, keys, values, 7, 5);
-    kvl_policy p = policy_of("chunkkv(knorm(high),chunk=3)");
+    kvl_policy p = test_policy("chunkkv(knorm(high),chunk=3)");
     choose(&l, &p); /* floor(3 * 5 / 7) = 2 chunks: the last, short one and the first */
     check_choice(&l, 0, (uint32_t[]){0, 1, 2, 6}, 4);
     check_choice(&l, 1, (uint32_t[]){0, 1, 2, 6}, 4);
@@ -172,11 +162,11 @@ static void test_chunks_of_neighbours(void **state) {
     p.protections.n_recent = 3;
     choose(&l, &p); /* 4, 5, 6 stay, then the best of the first chunk: 9 / 2 */
     check_choice(&l, 0, (uint32_t[]){1, 4, 5, 6}, 4);
-    p = policy_of("adakv(chunkkv(knorm(high),chunk=3),alpha=0.5)");
+    p = test_policy("adakv(chunkkv(knorm(high),chunk=3),alpha=0.5)");
     choose(&l, &p); /* fills the budget of 2 * 5: the best of the second chunk in both heads */
     check_choice(&l, 0, (uint32_t[]){0, 1, 2, 3, 6}, 5);
     check_choice(&l, 1, (uint32_t[]){0, 1, 2, 3, 6}, 5);
-    p = policy_of("chunkkv(knorm(high),chunk=8)");
+    p = test_policy("chunkkv(knorm(high),chunk=8)");
     choose(&l, &p); /* no whole chunk: each head by itself, the newer of 1 1 1 */
     check_choice(&l, 0, (uint32_t[]){1, 2, 3, 5, 6}, 5);
     check_choice(&l, 1, (uint32_t[]){0, 1, 2, 5, 6}, 5);
@@ -191,7 +181,7 @@ static void test_chunks_by_themselves(void **state) {
     static const float values[14][2] = {{0}};
     layer l;
     open_layer(&l, keys, values, 7, 4);
-    kvl_policy p = policy_of("chunk(knorm(high),chunk=3)");
+    kvl_policy p = test_policy("chunk(knorm(high),chunk=3)");
     choose(&l, &p);
     static const float expected[7] = {0, 1, 1 - 2 / 3.0f, 1, 0, 1 - 2 / 3.0f, 1};
     assert_memory_equal(l.scores[0], expected, sizeof expected);
@@ -201,7 +191,7 @@ static void test_chunks_by_themselves(void **state) {
     p.protections.n_sinks = 1;
     choose(&l, &p);
     check_choice(&l, 0, (uint32_t[]){0, 1, 3, 6}, 4);
-    p = policy_of(
+    p = test_policy(
         "chunk(streaming(sinks=1),chunk=3)"); /* each chunk has first tokens: 0, 2, 1 | 3, 5, 4 | 6 */
     l.heads[0].target = l.heads[1].target = 5;
     choose(&l, &p);
@@ -228,7 +218,7 @@ static void test_values_merge(void **state) {
                                      {-1, 0},      {0.6f, 0.8f}, {1, 0}, {0, 1}};
     static const float values[8][2] = {{0, 1}, {2, 0}, {3, 0}, {0, 2}, {9, 9}, {3, 4}, {5, 0}, {0, 5}};
     layer l;
-    kvl_policy p = policy_of("merging(recency)");
+    kvl_policy p = test_policy("merging(recency)");
     open_layer(&l, keys, values, 4, 2);
     choose(&l, &p);
     check_choice(&l, 0, (uint32_t[]){2, 3}, 2);
@@ -239,14 +229,14 @@ static void test_values_merge(void **state) {
     check_value(&l, 1, 3, 0.4 * 3 / 1.4, (5 + 0.4 * 4) / 1.4);
     kvl_cache_destroy(l.cache);
     open_layer(&l, keys, values, 4, 2);
-    p = policy_of("merging(recency,threshold=0.9)");
+    p = test_policy("merging(recency,threshold=0.9)");
     choose(&l, &p); /* the cosine of 1 alone */
     check_value(&l, 0, 2, 3, 0);
     check_value(&l, 0, 3, 1 / 1.5, 2 / 1.5);
     check_value(&l, 1, 3, 0, 5);
     kvl_cache_destroy(l.cache);
     open_layer(&l, keys, values, 4, 2);
-    p = policy_of("merging(recency,fraction=0.5)");
+    p = test_policy("merging(recency,fraction=0.5)");
     choose(&l, &p); /* between 0.8 and 1 lies 0.9: again that of 1; in head 1 that of 0.8 */
     check_value(&l, 0, 2, 3, 0);
     check_value(&l, 0, 3, 1 / 1.5, 2 / 1.5);
@@ -386,7 +376,7 @@ static void test_keys_after_compressions(void **state) {
         "finch(window=8):size=24",
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        const kvl_policy p = policy_of(texts[i]);
+        const kvl_policy p = test_policy(texts[i]);
         kvl_stream *s = stream_of(&p, 0);
         feed_known(s, 60);
         for (size_t event = 0; event < 4; event++) {
@@ -434,7 +424,7 @@ static void test_parts_in_order(void **state) {
         {"decoding(composed(knorm,keydiff),interval=80):size=20", {"knorm:size=40", "keydiff:size=20"}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const kvl_policy all = policy_of(cases[i].all);
+        const kvl_policy all = test_policy(cases[i].all);
         kvl_stream *one = stream_of(&all, 80);
         kvl_stream *other = stream_of(&all, 80);
         const kvl_moment now = {.n_seen = 80};
@@ -442,7 +432,7 @@ static void test_parts_in_order(void **state) {
         assert_true(kvl_policy_fires(&all, one, &model->shape));
         compress(one, &all);
         for (size_t k = 0; k < 3 && cases[i].parts[k] != NULL; k++) {
-            const kvl_policy part = policy_of(cases[i].parts[k]);
+            const kvl_policy part = test_policy(cases[i].parts[k]);
             compress(other, &part);
         }
         check_same(cases[i].all, one, other);
@@ -493,7 +483,7 @@ static void test_deep_ones(void **state) {
         "decoding(composed(knorm,composed(tova,leverage)),interval=1):keep=0.4",
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        const kvl_policy p = policy_of(texts[i]);
+        const kvl_policy p = test_policy(texts[i]);
         for (size_t n = 1; n <= 44; n += n < 3 ? 1 : 41) {
             kvl_stream *first = run_twice(engine, &p, n, n);
             kvl_stream *second = run_twice(one_thread, &p, n, 7);
@@ -507,10 +497,10 @@ static void test_deep_ones(void **state) {
 /* A stream whose keys were moved predicts what one does that has only seen what stays, in layer 0. */
 static void test_moved_keys_are_those_of_a_short_text(void **state) {
     (void)state;
-    const kvl_policy p = policy_of("key-rerotation(recency):size=20");
+    const kvl_policy p = test_policy("key-rerotation(recency):size=20");
     kvl_stream *s = stream_of(&p, 60);
     compress(s, &p);
-    const kvl_policy none = policy_of("none");
+    const kvl_policy none = test_policy("none");
     kvl_stream *full = NULL;
     assert_ok(kvl_stream_create(&full, engine, NULL));
     assert_true(!none.is_cache_length_position);

@@ -149,18 +149,11 @@ static void feed(size_t m, kvl_stream *s, size_t n) {
     assert_ok(kvl_engine_forward(engines[m], rows, n, NULL));
 }
 
-static kvl_policy policy_of(const char *text) {
-    kvl_policy p;
-    kvl_policy_init(&p);
-    assert_ok(kvl_policy_parse(&p, text, NULL));
-    return p;
-}
-
 /* A filter that is the axis i scores a key by its i-th number. */
 static void test_qfilter_by_hand(void **state) {
     (void)state;
     enum { n = 20 };
-    const kvl_policy p = policy_of("qfilter:size=5");
+    const kvl_policy p = test_policy("qfilter:size=5");
     kvl_shape *s = &models[0]->shape;
     kvl_calibration *c = NULL;
     kvl_stream *stream = NULL;
@@ -190,7 +183,7 @@ static void test_qfilter_by_hand(void **state) {
 static void test_duo_by_hand(void **state) {
     (void)state;
     enum { n = 40, n_more = 10 };
-    const kvl_policy p = policy_of("duo-attention(heads=0.34,sinks=3,recent=5)"); /* 2 of 6 */
+    const kvl_policy p = test_policy("duo-attention(heads=0.34,sinks=3,recent=5)"); /* 2 of 6 */
     kvl_shape *s = &models[0]->shape;
     kvl_calibration c = *calibrations[0];
     uint32_t ranks[] = {3, 0, 2, 1, 4, 5};
@@ -229,7 +222,7 @@ static void test_without(void **state) {
                                         "adakv(qfilter):size=5"};
     const kvl_shape *s = &models[0]->shape;
     for (size_t i = 0; i < 3; i++) {
-        const kvl_policy p = policy_of(texts[i]);
+        const kvl_policy p = test_policy(texts[i]);
         kvl_stream *stream = NULL;
         kvl_err err = {0};
         assert_ok(kvl_stream_create(&stream, engines[0], NULL));

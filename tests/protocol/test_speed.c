@@ -24,18 +24,11 @@ static void close_engine(void) {
     kvl_model_close(model);
 }
 
-static kvl_policy policy_of(const char *text) {
-    kvl_policy policy;
-    kvl_policy_init(&policy);
-    assert_ok(kvl_policy_parse(&policy, text, &assert_ok_err));
-    return policy;
-}
-
 /* The bundled model: 6 layers, 4 heads of 64, 256 wide, 1024 inside, 4096 ids; 32-bit caches. */
 static void test_work(void **state) {
     (void)state;
     open_engine("models/novels-7m");
-    kvl_policy policies[] = {policy_of("none"), policy_of("knorm:keep=0.25:skip=0")};
+    kvl_policy policies[] = {test_policy("none"), test_policy("knorm:keep=0.25:skip=0")};
     double samples[2][n_repetitions] = {{0}};
     kvl_bench_result results[2] = {{.samples_ns = samples[0]}, {.samples_ns = samples[1]}};
     kvl_bench_config config = {.n_prompt = 3,
@@ -71,7 +64,7 @@ static void test_work_of_local_layers(void **state) {
     (void)state;
     open_engine("tests/golden/families/gemma3/model.gguf");
     const kvl_shape *s = &model->shape;
-    kvl_policy none = policy_of("none");
+    kvl_policy none = test_policy("none");
     double samples[n_repetitions];
     kvl_bench_result result = {.samples_ns = samples};
     kvl_bench_config config = {.n_gen = 1,
@@ -91,7 +84,7 @@ static void test_work_of_local_layers(void **state) {
 static void test_errors(void **state) {
     (void)state;
     open_engine("tests/golden/families/gpt2");
-    kvl_policy policies[] = {policy_of("none"), policy_of("knorm:keep=0.5")};
+    kvl_policy policies[] = {test_policy("none"), test_policy("knorm:keep=0.5")};
     double samples[2][n_repetitions];
     kvl_bench_result results[2] = {{.samples_ns = samples[0]}, {.samples_ns = samples[1]}};
     kvl_bench_config config = {.n_prompt = 4,

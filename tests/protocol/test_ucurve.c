@@ -41,16 +41,6 @@ static int close_all(void **state) {
     return 0;
 }
 
-static kvl_policy policy_of(const char *text) {
-    kvl_policy p;
-    kvl_err err = {0};
-    kvl_policy_init(&p);
-    if (kvl_policy_parse(&p, text, &err) != KVL_OK) {
-        fail_msg("%s", err.msg);
-    }
-    return p;
-}
-
 static kvl_sweep sweep_of(const kvl_protocol *protocol, const kvl_policy *policies, size_t n) {
     kvl_sweep s;
     kvl_err err = {0};
@@ -68,7 +58,7 @@ static size_t at_all_ratios(kvl_policy *out, const char *text) {
     size_t n = 0;
     for (; *ratio > 0; ratio++) {
         if (*ratio < 1) {
-            out[n] = policy_of(text);
+            out[n] = test_policy(text);
             out[n++].keep_ratio = *ratio;
         }
     }
@@ -155,7 +145,7 @@ static void test_first_ids(void **state) {
  * period 32 - K, layer 0 holds everything; and the kept set is a running top-K. One pass of one stream, step
  * by step. */
 static void check_sawtooth(double ratio, size_t k, size_t period) {
-    kvl_policy policy = policy_of("knorm:cap=32:skip=0");
+    kvl_policy policy = test_policy("knorm:cap=32:skip=0");
     policy.keep_ratio = ratio;
     kvl_stream *s = NULL;
     size_t n_events = 0;
@@ -244,7 +234,7 @@ static void test_dead_policy_is_the_baseline(void **state) {
     kvl_policy policies[16];
     size_t n = at_all_ratios(policies, "knorm:cap=512:skip=0");
     kvl_protocol dead = {.max_tokens = 512, .baseline_tokens = 512};
-    policies[n++] = policy_of("random(redrawn):keep=0.5:cap=100");
+    policies[n++] = test_policy("random(redrawn):keep=0.5:cap=100");
     kvl_sweep s = sweep_of(&dead, policies, n);
     for (size_t i = 0; i < samples.n; i++) {
         const kvl_cell *none = kvl_sweep_cell(&s, 0, i);
@@ -268,9 +258,9 @@ static void test_dead_policy_is_the_baseline(void **state) {
 static void test_solo_equals_company(void **state) {
     (void)state;
     kvl_policy policies[5] = {
-        policy_of("knorm:keep=0.9:cap=32:skip=0"), policy_of("random(static):keep=0.5:cap=40"),
-        policy_of("recency:keep=0.3:cap=32:skip=0+1"), policy_of("streaming:size=24:cap=32:cadence=5"),
-        policy_of("knorm(high):keep=0.5:cap=64:positions=cache-length")};
+        test_policy("knorm:keep=0.9:cap=32:skip=0"), test_policy("random(static):keep=0.5:cap=40"),
+        test_policy("recency:keep=0.3:cap=32:skip=0+1"), test_policy("streaming:size=24:cap=32:cadence=5"),
+        test_policy("knorm(high):keep=0.5:cap=64:positions=cache-length")};
     kvl_protocol prefill = {.max_tokens = 200, .prefill = 48, .count_from = 48};
     kvl_sweep company = sweep_of(&prefill, policies, 5);
     for (size_t p = 0; p < 5; p++) {
@@ -353,7 +343,7 @@ static void test_stop_leaves_nothing(void **state) {
     (void)state;
     kvl_sweep s;
     kvl_err err = {0};
-    kvl_policy policy = policy_of("knorm:keep=0.5:cap=32");
+    kvl_policy policy = test_policy("knorm:keep=0.5:cap=32");
     kvl_sweep_config config = {.protocol = ucurve,
                                .samples = &samples,
                                .policies = &policy,
@@ -365,7 +355,7 @@ static void test_stop_leaves_nothing(void **state) {
 
 static void test_no_memory(void **state) {
     (void)state;
-    kvl_policy policy = policy_of("knorm:keep=0.5:cap=8");
+    kvl_policy policy = test_policy("knorm:keep=0.5:cap=8");
     kvl_protocol brief = {.max_tokens = 12, .baseline_tokens = 12};
     for (int64_t k = 0; k < 4000; k += k < 120 ? 1 : 97) {
         kvl_sweep s;
@@ -388,7 +378,7 @@ static void test_every_preset_is_sound(void **state) {
         assert_ptr_equal(kvl_preset_find(all[i].name), &all[i]);
         assert_true(all[i].keep_ratios[0] == 1.0);
         for (const char *const *text = all[i].policies; *text != NULL; text++) {
-            (void)policy_of(*text);
+            (void)test_policy(*text);
         }
         kvl_samples loaded;
         assert_int_equal(kvl_samples_load(&loaded, all[i].samples, test_path("data"), tokenizer, NULL),
