@@ -182,6 +182,23 @@ kvl_status kvl_args_compression_ratios(const char *list, kvl_ratio_fn *fn, void 
     return kvl_args_items(list, add_compression, &(ratio_list){fn, ud}, err);
 }
 
+kvl_status kvl_args_choice(size_t *out, const char *option, const char *value, const char *const *words,
+                           size_t n, kvl_err *err) {
+    kvl_str all = {0};
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(value, words[i]) == 0) {
+            *out = i;
+            kvl_str_free(&all);
+            return KVL_OK;
+        }
+        kvl_str_printf(&all, "%s%s", i == 0 ? "" : i + 1 == n ? " or " : ", ", words[i]);
+    }
+    kvl_status status =
+        kvl_fail(err, KVL_E_USAGE, "%s: expected %s, found '%.80s'", option, kvl_str_text(&all), value);
+    kvl_str_free(&all);
+    return status;
+}
+
 kvl_status kvl_args_count(size_t *out, const char *option, const char *value, size_t max, kvl_err *err) {
     uint64_t n = 0;
     if (!kvl_parse_count(&n, value, strlen(value)) || n == 0 || n > max) {

@@ -34,6 +34,9 @@ kvl_status kvl_args_keep_ratios(const char *list, kvl_ratio_fn *fn, void *ud, kv
 kvl_status kvl_args_compression_ratios(const char *list, kvl_ratio_fn *fn, void *ud,
                                        kvl_err *err) KVL_MUST_USE;
 
+/* The index of one of n words; E_USAGE naming the option and all of them. */
+kvl_status kvl_args_choice(size_t *out, const char *option, const char *value, const char *const *words,
+                           size_t n, kvl_err *err) KVL_MUST_USE;
 /* Reads a whole number from 1 to max; E_USAGE naming the option. */
 kvl_status kvl_args_count(size_t *out, const char *option, const char *value, size_t max,
                           kvl_err *err) KVL_MUST_USE;

@@ -225,14 +225,10 @@ static kvl_status add_budget(void *ud, const char *word, kvl_err *err) {
 
 static kvl_status set_format(kvl_bench_format *out, const char *option, const char *value, kvl_err *err) {
     static const char *const names[] = {"md", "csv", "json", "jsonl", "sql", "table"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (strcmp(value, names[i]) == 0) {
-            *out = (kvl_bench_format)i;
-            return KVL_OK;
-        }
-    }
-    return kvl_fail(err, KVL_E_USAGE, "%s: expected md, csv, json, jsonl, sql or table, found '%.80s'",
-                    option, value);
+    size_t index = 0;
+    KVL_TRY(kvl_args_choice(&index, option, value, names, sizeof names / sizeof names[0], err));
+    *out = (kvl_bench_format)index;
+    return KVL_OK;
 }
 
 static kvl_status set_repetitions(kvl_bench_options *o, const char *value, kvl_err *err) {

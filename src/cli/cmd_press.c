@@ -31,13 +31,10 @@ typedef struct options {
 
 static kvl_status set_format(format *out, const char *value, kvl_err *err) {
     static const char *const names[] = {"table", "md", "csv", "json"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (strcmp(value, names[i]) == 0) {
-            *out = (format)i;
-            return KVL_OK;
-        }
-    }
-    return kvl_fail(err, KVL_E_USAGE, "--output: expected table, md, csv or json, found '%.80s'", value);
+    size_t index = 0;
+    KVL_TRY(kvl_args_choice(&index, "--output", value, names, sizeof names / sizeof names[0], err));
+    *out = (format)index;
+    return KVL_OK;
 }
 
 static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) {

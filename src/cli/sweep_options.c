@@ -124,14 +124,10 @@ static kvl_status add_budget(void *ud, const char *word, kvl_err *err) {
 
 static kvl_status set_format(kvl_sweep_options *o, const char *value, kvl_err *err) {
     static const char *const names[] = {"table", "md", "csv", "json", "jsonl"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (strcmp(value, names[i]) == 0) {
-            o->format = (kvl_sweep_format)i;
-            return KVL_OK;
-        }
-    }
-    return kvl_fail(err, KVL_E_USAGE, "--output: expected table, md, csv, json or jsonl, found '%.80s'",
-                    value);
+    size_t index = 0;
+    KVL_TRY(kvl_args_choice(&index, "--output", value, names, sizeof names / sizeof names[0], err));
+    o->format = (kvl_sweep_format)index;
+    return KVL_OK;
 }
 
 static kvl_status set_preset(kvl_sweep_options *o, const char *value, kvl_err *err) {
