@@ -12,23 +12,13 @@
 #include "base/os.h"
 #include "engine/engine.h"
 #include "protocol/calibrate.h"
+#include "protocol/timing.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
 enum { most_runs = 99, most_tokens = 1 << 20 };
-
-static int ascending(const void *a, const void *b) {
-    const double x = *(const double *)a;
-    const double y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *x, size_t n) {
-    qsort(x, n, sizeof *x, ascending);
-    return x[n / 2];
-}
 
 typedef struct bench {
     kvl_engine *engine;
@@ -101,10 +91,11 @@ static kvl_status measure(const bench *b, const char *text, kvl_err *err) {
         compress[at] = ns[2];
         added[at] = 100 * ((ns[1] + ns[2]) / ns[0] - 1);
     }
-    printf("%-34s %9.1f %9.1f %9.1f %9.2f %9.2f %8.1f\n", text, median(without, b->n_runs) * 1e-6,
-           median(with, b->n_runs) * 1e-6, median(compress, b->n_runs) * 1e-6, (double)noted_bytes * 1e-6,
+    printf("%-34s %9.1f %9.1f %9.1f %9.2f %9.2f %8.1f\n", text, kvl_timing_median(without, b->n_runs) * 1e-6,
+           kvl_timing_median(with, b->n_runs) * 1e-6, kvl_timing_median(compress, b->n_runs) * 1e-6,
+           (double)noted_bytes * 1e-6,
            (double)kvl_press_scratch_floats(policy.tree, b->shape, b->n_tokens) * sizeof(float) * 1e-6,
-           median(added, b->n_runs));
+           kvl_timing_median(added, b->n_runs));
     fflush(stdout);
     return KVL_OK;
 }

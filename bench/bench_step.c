@@ -7,22 +7,12 @@
  */
 #include "base/os.h"
 #include "engine/engine.h"
+#include "protocol/timing.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 enum { n_streams = 11, n_pairs = 41, most_depth = 65536 };
-
-static int ascending(const void *a, const void *b) {
-    const double x = *(const double *)a;
-    const double y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *x, size_t n) {
-    qsort(x, n, sizeof *x, ascending);
-    return x[n / 2];
-}
 
 /* Nanoseconds of one step of the first n streams. */
 static kvl_status step(kvl_engine *e, kvl_stream **streams, size_t n, double *ns, kvl_err *err) {
@@ -59,8 +49,8 @@ static kvl_status measure(kvl_engine *e, kvl_stream **streams, size_t depth, kvl
     }
     printf("%s %s, %u threads, depth %zu: a step of 1 row %.3f ms, of %d rows %.3f ms, ratio %.2f\n",
            kvl_engine_model(e)->name, kvl_arith_name(kvl_engine_model(e)->arith), kvl_engine_threads(e),
-           depth, median(one, n_pairs) * 1e-6, n_streams, median(all, n_pairs) * 1e-6,
-           median(ratio, n_pairs));
+           depth, kvl_timing_median(one, n_pairs) * 1e-6, n_streams, kvl_timing_median(all, n_pairs) * 1e-6,
+           kvl_timing_median(ratio, n_pairs));
     return KVL_OK;
 }
 
