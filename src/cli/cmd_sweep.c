@@ -132,7 +132,8 @@ static kvl_status load_samples(session *s, kvl_err *err) {
     char data_dir[4096];
     snprintf(data_dir, sizeof data_dir, "%s/data", kvl_data_root());
     if (s->options.n_files == 0) {
-        return kvl_samples_load(&s->samples, s->options.preset->samples, data_dir, s->tokenizer, err);
+        const char *names = s->options.samples != NULL ? s->options.samples : s->options.preset->samples;
+        return kvl_samples_load(&s->samples, names, data_dir, s->tokenizer, err);
     }
     for (size_t i = 0; i < s->options.n_files; i++) {
         KVL_TRY(kvl_samples_add_file(&s->samples, s->options.files[i], s->tokenizer, err));

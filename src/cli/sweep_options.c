@@ -17,6 +17,7 @@ enum option_id {
     opt_compression,
     opt_budget,
     opt_file,
+    opt_samples,
     opt_threads,
     opt_format,
     opt_isa,
@@ -44,6 +45,8 @@ static const kvl_arg table[] = {
     {opt_budget, 0, "kv-budget", "SIZE[,...]",
      "bytes of keys and values instead of ratios (or beside those of -r), as 2MiB"},
     {opt_file, 'f', "file", "TEXT", "text file to score instead of the preset's samples (repeatable)"},
+    {opt_samples, 0, "samples", "NAMES",
+     "samples instead of the preset's, as \"A1-A60 B1\" (W rows, P pages, B books, A articles, C1)"},
     {opt_threads, 't', "threads", "N", "threads (default: the processors this process may use)"},
     {opt_format, 'o', "output", "FORMAT", "table, md, csv, json (the table) or jsonl (one object per cell)"},
     {opt_max_tokens, 0, "max-tokens", "N", "tokens of each sample, at most the model's context"},
@@ -165,6 +168,7 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
         }
         o->files[o->n_files++] = value;
         return KVL_OK;
+    case opt_samples: o->samples = value; return KVL_OK;
     case opt_threads:
         KVL_TRY(kvl_args_count(&n, "--threads", value, 256, err));
         o->n_threads = (unsigned)n;
@@ -196,6 +200,9 @@ kvl_status kvl_sweep_options_parse(kvl_sweep_options *o, int argc, char **argv, 
     bool is_plan_format = o->format == KVL_SWEEP_TABLE || o->format == KVL_SWEEP_JSON;
     if (status == KVL_OK && o->is_dry_run && (o->is_timing || !is_plan_format)) {
         status = kvl_fail(err, KVL_E_USAGE, "--dry-run: expected no --timing, and -o table or json");
+    }
+    if (status == KVL_OK && o->samples != NULL && o->n_files != 0) {
+        status = kvl_fail(err, KVL_E_USAGE, "expected --samples or --file, found both");
     }
     if (status != KVL_OK) {
         kvl_sweep_options_free(o);

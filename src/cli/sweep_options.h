@@ -28,6 +28,7 @@ typedef struct kvl_sweep_options {
     size_t n_budgets;
     const char *files[KVL_MAX_LIST];
     size_t n_files;
+    const char *samples; /* NULL: the preset's */
     unsigned n_threads; /* 0: all */
     const char *isa;
     kvl_arith arith;

@@ -13,6 +13,7 @@
 enum {
     wiki_row_chars = 1024,
     wiki_min_chars = 50,
+    article_min_chars = 2000,
     book_chars = 2048,
     max_text_bytes = 64 << 20,
 };
@@ -118,6 +119,38 @@ static kvl_status wiki_row(kvl_sample *s, sources *src, size_t k, kvl_tokenizer 
     return kvl_fail(err, KVL_E_USAGE, "sample %s: the text has fewer rows", s->name);
 }
 
+/* Whether a row is the title of an article, ` = Title = `; those of sections have more signs. */
+static bool is_title(const char *row, size_t n_row) {
+    while (n_row != 0 && is_blank(row[n_row - 1])) {
+        n_row--;
+    }
+    return n_row >= 7 && memcmp(row, " = ", 3) == 0 && row[3] != '=' &&
+           memcmp(row + n_row - 2, " =", 2) == 0 && row[n_row - 3] != '=';
+}
+
+static kvl_status article(kvl_sample *s, sources *src, size_t k, kvl_tokenizer *tokenizer, kvl_err *err) {
+    KVL_TRY(load_wiki(src, err));
+    const char *const end = src->wiki + src->n_wiki;
+    const char *at = src->wiki;
+    const char *row = NULL;
+    const char *first = NULL; /* title of the article that is being read */
+    size_t n_row = 0;
+    size_t n_seen = 0;
+    for (bool is_open = true; is_open;) {
+        is_open = next_row(&at, end, &row, &n_row);
+        const char *const stop = is_open ? row : end;
+        if (is_open && !is_title(row, n_row)) {
+            continue;
+        }
+        if (first != NULL && count_chars(first, (size_t)(stop - first)) >= article_min_chars &&
+            ++n_seen == k) {
+            return finish(s, first, (size_t)(stop - first), tokenizer, err);
+        }
+        first = row;
+    }
+    return kvl_fail(err, KVL_E_USAGE, "sample %s: expected an article from 1 to %zu", s->name, n_seen);
+}
+
 static kvl_status book(kvl_sample *s, sources *src, size_t k, size_t n_chars, kvl_tokenizer *tokenizer,
                        kvl_err *err) {
     KVL_TRY(load_books(src, err));
@@ -158,22 +191,33 @@ static kvl_status wiki_chunk(kvl_sample *s, sources *src, kvl_tokenizer *tokeniz
     return KVL_OK;
 }
 
-static kvl_status load_one(kvl_sample *s, sources *src, kvl_tokenizer *tokenizer, kvl_err *err) {
-    char kind = s->name[0];
-    unsigned long k = strtoul(s->name + 1, NULL, 10);
-    if (k >= 1 && kind == 'W') {
-        return wiki_row(s, src, k, tokenizer, err);
+/* Reads a name such as W12; false where it is none. */
+static bool read_name(char *kind, size_t *k, const char *name, size_t n_name) {
+    enum { most_digits = 6 };
+    *k = 0;
+    *kind = n_name != 0 ? name[0] : '\0';
+    for (size_t i = 1; i < n_name; i++) {
+        if (name[i] < '0' || name[i] > '9') {
+            return false;
+        }
+        *k = 10 * *k + (size_t)(name[i] - '0');
     }
-    if (k >= 1 && kind == 'P') {
-        return book(s, src, k, book_chars, tokenizer, err);
+    return *k >= 1 && n_name <= 1 + most_digits && strchr("WPABC", *kind) != NULL;
+}
+
+static kvl_status load_one(kvl_sample *s, sources *src, char kind, size_t k, kvl_tokenizer *tokenizer,
+                           kvl_err *err) {
+    switch (kind) {
+    case 'W': return wiki_row(s, src, k, tokenizer, err);
+    case 'P': return book(s, src, k, book_chars, tokenizer, err);
+    case 'B': return book(s, src, k, SIZE_MAX, tokenizer, err);
+    case 'A': return article(s, src, k, tokenizer, err);
+    default: break;
     }
-    if (k >= 1 && kind == 'B') {
-        return book(s, src, k, SIZE_MAX, tokenizer, err);
+    if (k != 1) {
+        return kvl_fail(err, KVL_E_USAGE, "sample %s: expected C1, the only one of its kind", s->name);
     }
-    if (k == 1 && kind == 'C') {
-        return wiki_chunk(s, src, tokenizer, err);
-    }
-    return kvl_fail(err, KVL_E_USAGE, "unknown sample '%s'; expected W1.., P1.., B1.. or C1", s->name);
+    return wiki_chunk(s, src, tokenizer, err);
 }
 
 static kvl_status add_item(kvl_samples *s, const char *name, size_t n_name, kvl_sample **item, kvl_err *err) {
@@ -187,20 +231,50 @@ static kvl_status add_item(kvl_samples *s, const char *name, size_t n_name, kvl_
     return KVL_OK;
 }
 
+/* Loads the samples of one word: a name, or a range of names. */
+static kvl_status load_word(kvl_samples *out, sources *src, const char *word, size_t n_word,
+                            kvl_tokenizer *tokenizer, kvl_err *err) {
+    const char *dash = memchr(word, '-', n_word);
+    const size_t n_first = dash != NULL ? (size_t)(dash - word) : n_word;
+    char kind = 0;
+    size_t first = 0;
+    if (!read_name(&kind, &first, word, n_first)) {
+        return kvl_fail(err, KVL_E_USAGE,
+                        "unknown sample '%.*s'; expected W1.., P1.., B1.., A1.., C1, or a range as A1-A60",
+                        (int)kvl_min_size(n_word, 80), word);
+    }
+    char last_kind = kind;
+    size_t last = first;
+    if (dash != NULL && (!read_name(&last_kind, &last, dash + 1, n_word - n_first - 1) || last_kind != kind ||
+                         last < first)) {
+        return kvl_fail(err, KVL_E_USAGE,
+                        "samples '%.*s': expected a range of one kind that goes up, as A1-A60",
+                        (int)kvl_min_size(n_word, 80), word);
+    }
+    for (size_t k = first; k <= last; k++) {
+        char name[16];
+        kvl_sample *item = NULL;
+        snprintf(name, sizeof name, "%c%zu", kind, k);
+        KVL_TRY(add_item(out, name, strlen(name), &item, err));
+        KVL_TRY(load_one(item, src, kind, k, tokenizer, err));
+    }
+    return KVL_OK;
+}
+
 kvl_status kvl_samples_load(kvl_samples *out, const char *names, const char *data_dir,
                             kvl_tokenizer *tokenizer, kvl_err *err) {
     sources src = {.data_dir = data_dir};
     kvl_status status = KVL_OK;
     *out = (kvl_samples){0};
     for (const char *at = names; *at != '\0' && status == KVL_OK;) {
-        size_t len = strcspn(at, " ");
-        kvl_sample *item = NULL;
-        status = add_item(out, at, len, &item, err);
-        if (status == KVL_OK) {
-            status = load_one(item, &src, tokenizer, err);
+        const size_t len = strcspn(at, " ");
+        if (len != 0) {
+            status = load_word(out, &src, at, len, tokenizer, err);
         }
-        at += len;
-        at += *at == ' ';
+        at += len + (at[len] == ' ');
+    }
+    if (status == KVL_OK && out->n == 0) {
+        status = kvl_fail(err, KVL_E_USAGE, "samples: expected at least one name, found '%.80s'", names);
     }
     kvl_free(src.wiki);
     json_decref(src.books);

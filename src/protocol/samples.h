@@ -3,6 +3,9 @@
  *   W<k>  k-th row of WikiText-2 raw test with at least 50 characters after stripping, first 1024 characters
  *   P<k>  first 2048 characters of PG-19 test book k
  *   B<k>  all 10,000 characters at hand of PG-19 test book k
+ *   A<k>  k-th article of WikiText-2 raw test: from its ` = Title = ` line to the next such line. Only those
+ * of at least 2000 characters count, which are 60; what the corpus broke into shorter pieces (two lines of a
+ *         formula look like titles) does not
  *   C1    WikiText-2 raw test as one text: BOS (EOS where the tokenizer has none), then each row that is not
  *         blank followed by EOS
  *
@@ -26,8 +29,9 @@ typedef struct kvl_samples {
     size_t n;
 } kvl_samples;
 
-/* Loads the samples named in `names` (separated by blanks) from data_dir and tokenizes them.
- * Errors: E_IO, E_USAGE for an unknown name, E_TEXT for an empty text, and those of the tokenizer. */
+/* Loads the samples named in `names` from data_dir and tokenizes them. Names are separated by blanks; A1-A60
+ * is a range of them. Errors: E_IO, E_USAGE for an unknown name or a range that is not one, E_TEXT for an
+ * empty text, and those of the tokenizer. */
 kvl_status kvl_samples_load(kvl_samples *out, const char *names, const char *data_dir,
                             kvl_tokenizer *tokenizer, kvl_err *err) KVL_MUST_USE;
 /* Adds a text file as a sample named by its base name. E_TEXT when it is empty or gives fewer than 2 tokens.

@@ -74,6 +74,8 @@ static void test_bad_usage(void **state) {
     check_error("sweep -P 'knorm(up)'", 2, "low|high");
     check_error("sweep -P knorm:keep=2", 2, "found '2'");
     check_error("sweep -P knorm:colour=1", 2, "unknown key 'colour'");
+    check_error("sweep --samples A61", 2, "sample A61: expected an article from 1 to 60");
+    check_error("sweep --samples W1 -f x", 2, "expected --samples or --file, found both");
     check_error("sweep -t 0", 2, "--threads");
     check_error("sweep -t 1000", 2, "--threads");
     check_error("sweep -o xml", 2, "found 'xml'");
