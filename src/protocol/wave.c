@@ -141,7 +141,9 @@ static kvl_status open_lane(kvli_run *r, const kvl_wave *wave, size_t sample, bo
     }
     KVL_TRY(kvl_stream_create_counting(&l->shadow, r->shape, err));
     l->shadow->n_prefill = kvli_prefill_of(r, sample);
-    return create_stream(r, &l->stream, sample, l->policies, l->n, err);
+    KVL_TRY(create_stream(r, &l->stream, sample, l->policies, l->n, err));
+    l->shadow->needs = l->stream->needs; /* by which policies nest or not */
+    return KVL_OK;
 }
 
 static void close_lane(kvli_lane *l) {
