@@ -4,18 +4,24 @@
 
 #include "base/compiler.h"
 
-/* A mean with its 95 % interval. */
+/* Below this many clusters an interval is not to be trusted: "too few clusters for an interval". */
+enum { KVL_FEW_CLUSTERS = 20 };
+
+/* A mean or a ratio with its 95 % interval. */
 typedef struct kvl_estimate {
     double mean;
     double low;
     double high;
+    double p; /* two-sided, against 0 where nothing else is said; NAN where there is no interval */
     size_t n_clusters;
     bool has_interval; /* false with fewer than 2 clusters: low = high = mean then */
+    bool is_few;       /* fewer than KVL_FEW_CLUSTERS clusters */
 } kvl_estimate;
 
 /* Mean of x over all items, pooled (each item weighs the same), with an interval that treats the clusters,
  * not the items, as independent: ratio estimator with the linearised cluster variance and Student's t on
- * n_clusters - 1 degrees of freedom (Cochran, Sampling Techniques, 3rd ed., section 9A).
+ * n_clusters - 1 degrees of freedom (Cochran, Sampling Techniques, 3rd ed., section 9A). p is that of
+ * the same t against 0.
  *   sums   [n_clusters] sum of x in each cluster
  *   counts [n_clusters] items in each cluster, > 0 */
 kvl_estimate kvl_cluster_mean(const double *sums, const size_t *counts, size_t n_clusters);
