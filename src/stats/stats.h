@@ -12,10 +12,10 @@ typedef struct kvl_estimate {
     double mean;
     double low;
     double high;
-    double p; /* two-sided, against 0 where nothing else is said; NAN where there is no interval */
     size_t n_clusters;
     bool has_interval; /* false with fewer than 2 clusters: low = high = mean then */
     bool is_few;       /* fewer than KVL_FEW_CLUSTERS clusters */
+    double p;          /* two-sided, against 0 where nothing else is said; NAN where there is no interval */
 } kvl_estimate;
 
 /* Mean of x over all items, pooled (each item weighs the same), with an interval that treats the clusters,
