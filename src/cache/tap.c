@@ -120,23 +120,35 @@ void kvl_tap_destroy(kvl_tap *t) {
     }
 }
 
-kvl_status kvl_tap_fork(kvl_tap **out, const kvl_tap *t, kvl_err *err) {
+/* Rotated queries and lengths of inputs of the last tokens, as many as the copy has room for. */
+static void copy_last(kvl_tap *copy, const kvl_tap *t, uint64_t n_seen) {
+    const size_t dim = t->head_dim;
+    const uint64_t n = kvl_min_size((size_t)n_seen, kvl_min_size(copy->room, t->room));
+    for (uint64_t token = n_seen - n; token < n_seen; token++) {
+        const size_t to = token % copy->room;
+        const size_t from = token % t->room;
+        for (size_t i = 0; i < n_heads(t); i++) {
+            memcpy(copy->queries + (i * copy->room + to) * dim, t->queries + (i * t->room + from) * dim,
+                   dim * sizeof *t->queries);
+        }
+        for (size_t i = 0; copy->inputs != NULL && i < t->n_layers; i++) {
+            copy->inputs[i * copy->room + to] = t->inputs[i * t->room + from];
+        }
+    }
+}
+
+kvl_status kvl_tap_fork(kvl_tap **out, const kvl_tap *t, kvl_needs needs, uint64_t n_seen, kvl_err *err) {
     const kvl_shape shape = {.n_layers = t->n_layers, .n_heads = t->n_heads, .head_dim = t->head_dim};
     const size_t dim = t->head_dim;
-    KVL_TRY(kvl_tap_create(out, &shape, t->needs, err));
+    KVL_TRY(kvl_tap_create(out, &shape, needs, err));
     kvl_tap *copy = *out;
-    if (t->room > copy->room && set_room(copy, t->room, err) != KVL_OK) {
+    if (needs.n_queries == KVL_ALL_QUERIES && t->room != 0 && set_room(copy, t->room, err) != KVL_OK) {
         kvl_tap_destroy(copy);
         *out = NULL;
         return KVL_E_NOMEM;
     }
-    if (t->room != 0) {
-        memcpy(copy->queries, t->queries, n_heads(t) * t->room * dim * sizeof *t->queries);
-    }
-    if (t->inputs != NULL) {
-        memcpy(copy->inputs, t->inputs, t->n_layers * t->room * sizeof *t->inputs);
-    }
-    if (t->needs.has_moments) {
+    copy_last(copy, t, n_seen);
+    if (needs.has_moments) {
         memcpy(copy->sums, t->sums, n_heads(t) * dim * sizeof *t->sums);
         memcpy(copy->seconds, t->seconds, n_heads(t) * dim * dim * sizeof *t->seconds);
         memcpy(copy->first, t->first, n_heads(t) * KVL_TAP_FIRST * dim * sizeof *t->first);

@@ -37,7 +37,10 @@ bool kvl_needs_are_met(kvl_needs needs, kvl_needs by);
 
 /* Destroy with kvl_tap_destroy. */
 kvl_status kvl_tap_create(kvl_tap **out, const kvl_shape *shape, kvl_needs needs, kvl_err *err) KVL_MUST_USE;
-kvl_status kvl_tap_fork(kvl_tap **out, const kvl_tap *t, kvl_err *err) KVL_MUST_USE;
+/* A copy, after n_seen tokens, that goes on to note what `needs` asks for, which the tap's needs must meet.
+ */
+kvl_status kvl_tap_fork(kvl_tap **out, const kvl_tap *t, kvl_needs needs, uint64_t n_seen,
+                        kvl_err *err) KVL_MUST_USE;
 void kvl_tap_destroy(kvl_tap *t);
 kvl_needs kvl_tap_needs(const kvl_tap *t);
 

@@ -193,7 +193,11 @@ kvl_status kvli_compress_head(kvl_engine *e, const kvli_event *event, uint32_t l
     KVL_TRY(kvli_name_press(
         policy, kvl_select(slots, target, &policy->protections, scores, view.positions, view.n, bytes, err),
         err));
-    return kvl_cache_keep(cache, layer, head, slots, target, err);
+    KVL_TRY(kvl_cache_keep(cache, layer, head, slots, target, err));
+    if (event->stream->departures != NULL) {
+        kvl_departures_note_head(event->stream->departures, cache, layer, head, (size_t)event->moment.n_seen);
+    }
+    return KVL_OK;
 }
 
 /* ---- heads of a layer together ---- */
@@ -450,6 +454,7 @@ static kvl_status prepare(kvl_engine *e, const kvl_compress_job *jobs, size_t n_
 static void end_event(const kvli_event *event) {
     kvl_stream *stream = event->stream;
     stream->n_events++;
+    kvl_stream_note_departures(stream);
     if (moves_keys(event)) {
         stream->is_cache_length_position = true;
         stream->n_moved = event->moment.n_seen;

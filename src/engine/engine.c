@@ -251,7 +251,9 @@ kvl_status kvl_stream_create_counting(kvl_stream **out, const kvl_shape *shape, 
     return create_stream(out, shape, true, err);
 }
 
-kvl_status kvl_stream_fork(kvl_stream **out, const kvl_stream *s, kvl_err *err) {
+static bool notes_queries(kvl_needs needs) { return needs.n_queries != 0 || needs.has_moments; }
+
+kvl_status kvl_stream_fork_for(kvl_stream **out, const kvl_stream *s, kvl_needs needs, kvl_err *err) {
     *out = NULL;
     kvl_stream *copy = kvl_calloc(1, sizeof *copy);
     if (copy == NULL) {
@@ -260,9 +262,16 @@ kvl_status kvl_stream_fork(kvl_stream **out, const kvl_stream *s, kvl_err *err) 
     *copy = *s;
     copy->cache = NULL;
     copy->tap = NULL;
+    copy->departures = NULL;
+    copy->needs = needs;
+    copy->needs.has_mass = s->needs.has_mass; /* it goes on in the cache */
+    copy->needs.is_mass_late = s->needs.is_mass_late;
     kvl_status status = kvl_cache_fork(&copy->cache, s->cache, err);
-    if (status == KVL_OK && s->tap != NULL) {
-        status = kvl_tap_fork(&copy->tap, s->tap, err);
+    if (status == KVL_OK && s->tap != NULL && notes_queries(needs)) {
+        status = kvl_tap_fork(&copy->tap, s->tap, needs, s->n_seen, err);
+    }
+    if (status == KVL_OK && s->departures != NULL) {
+        status = kvl_departures_fork(&copy->departures, s->departures, err);
     }
     if (status != KVL_OK) {
         kvl_stream_destroy(copy);
@@ -270,6 +279,10 @@ kvl_status kvl_stream_fork(kvl_stream **out, const kvl_stream *s, kvl_err *err) 
     }
     *out = copy;
     return KVL_OK;
+}
+
+kvl_status kvl_stream_fork(kvl_stream **out, const kvl_stream *s, kvl_err *err) {
+    return kvl_stream_fork_for(out, s, s->needs, err);
 }
 
 kvl_status kvl_stream_watch(kvl_stream *s, const kvl_shape *shape, kvl_needs needs, kvl_err *err) {
@@ -280,10 +293,28 @@ kvl_status kvl_stream_watch(kvl_stream *s, const kvl_shape *shape, kvl_needs nee
     if (needs.has_mass) {
         kvl_cache_track_mass(s->cache);
     }
-    if ((needs.n_queries == 0 && !needs.has_moments) || kvl_cache_is_counting(s->cache)) {
+    if (!notes_queries(needs) || kvl_cache_is_counting(s->cache)) {
         return KVL_OK;
     }
     return kvl_tap_create(&s->tap, shape, needs, err);
+}
+
+kvl_status kvl_stream_log(kvl_stream *s, const kvl_shape *shape, size_t n_tokens, kvl_err *err) {
+    return kvl_cache_is_counting(s->cache) ? KVL_OK
+                                           : kvl_departures_create(&s->departures, shape, n_tokens, err);
+}
+
+void kvl_stream_note_departures(kvl_stream *s) {
+    kvl_departures *d = s->departures;
+    if (d == NULL) {
+        return;
+    }
+    for (uint32_t layer = 0; layer < kvl_departures_layers(d); layer++) {
+        for (uint32_t head = 0; head < kvl_departures_heads(d); head++) {
+            kvl_departures_note_head(d, s->cache, layer, head, (size_t)s->n_seen);
+        }
+    }
+    kvl_departures_note_event(d, (size_t)s->n_seen);
 }
 
 void kvl_stream_unwatch(kvl_stream *s) {
@@ -300,6 +331,7 @@ void kvl_stream_destroy(kvl_stream *s) {
     if (s != NULL) {
         kvl_cache_destroy(s->cache);
         kvl_tap_destroy(s->tap);
+        kvl_departures_destroy(s->departures);
         kvl_free(s);
     }
 }

@@ -12,6 +12,7 @@
 #define KVL_ENGINE_ENGINE_H
 
 #include "cache/cache.h"
+#include "engine/departures.h"
 #include "model/model.h"
 #include "press/policy.h"
 
@@ -38,6 +39,7 @@ typedef struct kvl_stream {
     bool is_cache_length_position; /* position of the next token: length of layer 0, not n_seen */
     uint64_t n_moved;              /* tokens when keys were last moved to their slots; 0: never */
     uint64_t len_moved;            /* of layer 0 then */
+    kvl_departures *departures;    /* when entries left, kvl_stream_log; or NULL */
 } kvl_stream;
 
 typedef struct kvl_row {
@@ -82,6 +84,9 @@ size_t kvl_engine_pass_rows(void);
 kvl_status kvl_stream_create(kvl_stream **out, const kvl_engine *e, kvl_err *err) KVL_MUST_USE;
 /* An exact copy that continues on its own; what the stream shares with others, the copy shares too. */
 kvl_status kvl_stream_fork(kvl_stream **out, const kvl_stream *s, kvl_err *err) KVL_MUST_USE;
+/* The same, but the copy notes of its queries only what these needs ask for, which the stream's must meet. */
+kvl_status kvl_stream_fork_for(kvl_stream **out, const kvl_stream *s, kvl_needs needs,
+                               kvl_err *err) KVL_MUST_USE;
 void kvl_stream_destroy(kvl_stream *s);
 
 /* Has a stream that has seen nothing yet note what policies need: the union of kvl_policy_needs of all by
@@ -90,6 +95,12 @@ kvl_status kvl_stream_watch(kvl_stream *s, const kvl_shape *shape, kvl_needs nee
                             kvl_err *err) KVL_MUST_USE;
 /* Stops noting queries and gives their memory back, when no press will ask for them any more. */
 void kvl_stream_unwatch(kvl_stream *s);
+/* Has a stream that has seen nothing yet, and its forks, keep a log of the first n_tokens tokens: when
+ * entries leave the cache. Counting streams keep none. */
+kvl_status kvl_stream_log(kvl_stream *s, const kvl_shape *shape, size_t n_tokens, kvl_err *err) KVL_MUST_USE;
+/* Enters a compression of the stream into its log, if there is one. Those by kvl_engine_compress and between
+ * rows are entered there; a nested stream's is when its base has been compressed. */
+void kvl_stream_note_departures(kvl_stream *s);
 /* Bytes of the noted queries. */
 uint64_t kvl_stream_tap_bytes(const kvl_stream *s, const kvl_shape *shape);
 
@@ -123,7 +134,8 @@ bool kvl_policies_nest(const kvl_policy *a, const kvl_policy *b, const kvl_strea
                        const kvl_shape *shape);
 /* What a policy will leave of s, when s has been compressed by the one that keeps most among those that nest
  * with it: *out shares its entries with s. That compression must come next (E_CHECK there if it keeps less
- * than *out shares), and s then takes no rows, but may be destroyed. */
+ * than *out shares), and s then takes no rows, but may be destroyed. Where s keeps a log, so does *out:
+ * kvl_stream_note_departures after that compression. */
 kvl_status kvl_stream_nest(kvl_stream **out, const kvl_stream *s, const kvl_policy *policy,
                            const kvl_shape *shape, kvl_err *err) KVL_MUST_USE;
 /* Scores, selects and applies for every head of every layer on which the policy acts. Jobs are of distinct

@@ -234,6 +234,9 @@ static kvl_status run_batch(kvl_engine *e, kvl_row *rows, size_t n_rows, kvl_err
     for (size_t i = 0; i < n_rows; i++) {
         rows[i].stream->n_seen++;
         rows[i].stream->n_events += rows[i].evict != NULL;
+        if (rows[i].evict != NULL && rows[i].stream->departures != NULL) {
+            kvl_departures_note_event(rows[i].stream->departures, (size_t)rows[i].stream->n_seen);
+        }
     }
     return kvli_engine_score(e, rows, n_rows, err);
 }

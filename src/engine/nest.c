@@ -39,11 +39,13 @@ kvl_status kvl_stream_nest(kvl_stream **out, const kvl_stream *s, const kvl_poli
     above->cache = NULL;
     above->tap = NULL; /* these policies act once */
     above->needs = (kvl_needs){0};
+    above->departures = NULL;
     KVL_GO(kvl_cache_stand_on(&above->cache, s->cache, n_kept, err));
+    KVL_GO(s->departures != NULL ? kvl_departures_fork(&above->departures, s->departures, err) : KVL_OK);
     *out = above;
     above = NULL;
 done:
-    kvl_free(above);
+    kvl_stream_destroy(above);
     kvl_free(n_kept);
     return status;
 }

@@ -56,6 +56,7 @@ typedef struct second_pass {
 static kvl_status open_copy(second_pass *p, const kvl_stream *stream, kvl_err *err) {
     kvl_stream bare = *stream; /* queries of its own pass are not looked at */
     bare.tap = NULL;
+    bare.departures = NULL;
     bare.needs = (kvl_needs){.n_queries = (uint32_t)p->replay.n,
                              .has_mass = stream->needs.has_mass,
                              .is_mass_late = stream->needs.is_mass_late,

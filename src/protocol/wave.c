@@ -39,20 +39,36 @@ static void score_cell(kvl_cell *c, double nll) {
     c->nll_sum += nll;
 }
 
-/* A stream that notes what these policies need. */
-static kvl_status create_stream(const kvli_run *r, kvl_stream **out, size_t sample, const size_t *policies,
-                                size_t n, kvl_err *err) {
+/* What streams of these cells note. */
+static kvl_needs needs_of(const kvli_run *r, const size_t *policies, size_t n) {
     kvl_needs needs = {0};
     for (size_t i = 0; i < n; i++) {
-        needs = kvl_needs_join(needs, kvl_policy_needs(&r->sweep->policies[policies[i]], r->shape));
+        needs = kvl_needs_join(needs, policies[i] == 0
+                                          ? r->config->baseline_needs
+                                          : kvl_policy_needs(&r->sweep->policies[policies[i]], r->shape));
     }
+    return needs;
+}
+
+/* A stream that notes what these cells need. */
+static kvl_status create_stream(const kvli_run *r, kvl_stream **out, size_t sample, const size_t *policies,
+                                size_t n, kvl_err *err) {
     KVL_TRY(r->is_counting ? kvl_stream_create_counting(out, r->shape, err)
                            : kvl_stream_create(out, r->engine, err));
     (*out)->seed = kvli_sample_of(r, sample)->hash;
     (*out)->n_prefill = kvli_prefill_of(r, sample);
     (*out)->text = kvli_sample_of(r, sample)->ids.ids;
     (*out)->n_text = cell_at(r, 0, sample)->n_tokens;
-    return kvl_stream_watch(*out, r->shape, needs, err);
+    if (r->config->wants_departures) {
+        KVL_TRY(kvl_stream_log(*out, r->shape, (size_t)(*out)->n_text, err));
+    }
+    return kvl_stream_watch(*out, r->shape, needs_of(r, policies, n), err);
+}
+
+/* Bytes of what a stream notes beside its cache. */
+static uint64_t noted_bytes(const kvli_run *r, const kvl_stream *stream) {
+    return kvl_stream_tap_bytes(stream, r->shape) +
+           (r->config->wants_departures ? kvl_departures_bytes(r->shape, (size_t)stream->n_text) : 0);
 }
 
 static kvl_status forward(kvli_run *r, kvl_row *rows, size_t n_rows, kvl_err *err) {
@@ -107,6 +123,9 @@ static kvl_status finish_cell(kvli_run *r, const kvl_stream *stream, size_t poli
     c->kept_min = n_counted != 0 ? c->kept_min : 0;
     c->kv_bytes_live = kvl_cache_live_bytes(stream->cache);
     r->cells_done++;
+    if (r->config->finish != NULL && !r->is_counting) {
+        KVL_TRY(r->config->finish(r->config->finish_ud, c, stream, err));
+    }
     return report(r, c, err);
 }
 
@@ -302,7 +321,8 @@ static kvl_status part_lane(kvli_run *r, size_t lane_index, kvl_err *err) {
         size_t target = lane_index;
         if (!is_all) {
             KVL_TRY(detach_cells(r, l, n, &target, err));
-            KVL_TRY(kvl_stream_fork(&r->lanes[target].stream, l->stream, err));
+            const kvl_needs needs = needs_of(r, r->lanes[target].policies, n);
+            KVL_TRY(kvl_stream_fork_for(&r->lanes[target].stream, l->stream, needs, err));
         }
         KVL_TRY(is_nested ? queue_nested(r, target, err) : queue_job(r, target, err));
         if (is_all) {
@@ -337,8 +357,7 @@ static kvl_status part_lanes(kvli_run *r, kvl_err *err) {
     for (size_t i = 0; i < r->n_lanes; i++) { /* forks are there, what parts has not shrunk: the most of this
                                                * pass */
         kvl_stream *stream = r->lanes[i].stream;
-        kv_bytes +=
-            stream != NULL ? kvl_cache_most_bytes(stream->cache) + kvl_stream_tap_bytes(stream, r->shape) : 0;
+        kv_bytes += stream != NULL ? kvl_cache_most_bytes(stream->cache) + noted_bytes(r, stream) : 0;
     }
     uint64_t second_bytes = 0; /* of one job at a time */
     for (size_t i = 0; i < r->n_jobs; i++) {
@@ -352,6 +371,7 @@ static kvl_status part_lanes(kvli_run *r, kvl_err *err) {
     for (size_t i = 0; i < r->n_acting; i++) { /* what heads that compete were left */
         kvli_lane *l = &r->lanes[r->acting[i]];
         KVL_TRY(kvl_count_follow(l->shadow, l->stream, r->shape, err));
+        kvl_stream_note_departures(l->stream);
     }
     return KVL_OK;
 }
@@ -533,7 +553,8 @@ static kvl_status feed_one_pass(kvli_run *r, kvl_cell *c, kvl_row *rows, size_t 
     for (size_t t = first; t < end; t++) {
         score_cell(c, rows[t].nll);
     }
-    note_kv_bytes(r, kvl_cache_reserved_bytes(rows[first].stream->cache));
+    note_kv_bytes(r,
+                  kvl_cache_reserved_bytes(rows[first].stream->cache) + noted_bytes(r, rows[first].stream));
     return report(r, NULL, err);
 }
 
@@ -546,8 +567,9 @@ kvl_status kvli_one_pass_run(kvli_run *r, size_t sample, kvl_err *err) {
                           ? kvl_sweep_cell(r->sweep, 0, sample)->n_tokens - 1
                           : 0;
     kvl_row *rows = kvl_calloc(n_steps, sizeof *rows);
-    kvl_status status =
-        rows != NULL ? create_stream(r, &stream, sample, NULL, 0, err) : kvl_fail_nomem(err, "baseline");
+    const size_t baseline = 0; /* the cell that is taken from it */
+    kvl_status status = rows != NULL ? create_stream(r, &stream, sample, &baseline, n_shared != 0, err)
+                                     : kvl_fail_nomem(err, "baseline");
     if (status != KVL_OK) {
         goto done;
     }

@@ -69,7 +69,7 @@ static void test_moments(void **state) {
     for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
         kvl_tap *t = tap_of(counts[c]);
         kvl_tap *copy = NULL;
-        assert_ok(kvl_tap_fork(&copy, t, NULL));
+        assert_ok(kvl_tap_fork(&copy, t, kvl_tap_needs(t), counts[c], NULL));
         for (size_t s = 0; s < sizeof skips / sizeof skips[0]; s++) {
             if (skips[s] < counts[c]) {
                 check_moments(t, counts[c], skips[s]);
@@ -114,6 +114,32 @@ static void test_ring(void **state) {
     kvl_tap_destroy(t);
 }
 
+/* Copies that note less keep the newest queries, and go on as if they had always noted just that. */
+static void test_fork_for_less(void **state) {
+    (void)state;
+    kvl_tap *t = NULL;
+    kvl_tap *copy = NULL;
+    const kvl_needs all = {.n_queries = KVL_ALL_QUERIES, .has_moments = true};
+    assert_ok(kvl_tap_create(&t, &shape, all, NULL));
+    for (uint64_t i = 0; i < 8; i++) {
+        assert_ok(kvl_tap_reserve(t, i + 1, NULL));
+        kvl_tap_note_rotated(t, 0, 1, i, queries[i]);
+    }
+    assert_ok(kvl_tap_fork(&copy, t, (kvl_needs){.n_queries = 3}, 8, NULL));
+    assert_int_equal(kvl_tap_bytes(copy), n_heads * 3 * dim * sizeof(float));
+    kvl_tap_note_rotated(copy, 0, 1, 8, queries[8]);
+    for (uint64_t i = 6; i < 9; i++) {
+        assert_memory_equal(kvl_tap_query(copy, 0, 1, i), queries[i], sizeof queries[i]);
+    }
+    kvl_tap_destroy(copy);
+    assert_ok(kvl_tap_fork(&copy, t, all, 8, NULL));
+    for (uint64_t i = 0; i < 8; i++) {
+        assert_memory_equal(kvl_tap_query(copy, 0, 1, i), queries[i], sizeof queries[i]);
+    }
+    kvl_tap_destroy(copy);
+    kvl_tap_destroy(t);
+}
+
 static int find_kernels(void **state) {
     (void)state;
     return kvl_kernels_get(&kernels, NULL, NULL) == KVL_OK ? 0 : -1;
@@ -124,6 +150,7 @@ int main(void) {
         cmocka_unit_test(test_moments),
         cmocka_unit_test(test_by_hand),
         cmocka_unit_test(test_ring),
+        cmocka_unit_test(test_fork_for_less),
     };
     return cmocka_run_group_tests(tests, find_kernels, NULL);
 }
