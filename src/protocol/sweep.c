@@ -35,9 +35,14 @@ size_t kvli_prefill_of(const kvli_run *r, size_t sample) {
     return p->is_two_phase ? kvl_two_phase_prefill(n_tokens) : p->prefill;
 }
 
+size_t kvli_first_step_of(const kvli_run *r, size_t sample) {
+    return kvl_max_size(kvl_sweep_cell(r->sweep, 0, sample)->first_scored, kvli_prefill_of(r, sample));
+}
+
 static void free_cells(kvl_cell *cells, size_t n) {
     for (size_t i = 0; cells != NULL && i < n; i++) {
         kvl_free(cells[i].nll);
+        kvl_free(cells[i].quality);
         kvl_free(cells[i].kept_per_layer);
     }
     kvl_free(cells);
@@ -107,9 +112,10 @@ static kvl_status alloc_run(kvli_run *r, kvl_err *err) {
     r->row_lane = kvl_calloc(kvl_max_size(n_cells, kvl_engine_pass_rows()), sizeof *r->row_lane);
     r->jobs = kvl_calloc(n_cells, sizeof *r->jobs);
     r->acting = kvl_calloc(n_cells, sizeof *r->acting);
+    r->states = kvl_calloc(s->n_samples, sizeof *r->states);
     bool has_all = s->policies != NULL && s->cells != NULL && r->cell_policies != NULL && r->lanes != NULL &&
                    r->rows != NULL && r->row_lane != NULL && r->jobs != NULL && r->acting != NULL &&
-                   (s->one_pass != NULL || r->config->protocol.baseline_tokens == 0);
+                   r->states != NULL && (s->one_pass != NULL || r->config->protocol.baseline_tokens == 0);
     return has_all ? KVL_OK : kvl_fail_nomem(err, "sweep");
 }
 
@@ -176,7 +182,7 @@ static kvl_status add_waves(kvli_run *r, const kvl_wave *wave, kvl_err *err) {
     size_t n_samples = wave->end_sample - wave->first_sample;
     size_t n_policies = wave->end_policy - wave->first_policy;
     KVL_TRY(kvli_wave_run(r, wave, err));
-    if (r->seen.kv_bytes <= left || (n_samples == 1 && n_policies == 1)) {
+    if (r->seen.kv_bytes <= left || (n_samples == 1 && n_policies <= 1)) {
         KVL_TRY(count_in(r, err));
         return push_wave(r, wave, err);
     }
@@ -214,13 +220,7 @@ static kvl_status plan(kvli_run *r, kvl_err *err) {
     kvl_wave all = {.first_policy = kvli_is_covered_by_one_pass(p) ? 1 : 0,
                     .end_sample = s->n_samples,
                     .end_policy = s->n_policies};
-    if (all.first_policy < all.end_policy) {
-        KVL_TRY(add_waves(r, &all, err));
-    }
-    for (size_t i = 0; s->one_pass != NULL && i < s->n_samples; i++) {
-        KVL_TRY(kvli_one_pass_run(r, i, err));
-        KVL_TRY(count_in(r, err));
-    }
+    KVL_TRY(add_waves(r, &all, err));
     r->is_counting = false;
     r->cells_done = 0;
     return KVL_OK;
@@ -228,10 +228,13 @@ static kvl_status plan(kvli_run *r, kvl_err *err) {
 
 /* ---- running ---- */
 
-static kvl_status alloc_nlls(kvl_cell *cells, size_t n, kvl_err *err) {
+/* As many as were counted. */
+static kvl_status alloc_tokens(kvl_cell *cells, size_t n, bool wants_quality, kvl_err *err) {
     for (size_t i = 0; i < n; i++) {
-        cells[i].nll = kvl_calloc(cells[i].n_scored, sizeof *cells[i].nll); /* as many as were counted */
-        if (cells[i].nll == NULL) {
+        kvl_cell *c = &cells[i];
+        c->nll = kvl_calloc(c->n_scored, sizeof *c->nll);
+        c->quality = wants_quality ? kvl_calloc(c->n_scored, sizeof *c->quality) : NULL;
+        if (c->nll == NULL || (wants_quality && c->quality == NULL)) {
             return kvl_fail_nomem(err, "results");
         }
     }
@@ -240,13 +243,11 @@ static kvl_status alloc_nlls(kvl_cell *cells, size_t n, kvl_err *err) {
 
 static kvl_status run_planned(kvli_run *r, kvl_err *err) {
     kvl_sweep *s = r->sweep;
-    KVL_TRY(alloc_nlls(s->cells, s->n_policies * s->n_samples, err));
-    KVL_TRY(alloc_nlls(s->one_pass, s->one_pass != NULL ? s->n_samples : 0, err));
+    const bool wants_quality = r->config->wants_quality;
+    KVL_TRY(alloc_tokens(s->cells, s->n_policies * s->n_samples, wants_quality, err));
+    KVL_TRY(alloc_tokens(s->one_pass, s->one_pass != NULL ? s->n_samples : 0, wants_quality, err));
     for (size_t i = 0; i < s->n_waves; i++) {
         KVL_TRY(kvli_wave_run(r, &s->waves[i], err));
-    }
-    for (size_t i = 0; s->one_pass != NULL && i < s->n_samples; i++) {
-        KVL_TRY(kvli_one_pass_run(r, i, err));
     }
     return KVL_OK;
 }
@@ -262,6 +263,10 @@ static kvl_status start(kvl_sweep *out, kvl_engine *engine, const kvl_sweep_conf
         status = run_planned(&r, err);
     }
     out->wall_ns = kvl_clock_ns() - started;
+    for (size_t i = 0; r.states != NULL && i < out->n_samples; i++) {
+        kvli_states_close(&r, i);
+    }
+    kvl_free(r.states);
     kvl_free(r.lanes);
     kvl_free(r.rows);
     kvl_free(r.row_lane);

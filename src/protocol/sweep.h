@@ -6,6 +6,10 @@
  * would evict, and beyond it where they evict alike; then the stream is forked. Forking is exact: a cell's
  * NLLs are the bits it would have alone.
  *
+ * Where the quality of each prediction is wanted, the baseline goes first: its final states are kept until
+ * all cells of the sample have passed them, and each row behind a compression is compared with the state of
+ * its token, in the pass that gives its NLL.
+ *
  * Before anything is computed the whole sweep is run on counting streams. That gives its rows and bytes, and
  * where the memory does not suffice for all cells at once the waves into which it is cut.
  */
@@ -16,6 +20,15 @@
 #include "protocol/preset.h"
 #include "protocol/samples.h"
 
+/* One prediction, and how far it lies from the baseline's of the same token. */
+typedef struct kvl_token_quality {
+    float entropy;    /* nats, of the prediction */
+    float p_top;      /* probability of its most likely token */
+    float kl;         /* nats, KL(baseline || cell); exactly 0 as long as the cell has not compressed */
+    bool is_hit;      /* the most likely token is the one that comes; the lowest id among equals */
+    bool is_same_top; /* the most likely token is the baseline's too */
+} kvl_token_quality;
+
 /* What one policy did on one sample. */
 typedef struct kvl_cell {
     size_t policy; /* index into kvl_sweep.policies; 0 is the baseline `none` on the same tokens */
@@ -24,7 +37,8 @@ typedef struct kvl_cell {
     size_t n_budget;     /* tokens of which the policy's budget is a share: of the prefill if it acts once */
     size_t first_scored; /* step */
     size_t n_scored;
-    double *nll; /* [n_scored] nats; NULL in a plan */
+    double *nll;                /* [n_scored] nats; NULL in a plan */
+    kvl_token_quality *quality; /* [n_scored]; NULL unless wanted, and in a plan */
     double nll_sum;
     size_t n_events;    /* compressions */
     size_t first_event; /* step after which the first one happened */
@@ -42,9 +56,9 @@ typedef struct kvl_wave {
     size_t first_sample, end_sample;
     size_t first_policy, end_policy;
     size_t n_passes;   /* in lockstep; a prefill is none */
-    size_t n_rows;     /* prefills included */
+    size_t n_rows;     /* prefills and one-pass baselines included */
     size_t max_rows;   /* of one pass in lockstep */
-    uint64_t kv_bytes; /* the most allocated for keys and values at once */
+    uint64_t kv_bytes; /* the most allocated for keys, values and the baseline's final states at once */
 } kvl_wave;
 
 typedef struct kvl_sweep_progress {
@@ -59,6 +73,7 @@ typedef struct kvl_sweep_config {
     const kvl_policy *policies; /* [n_policies], without the baseline */
     size_t n_policies;
     uint64_t memory_bytes; /* for weights, keys and values, and scratch; 0: no limit */
+    bool wants_quality;    /* fill the cells' `quality` */
     size_t max_steps;      /* tokens of a stream in one pass at most; 0: as many as fit. No bits change */
     /* Called after every pass and for every cell that is finished; returning false stops with E_INTERRUPTED.
      * May be NULL. */
@@ -91,8 +106,8 @@ typedef struct kvl_sweep {
     uint64_t weight_bytes; /* planned memory: the three sum to the most that a run needs */
     uint64_t
         scratch_bytes; /* activations, tables, scratch of the threads, blocks of the cache being copied */
-    uint64_t kv_bytes;
-    uint64_t kv_peak_bytes; /* the most that was really allocated for keys and values; 0 in a plan */
+    uint64_t kv_bytes; /* keys, values and final states */
+    uint64_t kv_peak_bytes; /* the most that was really allocated for them; 0 in a plan */
     uint64_t wall_ns;
 } kvl_sweep;
 

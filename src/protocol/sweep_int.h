@@ -1,4 +1,5 @@
-/* What the files of a sweep share: sweep.c plans and hands out, wave.c runs the cells of a wave. */
+/* What the files of a sweep share: sweep.c plans and hands out, wave.c runs the cells of a wave, states.c
+ * keeps what they are compared with. */
 #ifndef KVL_PROTOCOL_SWEEP_INT_H
 #define KVL_PROTOCOL_SWEEP_INT_H
 
@@ -15,6 +16,13 @@ typedef struct kvli_lane {
     bool is_parting; /* its policies are to be looked at before it goes on: they may do different things */
 } kvli_lane;
 
+/* The baseline's final states of one sample, kept until its last cell has ended. */
+typedef struct kvli_states {
+    float *hidden; /* [scored steps, E]; NULL while only counting */
+    bool is_open;
+    size_t n_ready; /* steps whose states are there, or come from rows that are queued before */
+} kvli_states;
+
 typedef struct kvli_run {
     kvl_engine *engine;
     const kvl_shape *shape;
@@ -30,6 +38,8 @@ typedef struct kvli_run {
     size_t *acting; /* scratch: the lanes whose cells compress */
     size_t n_acting;
     kvl_policy *cell_policies; /* [cells]: with the sample's own cap in two-phase protocols */
+    kvli_states *states;       /* [samples], where quality is wanted */
+    uint64_t state_bytes;      /* of those that are open */
     kvl_wave seen;             /* of the wave so far: passes, rows, bytes */
     size_t cells_done;
 } kvli_run;
@@ -41,11 +51,19 @@ const kvl_sample *kvli_sample_of(const kvli_run *r, size_t sample);
 bool kvli_is_covered_by_one_pass(const kvl_protocol *p);
 /* Tokens of the prompt, of which nothing is scored. */
 size_t kvli_prefill_of(const kvli_run *r, size_t sample);
+/* The first step of a sample whose prediction is scored. */
+size_t kvli_first_step_of(const kvli_run *r, size_t sample);
 
-/* Runs the cells of a wave; r->seen then tells its figures. */
+/* Makes room for the baseline's final states of a sample unless it is there; of a wave without the baseline
+ * (is_filled) they are there already. Nothing if quality is not wanted. */
+kvl_status kvli_states_open(kvli_run *r, size_t sample, bool is_filled, kvl_err *err) KVL_MUST_USE;
+void kvli_states_close(kvli_run *r, size_t sample);
+/* Has a row of the baseline leave its state at a step, or one of another cell be compared with it. */
+void kvli_states_give(const kvli_run *r, kvl_row *row, size_t sample, size_t step);
+void kvli_states_take(const kvli_run *r, kvl_row *row, size_t sample, size_t step);
+
+/* Runs the cells of a wave, and the published baselines of its samples before the first of their cells;
+ * r->seen then tells its figures. */
 kvl_status kvli_wave_run(kvli_run *r, const kvl_wave *wave, kvl_err *err) KVL_MUST_USE;
-/* Runs the published baseline of a sample: one pass over at most baseline_tokens tokens, every prediction
- * scored. It is cut where the lockstep baseline ends, if that is taken from it (cuts change no bits). */
-kvl_status kvli_one_pass_run(kvli_run *r, size_t sample, kvl_err *err) KVL_MUST_USE;
 
 #endif

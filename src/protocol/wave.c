@@ -27,16 +27,26 @@ static void reset_cell(kvl_cell *c, size_t n_layers) {
                     .n_budget = c->n_budget,
                     .first_scored = c->first_scored,
                     .nll = c->nll,
+                    .quality = c->quality,
                     .kept_per_layer = c->kept_per_layer};
     memset(c->kept_per_layer, 0, n_layers * sizeof *c->kept_per_layer);
 }
 
-static void score_cell(kvl_cell *c, double nll) {
+/* Takes the numbers of a row; a row without a reference is the baseline's own, or has its bits. */
+static void score_cell(kvl_cell *c, const kvl_row *row) {
     if (c->nll != NULL) {
-        c->nll[c->n_scored] = nll;
+        c->nll[c->n_scored] = row->nll;
+    }
+    if (c->quality != NULL) {
+        c->quality[c->n_scored] =
+            (kvl_token_quality){.entropy = (float)row->entropy,
+                                .p_top = (float)row->p_top,
+                                .kl = row->reference != NULL ? (float)row->kl : 0,
+                                .is_hit = row->top == row->target,
+                                .is_same_top = row->reference == NULL || row->is_same_top};
     }
     c->n_scored++;
-    c->nll_sum += nll;
+    c->nll_sum += row->nll;
 }
 
 /* What streams of these cells note. */
@@ -80,7 +90,9 @@ static kvl_status forward(kvli_run *r, kvl_row *rows, size_t n_rows, kvl_err *er
     return kvl_engine_forward(r->engine, rows, n_rows, err);
 }
 
+/* Of keys and values; the kept states are beside them. */
 static void note_kv_bytes(kvli_run *r, uint64_t bytes) {
+    bytes += r->state_bytes;
     r->seen.kv_bytes = bytes > r->seen.kv_bytes ? bytes : r->seen.kv_bytes;
     if (!r->is_counting && bytes > r->sweep->kv_peak_bytes) {
         r->sweep->kv_peak_bytes = bytes;
@@ -389,6 +401,16 @@ static bool acts_in_prompt(const kvli_run *r, const kvli_lane *l, size_t n) {
     return false;
 }
 
+/* Whether the baseline is among the lane's cells: it never leaves the lane that it begins in. */
+static bool is_baseline(const kvli_lane *l) { return l->policies[0] == 0; }
+
+/* The steps of a baseline are what other lanes of its sample may be compared with. */
+static void note_ready(const kvli_run *r, const kvli_lane *l) {
+    if (is_baseline(l)) {
+        r->states[l->sample].n_ready = l->step;
+    }
+}
+
 /* The prompt in one pass; where policies act inside it, its tokens are steps as those behind it are. */
 static kvl_status prefill_lane(kvli_run *r, size_t lane_index, kvl_err *err) {
     kvli_lane *l = &r->lanes[lane_index];
@@ -412,6 +434,7 @@ static kvl_status prefill_lane(kvli_run *r, size_t lane_index, kvl_err *err) {
     while (l->step < n) {
         KVL_TRY(advance_shadow(r, l, err));
     }
+    note_ready(r, l);
     l->is_parting = true;
     return part_lanes(r, err);
 }
@@ -422,8 +445,17 @@ static size_t n_left(const kvli_run *r, const kvli_lane *l) {
     return end > l->step ? end - l->step : 0;
 }
 
+static bool has_lanes(const kvli_run *r, size_t sample) {
+    for (size_t i = 0; i < r->n_lanes; i++) {
+        if (r->lanes[i].sample == sample && r->lanes[i].n != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Measures and gives up the lanes whose texts have ended. */
-static kvl_status finish_lanes(kvli_run *r, kvl_err *err) {
+static kvl_status finish_lanes(kvli_run *r, const kvl_wave *wave, kvl_err *err) {
     for (size_t i = 0; i < r->n_lanes; i++) {
         kvli_lane *l = &r->lanes[i];
         if (l->n != 0 && n_left(r, l) == 0) {
@@ -431,6 +463,9 @@ static kvl_status finish_lanes(kvli_run *r, kvl_err *err) {
                 KVL_TRY(finish_cell(r, l->stream, l->policies[k], l->sample, err));
             }
             close_lane(l);
+            if (wave->end_policy == r->sweep->n_policies && !has_lanes(r, l->sample)) {
+                kvli_states_close(r, l->sample);
+            }
         }
     }
     for (size_t i = 0; i < r->n_lanes; i++) { /* bases that nothing stands on any more */
@@ -442,17 +477,39 @@ static kvl_status finish_lanes(kvli_run *r, kvl_err *err) {
     return KVL_OK;
 }
 
+/* Steps that a lane may take now: no further than the baseline, whose states it will be compared with. */
+static size_t n_ready(const kvli_run *r, const kvli_lane *l) {
+    if (!r->config->wants_quality || is_baseline(l)) {
+        return n_left(r, l);
+    }
+    const size_t ready = r->states[l->sample].n_ready;
+    return kvl_min_size(n_left(r, l), ready > l->step ? ready - l->step : 0);
+}
+
+/* The next row of a lane. Before its first compression it has the baseline's bits: nothing to compare. */
+static kvl_row row_of(const kvli_run *r, const kvli_lane *l) {
+    const int32_t *ids = kvli_sample_of(r, l->sample)->ids.ids;
+    kvl_row row = {.stream = l->stream, .token = ids[l->step], .target = -1};
+    if (l->step < kvli_first_step_of(r, l->sample)) {
+        return row;
+    }
+    row.target = ids[l->step + 1];
+    row.wants_top = r->config->wants_quality;
+    row.wants_entropy = r->config->wants_quality;
+    if (r->config->wants_quality && is_baseline(l)) {
+        kvli_states_give(r, &row, l->sample, l->step);
+    } else if (r->config->wants_quality && l->shadow->n_events != 0) {
+        kvli_states_take(r, &row, l->sample, l->step);
+    }
+    return row;
+}
+
 /* Queues the next rows of a lane, at most `most`, with the compressions behind them. */
 static kvl_status queue_rows(kvli_run *r, size_t lane_index, size_t most, size_t *n_rows, kvl_err *err) {
     kvli_lane *l = &r->lanes[lane_index];
-    const int32_t *ids = kvli_sample_of(r, l->sample)->ids.ids;
-    const size_t first_scored =
-        kvl_max_size(cell_at(r, l->policies[0], l->sample)->first_scored, kvli_prefill_of(r, l->sample));
-    for (size_t n = kvl_min_size(most, n_left(r, l)); n != 0 && !l->is_parting; n--) {
+    for (size_t n = kvl_min_size(most, n_ready(r, l)); n != 0 && !l->is_parting; n--) {
         kvl_row *row = &r->rows[*n_rows];
-        *row = (kvl_row){.stream = l->stream,
-                         .token = ids[l->step],
-                         .target = l->step >= first_scored ? ids[l->step + 1] : -1};
+        *row = row_of(r, l);
         r->row_lane[(*n_rows)++] = lane_index;
         KVL_TRY(advance_shadow(r, l, err));
         size_t firing = find_firing(r, l);
@@ -462,6 +519,7 @@ static kvl_status queue_rows(kvli_run *r, size_t lane_index, size_t most, size_t
             KVL_TRY(compress_shadow(r, l, &row->evict, err));
         }
     }
+    note_ready(r, l);
     return KVL_OK;
 }
 
@@ -484,7 +542,7 @@ static kvl_status queue_pass(kvli_run *r, size_t *n_rows, kvl_err *err) {
 }
 
 /* One pass: every lane moves by a block of tokens. *n_rows is 0 when none is left. */
-static kvl_status step_all(kvli_run *r, size_t *n_rows, kvl_err *err) {
+static kvl_status step_all(kvli_run *r, const kvl_wave *wave, size_t *n_rows, kvl_err *err) {
     uint64_t start = kvl_clock_ns();
     KVL_TRY(queue_pass(r, n_rows, err));
     if (*n_rows == 0) {
@@ -495,13 +553,13 @@ static kvl_status step_all(kvli_run *r, size_t *n_rows, kvl_err *err) {
     for (size_t i = 0; i < *n_rows; i++) {
         const kvli_lane *l = &r->lanes[r->row_lane[i]];
         for (size_t k = 0; k < l->n && r->rows[i].target >= 0; k++) {
-            score_cell(cell_at(r, l->policies[k], l->sample), r->rows[i].nll);
+            score_cell(cell_at(r, l->policies[k], l->sample), &r->rows[i]);
         }
     }
     r->seen.n_passes++;
     r->seen.max_rows = kvl_max_size(r->seen.max_rows, *n_rows);
     KVL_TRY(part_lanes(r, err));
-    KVL_TRY(finish_lanes(r, err));
+    KVL_TRY(finish_lanes(r, wave, err));
     return report(r, NULL, err);
 }
 
@@ -515,30 +573,22 @@ static kvl_status run_lanes(kvli_run *r, const kvl_wave *wave, kvl_err *err) {
         KVL_TRY(prefill_lane(r, i, err));
     }
     for (size_t n_rows = 1; n_rows != 0;) {
-        KVL_TRY(step_all(r, &n_rows, err));
+        KVL_TRY(step_all(r, wave, &n_rows, err));
     }
     return KVL_OK;
 }
 
-kvl_status kvli_wave_run(kvli_run *r, const kvl_wave *wave, kvl_err *err) {
-    r->seen = (kvl_wave){0};
-    kvl_status status = run_lanes(r, wave, err);
-    close_lanes(r);
-    return status;
-}
-
 /* ---- the one-pass baseline ---- */
 
-/* Takes the lockstep baseline's NLLs from the first of the one-pass run. */
-static kvl_status share_one_pass(kvli_run *r, const kvl_cell *one_pass, const kvl_stream *stream,
-                                 kvl_err *err) {
+/* The first rows of the one-pass run are those of the lockstep baseline. */
+static kvl_status share_one_pass(kvli_run *r, const kvl_cell *one_pass, const kvl_row *rows, kvl_err *err) {
     kvl_cell *none = cell_at(r, 0, one_pass->sample);
     reset_cell(none, r->shape->n_layers);
     for (size_t t = 0; t + 1 < none->n_tokens; t++) {
-        score_cell(none, one_pass->nll != NULL ? one_pass->nll[t] : 0);
+        score_cell(none, &rows[t]);
     }
     none->wall_ns = one_pass->wall_ns;
-    return finish_cell(r, stream, 0, one_pass->sample, err);
+    return finish_cell(r, rows->stream, 0, one_pass->sample, err);
 }
 
 /* Feeds the rows [first, end) of a one-pass run and takes their NLLs. */
@@ -551,14 +601,16 @@ static kvl_status feed_one_pass(kvli_run *r, kvl_cell *c, kvl_row *rows, size_t 
     KVL_TRY(forward(r, rows + first, end - first, err));
     c->wall_ns += kvl_clock_ns() - start;
     for (size_t t = first; t < end; t++) {
-        score_cell(c, rows[t].nll);
+        score_cell(c, &rows[t]);
     }
     note_kv_bytes(r,
                   kvl_cache_reserved_bytes(rows[first].stream->cache) + noted_bytes(r, rows[first].stream));
     return report(r, NULL, err);
 }
 
-kvl_status kvli_one_pass_run(kvli_run *r, size_t sample, kvl_err *err) {
+/* Runs the published baseline of a sample: one pass over at most baseline_tokens tokens, every prediction
+ * scored. It is cut where the lockstep baseline ends, if that is taken from it (cuts change no bits). */
+static kvl_status run_one_pass(kvli_run *r, size_t sample, kvl_err *err) {
     kvl_cell *c = &r->sweep->one_pass[sample];
     const kvl_ids *ids = &kvli_sample_of(r, sample)->ids;
     kvl_stream *stream = NULL;
@@ -573,19 +625,42 @@ kvl_status kvli_one_pass_run(kvli_run *r, size_t sample, kvl_err *err) {
     if (status != KVL_OK) {
         goto done;
     }
-    r->seen = (kvl_wave){0};
     reset_cell(c, r->shape->n_layers);
     for (size_t t = 0; t < n_steps; t++) {
-        rows[t] = (kvl_row){.stream = stream, .token = ids->ids[t], .target = ids->ids[t + 1]};
+        rows[t] = (kvl_row){.stream = stream,
+                            .token = ids->ids[t],
+                            .target = ids->ids[t + 1],
+                            .wants_top = r->config->wants_quality,
+                            .wants_entropy = r->config->wants_quality};
+        if (t < n_shared && r->config->wants_quality) {
+            kvli_states_give(r, &rows[t], sample, t);
+        }
     }
     if (n_shared != 0) {
         KVL_GO(feed_one_pass(r, c, rows, 0, n_shared, err));
-        KVL_GO(share_one_pass(r, c, stream, err));
+        KVL_GO(share_one_pass(r, c, rows, err));
+        r->states[sample].n_ready = n_shared;
     }
     KVL_GO(feed_one_pass(r, c, rows, n_shared, n_steps, err));
     c->kv_bytes_live = kvl_cache_live_bytes(stream->cache);
 done:
     kvl_stream_destroy(stream);
     kvl_free(rows);
+    return status;
+}
+
+kvl_status kvli_wave_run(kvli_run *r, const kvl_wave *wave, kvl_err *err) {
+    const bool is_first = wave->first_policy == (kvli_is_covered_by_one_pass(&r->config->protocol) ? 1 : 0);
+    kvl_status status = KVL_OK;
+    r->seen = (kvl_wave){0};
+    for (size_t i = wave->first_sample; i < wave->end_sample; i++) {
+        KVL_GO(kvli_states_open(r, i, !is_first, err));
+    }
+    for (size_t i = wave->first_sample; is_first && r->sweep->one_pass != NULL && i < wave->end_sample; i++) {
+        KVL_GO(run_one_pass(r, i, err));
+    }
+    KVL_GO(run_lanes(r, wave, err));
+done:
+    close_lanes(r);
     return status;
 }

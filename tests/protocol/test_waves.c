@@ -90,6 +90,12 @@ static kvl_sweep run(const grid *g, uint64_t memory_bytes) {
 static void check_same_cell(const kvl_cell *a, const kvl_cell *b, size_t n_layers) {
     assert_int_equal(a->n_scored, b->n_scored);
     assert_memory_equal(a->nll, b->nll, a->n_scored * sizeof(double));
+    for (size_t t = 0; a->quality != NULL && b->quality != NULL && t < a->n_scored; t++) {
+        const kvl_token_quality *p = &a->quality[t];
+        const kvl_token_quality *q = &b->quality[t];
+        assert_true(p->entropy == q->entropy && p->p_top == q->p_top && p->kl == q->kl);
+        assert_true(p->is_hit == q->is_hit && p->is_same_top == q->is_same_top);
+    }
     assert_memory_equal(a->kept_per_layer, b->kept_per_layer, n_layers * sizeof(double));
     assert_true(a->nll_sum == b->nll_sum && a->kept_mean == b->kept_mean);
     assert_true(a->n_events == b->n_events && a->first_event == b->first_event);
@@ -156,6 +162,14 @@ static void check_preset(const char *name, size_t max_tokens, bool is_covered) {
     assert_int_equal(whole.n_waves, 1);
     check_cover(&whole, is_covered);
     check_bytes(&whole, 0);
+    g.config.wants_quality = true;
+    kvl_sweep with_quality = run(&g, 0);
+    assert_int_equal(with_quality.n_waves, 1);
+    check_bytes(&with_quality, 0);
+    assert_int_equal(with_quality.rows_computed, whole.rows_computed);
+    check_same(&whole, &with_quality);
+    kvl_sweep_free(&whole);
+    whole = with_quality;
     uint64_t fixed = whole.weight_bytes + whole.scratch_bytes;
     /* cut by samples; and by policies too, cell by cell */
     const uint64_t limits[] = {fixed + whole.kv_bytes / 2, smallest_limit(&g)};
@@ -210,6 +224,8 @@ static void test_blocks_change_no_bits(void **state) {
     grid g;
     set_preset(&g, "ucurve", 90);
     check_blocks(&g);
+    g.config.wants_quality = true;
+    check_blocks(&g);
     set_grid(&g, &short_texts, &(kvl_protocol){.max_tokens = 80, .prefill = 20, .count_from = 30});
     add(&g, "knorm:keep=0.9:cap=32:order=score");
     add(&g, "knorm:keep=0.9:cap=32:cadence=once");
@@ -218,6 +234,7 @@ static void test_blocks_change_no_bits(void **state) {
     add(&g, "random(redrawn):keep=0.7:cap=18");
     add(&g, "recency:size=12:cap=16:cadence=5");
     add(&g, "template:keep=0.6:cap=24:skip=1+3");
+    g.config.wants_quality = true;
     check_blocks(&g);
     model->shape.key_type = KVL_KV_F16;
     model->shape.value_type = KVL_KV_F16;
@@ -491,6 +508,7 @@ static void test_no_memory(void **state) {
     grid g;
     kvl_sweep s;
     set_preset(&g, "ucurve", 34);
+    g.config.wants_quality = true;
     add(&g, "knorm:keep=0.5:cap=32:cadence=once:order=score");
     add(&g, "knorm:keep=0.4:cap=32:cadence=once:order=score");
     assert_int_equal(kvl_sweep_plan(&s, engine, &g.config, NULL), KVL_OK);
