@@ -1,5 +1,5 @@
-/* What the files of a sweep share: sweep.c plans and hands out, wave.c runs the cells of a wave, states.c
- * keeps what they are compared with. */
+/* What the files of a sweep share: sweep.c plans and hands out, wave.c runs the lanes of a wave, cells.c
+ * turns rows into cells, states.c keeps what these are compared with. */
 #ifndef KVL_PROTOCOL_SWEEP_INT_H
 #define KVL_PROTOCOL_SWEEP_INT_H
 
@@ -62,6 +62,30 @@ void kvli_states_close(kvli_run *r, size_t sample);
 void kvli_states_give(const kvli_run *r, kvl_row *row, size_t sample, size_t step);
 void kvli_states_take(const kvli_run *r, kvl_row *row, size_t sample, size_t step);
 
+kvl_cell *kvli_cell_at(const kvli_run *r, size_t policy, size_t sample);
+/* Back to the state before a run. */
+void kvli_reset_cell(kvl_cell *c, size_t n_layers);
+/* Takes the numbers of a row; a row without a reference is the baseline's own, or has its bits. */
+void kvli_score_cell(kvl_cell *c, const kvl_row *row);
+/* Measures what the stream of a cell holds at the end. */
+kvl_status kvli_finish_cell(kvli_run *r, const kvl_stream *stream, size_t policy, size_t sample,
+                            kvl_err *err) KVL_MUST_USE;
+/* Tells the caller how far the run is, with the cell that has just ended, or NULL. */
+kvl_status kvli_tell(const kvli_run *r, const kvl_cell *finished, kvl_err *err) KVL_MUST_USE;
+
+/* What streams of n cells of these policies note; a stream that does; and its bytes beside its cache. */
+kvl_needs kvli_needs_of(const kvli_run *r, const size_t *policies, size_t n);
+kvl_status kvli_create_stream(const kvli_run *r, kvl_stream **out, size_t sample, const size_t *policies,
+                              size_t n, kvl_err *err) KVL_MUST_USE;
+uint64_t kvli_noted_bytes(const kvli_run *r, const kvl_stream *stream);
+/* Runs rows, or only counts them. */
+kvl_status kvli_forward(kvli_run *r, kvl_row *rows, size_t n_rows, kvl_err *err) KVL_MUST_USE;
+/* Takes note of bytes allocated for keys and values; the kept states are beside them. */
+void kvli_note_kv_bytes(kvli_run *r, uint64_t bytes);
+
+/* Runs the published baseline of a sample: one pass over at most baseline_tokens tokens, every prediction
+ * scored. It is cut where the lockstep baseline ends, if that is taken from it (cuts change no bits). */
+kvl_status kvli_one_pass_run(kvli_run *r, size_t sample, kvl_err *err) KVL_MUST_USE;
 /* Runs the cells of a wave, and the published baselines of its samples before the first of their cells;
  * r->seen then tells its figures. */
 kvl_status kvli_wave_run(kvli_run *r, const kvl_wave *wave, kvl_err *err) KVL_MUST_USE;

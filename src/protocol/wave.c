@@ -1,4 +1,4 @@
-/* Lockstep execution of a wave, and the one-pass baseline: computed, or only counted.
+/* Lockstep execution of a wave: computed, or only counted.
  *
  * A lane is a stream with the cells that still share it. Every sample starts as one lane with all its cells
  * of the wave, the baseline among them. A pass takes every lane on by a block of tokens. A shadow, which only
@@ -14,132 +14,6 @@
 #include "base/os.h"
 
 #include <string.h>
-
-static kvl_cell *cell_at(const kvli_run *r, size_t policy, size_t sample) {
-    return &r->sweep->cells[kvli_cell_index(r->sweep, policy, sample)];
-}
-
-/* Back to the state before a run. */
-static void reset_cell(kvl_cell *c, size_t n_layers) {
-    *c = (kvl_cell){.policy = c->policy,
-                    .sample = c->sample,
-                    .n_tokens = c->n_tokens,
-                    .n_budget = c->n_budget,
-                    .first_scored = c->first_scored,
-                    .nll = c->nll,
-                    .quality = c->quality,
-                    .kept_per_layer = c->kept_per_layer};
-    memset(c->kept_per_layer, 0, n_layers * sizeof *c->kept_per_layer);
-}
-
-/* Takes the numbers of a row; a row without a reference is the baseline's own, or has its bits. */
-static void score_cell(kvl_cell *c, const kvl_row *row) {
-    if (c->nll != NULL) {
-        c->nll[c->n_scored] = row->nll;
-    }
-    if (c->quality != NULL) {
-        c->quality[c->n_scored] =
-            (kvl_token_quality){.entropy = (float)row->entropy,
-                                .p_top = (float)row->p_top,
-                                .kl = row->reference != NULL ? (float)row->kl : 0,
-                                .is_hit = row->top == row->target,
-                                .is_same_top = row->reference == NULL || row->is_same_top};
-    }
-    c->n_scored++;
-    c->nll_sum += row->nll;
-}
-
-/* What streams of these cells note. */
-static kvl_needs needs_of(const kvli_run *r, const size_t *policies, size_t n) {
-    kvl_needs needs = {0};
-    for (size_t i = 0; i < n; i++) {
-        needs = kvl_needs_join(needs, policies[i] == 0
-                                          ? r->config->baseline_needs
-                                          : kvl_policy_needs(&r->sweep->policies[policies[i]], r->shape));
-    }
-    return needs;
-}
-
-/* A stream that notes what these cells need. */
-static kvl_status create_stream(const kvli_run *r, kvl_stream **out, size_t sample, const size_t *policies,
-                                size_t n, kvl_err *err) {
-    KVL_TRY(r->is_counting ? kvl_stream_create_counting(out, r->shape, err)
-                           : kvl_stream_create(out, r->engine, err));
-    (*out)->seed = kvli_sample_of(r, sample)->hash;
-    (*out)->n_prefill = kvli_prefill_of(r, sample);
-    (*out)->text = kvli_sample_of(r, sample)->ids.ids;
-    (*out)->n_text = cell_at(r, 0, sample)->n_tokens;
-    if (r->config->wants_departures) {
-        KVL_TRY(kvl_stream_log(*out, r->shape, (size_t)(*out)->n_text, err));
-    }
-    return kvl_stream_watch(*out, r->shape, needs_of(r, policies, n), err);
-}
-
-/* Bytes of what a stream notes beside its cache. */
-static uint64_t noted_bytes(const kvli_run *r, const kvl_stream *stream) {
-    return kvl_stream_tap_bytes(stream, r->shape) +
-           (r->config->wants_departures ? kvl_departures_bytes(r->shape, (size_t)stream->n_text) : 0);
-}
-
-static kvl_status forward(kvli_run *r, kvl_row *rows, size_t n_rows, kvl_err *err) {
-    r->seen.n_rows += n_rows;
-    if (r->is_counting) {
-        return kvl_count_forward(r->shape, rows, n_rows, err);
-    }
-    r->sweep->rows_computed += n_rows;
-    return kvl_engine_forward(r->engine, rows, n_rows, err);
-}
-
-/* Of keys and values; the kept states are beside them. */
-static void note_kv_bytes(kvli_run *r, uint64_t bytes) {
-    bytes += r->state_bytes;
-    r->seen.kv_bytes = bytes > r->seen.kv_bytes ? bytes : r->seen.kv_bytes;
-    if (!r->is_counting && bytes > r->sweep->kv_peak_bytes) {
-        r->sweep->kv_peak_bytes = bytes;
-    }
-}
-
-static kvl_status report(const kvli_run *r, const kvl_cell *finished, kvl_err *err) {
-    const kvl_sweep *s = r->sweep;
-    kvl_sweep_progress p = {.cells_done = r->cells_done,
-                            .cells_total = s->n_policies * s->n_samples,
-                            .rows_done = s->rows_computed,
-                            .rows_total = s->rows_planned,
-                            .finished = finished};
-    if (r->is_counting || r->config->progress == NULL || r->config->progress(r->config->progress_ud, &p)) {
-        return KVL_OK;
-    }
-    return kvl_fail(err, KVL_E_INTERRUPTED, "stopped after %zu of %zu rows", p.rows_done, p.rows_total);
-}
-
-/* Measures what the stream of a cell holds at the end. */
-static kvl_status finish_cell(kvli_run *r, const kvl_stream *stream, size_t policy, size_t sample,
-                              kvl_err *err) {
-    kvl_cell *c = cell_at(r, policy, sample);
-    const kvl_policy *p = &r->cell_policies[kvli_cell_index(r->sweep, policy, sample)];
-    size_t n_counted = 0;
-    c->kept_min = SIZE_MAX;
-    for (uint32_t layer = 0; layer < r->shape->n_layers; layer++) {
-        for (uint32_t head = 0; head < r->shape->n_kv_heads; head++) {
-            size_t n = kvl_cache_len(stream->cache, layer, head);
-            c->kept_per_layer[layer] += (double)n / r->shape->n_kv_heads;
-            if (!kvl_policy_skips(p, layer)) {
-                c->kept_min = kvl_min_size(c->kept_min, n);
-                c->kept_max = kvl_max_size(c->kept_max, n);
-                c->kept_mean += (double)n;
-                n_counted++;
-            }
-        }
-    }
-    c->kept_mean = n_counted != 0 ? c->kept_mean / (double)n_counted : 0;
-    c->kept_min = n_counted != 0 ? c->kept_min : 0;
-    c->kv_bytes_live = kvl_cache_live_bytes(stream->cache);
-    r->cells_done++;
-    if (r->config->finish != NULL && !r->is_counting) {
-        KVL_TRY(r->config->finish(r->config->finish_ud, c, stream, err));
-    }
-    return report(r, c, err);
-}
 
 /* ---- lanes ---- */
 
@@ -162,7 +36,7 @@ static kvl_status open_lane(kvli_run *r, const kvl_wave *wave, size_t sample, bo
     for (size_t p = wave->first_policy; p < wave->end_policy; p++) {
         if (kvl_policy_needs(&r->sweep->policies[p], r->shape).is_mass_late == is_late) {
             l->policies[l->n++] = p;
-            reset_cell(cell_at(r, p, sample), r->shape->n_layers);
+            kvli_reset_cell(kvli_cell_at(r, p, sample), r->shape->n_layers);
         }
     }
     if (l->n == 0) {
@@ -172,7 +46,7 @@ static kvl_status open_lane(kvli_run *r, const kvl_wave *wave, size_t sample, bo
     }
     KVL_TRY(kvl_stream_create_counting(&l->shadow, r->shape, err));
     l->shadow->n_prefill = kvli_prefill_of(r, sample);
-    KVL_TRY(create_stream(r, &l->stream, sample, l->policies, l->n, err));
+    KVL_TRY(kvli_create_stream(r, &l->stream, sample, l->policies, l->n, err));
     l->shadow->needs = l->stream->needs; /* by which policies nest or not */
     return KVL_OK;
 }
@@ -261,7 +135,7 @@ static kvl_status detach_cells(kvli_run *r, kvli_lane *l, size_t n, size_t *out,
 static kvl_status compress_shadow(kvli_run *r, kvli_lane *l, const kvl_policy **out, kvl_err *err) {
     const kvl_policy *policy = policy_of(r, l, 0);
     for (size_t i = 0; i < l->n; i++) {
-        kvl_cell *c = cell_at(r, l->policies[i], l->sample);
+        kvl_cell *c = kvli_cell_at(r, l->policies[i], l->sample);
         c->first_event = c->n_events == 0 ? l->step - 1 : c->first_event;
         c->last_event = l->step - 1;
         c->n_events++;
@@ -333,7 +207,7 @@ static kvl_status part_lane(kvli_run *r, size_t lane_index, kvl_err *err) {
         size_t target = lane_index;
         if (!is_all) {
             KVL_TRY(detach_cells(r, l, n, &target, err));
-            const kvl_needs needs = needs_of(r, r->lanes[target].policies, n);
+            const kvl_needs needs = kvli_needs_of(r, r->lanes[target].policies, n);
             KVL_TRY(kvl_stream_fork_for(&r->lanes[target].stream, l->stream, needs, err));
         }
         KVL_TRY(is_nested ? queue_nested(r, target, err) : queue_job(r, target, err));
@@ -349,7 +223,7 @@ static void share_time(kvli_run *r, uint64_t ns, const size_t *lanes, size_t n_l
     for (size_t i = 0; i < n_lanes; i++) {
         const kvli_lane *l = &r->lanes[lanes[i]];
         for (size_t k = 0; k < l->n; k++) {
-            cell_at(r, l->policies[k], l->sample)->wall_ns += ns / n_lanes / l->n;
+            kvli_cell_at(r, l->policies[k], l->sample)->wall_ns += ns / n_lanes / l->n;
         }
     }
 }
@@ -369,14 +243,14 @@ static kvl_status part_lanes(kvli_run *r, kvl_err *err) {
     for (size_t i = 0; i < r->n_lanes; i++) { /* forks are there, what parts has not shrunk: the most of this
                                                * pass */
         kvl_stream *stream = r->lanes[i].stream;
-        kv_bytes += stream != NULL ? kvl_cache_most_bytes(stream->cache) + noted_bytes(r, stream) : 0;
+        kv_bytes += stream != NULL ? kvl_cache_most_bytes(stream->cache) + kvli_noted_bytes(r, stream) : 0;
     }
     uint64_t second_bytes = 0; /* of one job at a time */
     for (size_t i = 0; i < r->n_jobs; i++) {
         const uint64_t n = kvl_second_pass_bytes(r->jobs[i].policy, r->jobs[i].stream, r->shape);
         second_bytes = n > second_bytes ? n : second_bytes;
     }
-    note_kv_bytes(r, kv_bytes + second_bytes);
+    kvli_note_kv_bytes(r, kv_bytes + second_bytes);
     KVL_TRY(r->is_counting ? kvl_count_compress(r->shape, r->jobs, r->n_jobs, err)
                            : kvl_engine_compress(r->engine, r->jobs, r->n_jobs, err));
     share_time(r, kvl_clock_ns() - start, r->acting, r->n_acting);
@@ -427,7 +301,7 @@ static kvl_status prefill_lane(kvli_run *r, size_t lane_index, kvl_err *err) {
             (kvl_row){.stream = l->stream, .token = kvli_sample_of(r, l->sample)->ids.ids[t], .target = -1};
     }
     uint64_t start = kvl_clock_ns();
-    kvl_status status = forward(r, rows, n, err);
+    kvl_status status = kvli_forward(r, rows, n, err);
     kvl_free(rows);
     KVL_TRY(status);
     share_time(r, kvl_clock_ns() - start, &lane_index, 1);
@@ -441,7 +315,7 @@ static kvl_status prefill_lane(kvli_run *r, size_t lane_index, kvl_err *err) {
 
 /* Steps that a lane has yet to take. */
 static size_t n_left(const kvli_run *r, const kvli_lane *l) {
-    const size_t end = cell_at(r, l->policies[0], l->sample)->n_tokens - 1;
+    const size_t end = kvli_cell_at(r, l->policies[0], l->sample)->n_tokens - 1;
     return end > l->step ? end - l->step : 0;
 }
 
@@ -460,7 +334,7 @@ static kvl_status finish_lanes(kvli_run *r, const kvl_wave *wave, kvl_err *err) 
         kvli_lane *l = &r->lanes[i];
         if (l->n != 0 && n_left(r, l) == 0) {
             for (size_t k = 0; k < l->n; k++) {
-                KVL_TRY(finish_cell(r, l->stream, l->policies[k], l->sample, err));
+                KVL_TRY(kvli_finish_cell(r, l->stream, l->policies[k], l->sample, err));
             }
             close_lane(l);
             if (wave->end_policy == r->sweep->n_policies && !has_lanes(r, l->sample)) {
@@ -548,19 +422,19 @@ static kvl_status step_all(kvli_run *r, const kvl_wave *wave, size_t *n_rows, kv
     if (*n_rows == 0) {
         return KVL_OK;
     }
-    KVL_TRY(forward(r, r->rows, *n_rows, err));
+    KVL_TRY(kvli_forward(r, r->rows, *n_rows, err));
     share_time(r, kvl_clock_ns() - start, r->row_lane, *n_rows);
     for (size_t i = 0; i < *n_rows; i++) {
         const kvli_lane *l = &r->lanes[r->row_lane[i]];
         for (size_t k = 0; k < l->n && r->rows[i].target >= 0; k++) {
-            score_cell(cell_at(r, l->policies[k], l->sample), &r->rows[i]);
+            kvli_score_cell(kvli_cell_at(r, l->policies[k], l->sample), &r->rows[i]);
         }
     }
     r->seen.n_passes++;
     r->seen.max_rows = kvl_max_size(r->seen.max_rows, *n_rows);
     KVL_TRY(part_lanes(r, err));
     KVL_TRY(finish_lanes(r, wave, err));
-    return report(r, NULL, err);
+    return kvli_tell(r, NULL, err);
 }
 
 static kvl_status run_lanes(kvli_run *r, const kvl_wave *wave, kvl_err *err) {
@@ -578,77 +452,6 @@ static kvl_status run_lanes(kvli_run *r, const kvl_wave *wave, kvl_err *err) {
     return KVL_OK;
 }
 
-/* ---- the one-pass baseline ---- */
-
-/* The first rows of the one-pass run are those of the lockstep baseline. */
-static kvl_status share_one_pass(kvli_run *r, const kvl_cell *one_pass, const kvl_row *rows, kvl_err *err) {
-    kvl_cell *none = cell_at(r, 0, one_pass->sample);
-    reset_cell(none, r->shape->n_layers);
-    for (size_t t = 0; t + 1 < none->n_tokens; t++) {
-        score_cell(none, &rows[t]);
-    }
-    none->wall_ns = one_pass->wall_ns;
-    return finish_cell(r, rows->stream, 0, one_pass->sample, err);
-}
-
-/* Feeds the rows [first, end) of a one-pass run and takes their NLLs. */
-static kvl_status feed_one_pass(kvli_run *r, kvl_cell *c, kvl_row *rows, size_t first, size_t end,
-                                kvl_err *err) {
-    uint64_t start = kvl_clock_ns();
-    if (first == end) {
-        return KVL_OK;
-    }
-    KVL_TRY(forward(r, rows + first, end - first, err));
-    c->wall_ns += kvl_clock_ns() - start;
-    for (size_t t = first; t < end; t++) {
-        score_cell(c, &rows[t]);
-    }
-    note_kv_bytes(r,
-                  kvl_cache_reserved_bytes(rows[first].stream->cache) + noted_bytes(r, rows[first].stream));
-    return report(r, NULL, err);
-}
-
-/* Runs the published baseline of a sample: one pass over at most baseline_tokens tokens, every prediction
- * scored. It is cut where the lockstep baseline ends, if that is taken from it (cuts change no bits). */
-static kvl_status run_one_pass(kvli_run *r, size_t sample, kvl_err *err) {
-    kvl_cell *c = &r->sweep->one_pass[sample];
-    const kvl_ids *ids = &kvli_sample_of(r, sample)->ids;
-    kvl_stream *stream = NULL;
-    size_t n_steps = c->n_tokens - 1;
-    size_t n_shared = kvli_is_covered_by_one_pass(&r->config->protocol)
-                          ? kvl_sweep_cell(r->sweep, 0, sample)->n_tokens - 1
-                          : 0;
-    kvl_row *rows = kvl_calloc(n_steps, sizeof *rows);
-    const size_t baseline = 0; /* the cell that is taken from it */
-    kvl_status status = rows != NULL ? create_stream(r, &stream, sample, &baseline, n_shared != 0, err)
-                                     : kvl_fail_nomem(err, "baseline");
-    if (status != KVL_OK) {
-        goto done;
-    }
-    reset_cell(c, r->shape->n_layers);
-    for (size_t t = 0; t < n_steps; t++) {
-        rows[t] = (kvl_row){.stream = stream,
-                            .token = ids->ids[t],
-                            .target = ids->ids[t + 1],
-                            .wants_top = r->config->wants_quality,
-                            .wants_entropy = r->config->wants_quality};
-        if (t < n_shared && r->config->wants_quality) {
-            kvli_states_give(r, &rows[t], sample, t);
-        }
-    }
-    if (n_shared != 0) {
-        KVL_GO(feed_one_pass(r, c, rows, 0, n_shared, err));
-        KVL_GO(share_one_pass(r, c, rows, err));
-        r->states[sample].n_ready = n_shared;
-    }
-    KVL_GO(feed_one_pass(r, c, rows, n_shared, n_steps, err));
-    c->kv_bytes_live = kvl_cache_live_bytes(stream->cache);
-done:
-    kvl_stream_destroy(stream);
-    kvl_free(rows);
-    return status;
-}
-
 kvl_status kvli_wave_run(kvli_run *r, const kvl_wave *wave, kvl_err *err) {
     const bool is_first = wave->first_policy == (kvli_is_covered_by_one_pass(&r->config->protocol) ? 1 : 0);
     kvl_status status = KVL_OK;
@@ -657,7 +460,7 @@ kvl_status kvli_wave_run(kvli_run *r, const kvl_wave *wave, kvl_err *err) {
         KVL_GO(kvli_states_open(r, i, !is_first, err));
     }
     for (size_t i = wave->first_sample; is_first && r->sweep->one_pass != NULL && i < wave->end_sample; i++) {
-        KVL_GO(run_one_pass(r, i, err));
+        KVL_GO(kvli_one_pass_run(r, i, err));
     }
     KVL_GO(run_lanes(r, wave, err));
 done:
