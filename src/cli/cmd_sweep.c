@@ -1,13 +1,12 @@
 /* kvlab sweep: model, samples and policies in; table, picture and records out. */
-#include "cli/calibration_arg.h"
 #include "cli/cmd.h"
+#include "cli/setup.h"
 #include "cli/sweep_options.h"
 #include "cli/sweep_plan.h"
 #include "cli/sweep_run.h"
 #include "cli/sweep_timing.h"
 
 #include "base/alloc.h"
-#include "base/machine.h"
 #include "base/os.h"
 #include "press/plugin.h"
 #include "protocol/timing.h"
@@ -20,12 +19,7 @@
 /* All that a run owns. */
 typedef struct session {
     kvl_sweep_options options;
-    kvl_model *model;
-    kvl_tokenizer *tokenizer;
-    kvl_calibration *calibration; /* NULL: no policy needs one */
-    kvl_engine *engine;
-    kvl_ids prompt_ids; /* of the words below, one after another */
-    kvl_prompts prompts;
+    kvl_setup setup;
     kvl_samples samples;
     kvl_policy *policies;
     size_t n_policies;
@@ -77,55 +71,13 @@ static bool show_progress(void *ud, const kvl_sweep_progress *p) {
 }
 
 static void note_calibration(session *s) {
-    kvl_str *note = s->calibration != NULL ? kvl_sweep_add_note(&s->info) : NULL;
+    kvl_str *note = s->setup.calibration != NULL ? kvl_sweep_add_note(&s->info) : NULL;
     if (note != NULL) {
         kvl_str_printf(note, "statistics of the model: %016llx, of %llu tokens (text:hash:tokens): %s",
-                       (unsigned long long)s->calibration->hash, (unsigned long long)s->calibration->n_tokens,
-                       kvl_str_text(&s->calibration->texts));
+                       (unsigned long long)s->setup.calibration->hash,
+                       (unsigned long long)s->setup.calibration->n_tokens,
+                       kvl_str_text(&s->setup.calibration->texts));
     }
-}
-
-static kvl_status open_model(session *s, kvl_err *err) {
-    kvl_str dir = {0};
-    kvl_status status = KVL_OK;
-    KVL_GO(kvl_model_arg_resolve(&dir, &s->options.model, err));
-    KVL_GO(kvl_model_open_as(&s->model, kvl_str_text(&dir), s->options.arith, s->options.n_threads, err));
-    kvl_engine_options options = {.n_threads = s->options.n_threads, .isa = s->options.isa};
-    KVL_GO(kvl_calibration_arg_apply(&s->calibration, s->options.calibration, s->model, s->policies,
-                                     s->n_policies, &options, err));
-    note_calibration(s);
-    KVL_GO(kvl_cache_arg_apply(&s->options.cache, &s->model->shape, err));
-    KVL_GO(kvl_tokenizer_open(&s->tokenizer, kvl_str_text(&dir), err));
-    if (kvl_tokenizer_vocab_size(s->tokenizer) > s->model->n_vocab_in) {
-        KVL_GO(kvl_fail(err, KVL_E_VOCAB,
-                        "%s: vocabulary: expected at most %u ids (rows of the model's embedding), found %zu",
-                        kvl_str_text(&dir), s->model->n_vocab_in, kvl_tokenizer_vocab_size(s->tokenizer)));
-    }
-    KVL_GO(kvl_engine_create(&s->engine, s->model, &options, err));
-done:
-    kvl_str_free(&dir);
-    return status;
-}
-
-/* What presses ask a model that is to repeat its text (kvzip). */
-static kvl_status encode_prompts(session *s, kvl_err *err) {
-    static const char *const words[] = {"\n\nRepeat the previous context exactly.",
-                                        "\n\nRepeat the part of the previous context exactly, starting with",
-                                        "\n"};
-    size_t n[4] = {0};
-    for (size_t i = 0; i < 3; i++) {
-        KVL_TRY(kvl_tokenizer_encode(s->tokenizer, &s->prompt_ids, words[i], strlen(words[i]), false, err));
-        n[i + 1] = s->prompt_ids.n;
-    }
-    const int32_t *ids = s->prompt_ids.ids;
-    s->prompts = (kvl_prompts){.first = ids,
-                               .next = ids + n[1],
-                               .suffix = ids + n[2],
-                               .n_first = n[1],
-                               .n_next = n[2] - n[1],
-                               .n_suffix = n[3] - n[2]};
-    kvl_engine_set_prompts(s->engine, &s->prompts);
-    return KVL_OK;
 }
 
 static kvl_status load_samples(session *s, kvl_err *err) {
@@ -133,10 +85,10 @@ static kvl_status load_samples(session *s, kvl_err *err) {
     snprintf(data_dir, sizeof data_dir, "%s/data", kvl_data_root());
     if (s->options.n_files == 0) {
         const char *names = s->options.samples != NULL ? s->options.samples : s->options.preset->samples;
-        return kvl_samples_load(&s->samples, names, data_dir, s->tokenizer, err);
+        return kvl_samples_load(&s->samples, names, data_dir, s->setup.tokenizer, err);
     }
     for (size_t i = 0; i < s->options.n_files; i++) {
-        KVL_TRY(kvl_samples_add_file(&s->samples, s->options.files[i], s->tokenizer, err));
+        KVL_TRY(kvl_samples_add_file(&s->samples, s->options.files[i], s->setup.tokenizer, err));
     }
     return KVL_OK;
 }
@@ -159,12 +111,12 @@ static void note_shorter_samples(session *s) {
 
 /* Fits the preset's protocol to the model and the texts; every cut becomes a note. */
 static kvl_status fit_protocol(session *s, kvl_err *err) {
-    size_t n_context = s->model->shape.n_context;
+    size_t n_context = s->setup.model->shape.n_context;
     kvl_protocol *p = &s->info.protocol;
     *p = s->options.preset->protocol;
     if (s->options.max_tokens > n_context) {
         return kvl_fail(err, KVL_E_USAGE, "--max-tokens: expected at most %zu (the context of %s), found %zu",
-                        n_context, s->model->name, s->options.max_tokens);
+                        n_context, s->setup.model->name, s->options.max_tokens);
     }
     if (s->options.max_tokens != 0) {
         p->max_tokens = s->options.max_tokens;
@@ -196,14 +148,6 @@ static kvl_status fit_protocol(session *s, kvl_err *err) {
     return KVL_OK;
 }
 
-/* Most of what the system can give; 0 where it does not tell. */
-static uint64_t most_memory(void) {
-    kvl_machine m;
-    kvl_machine_read(&m, "");
-    uint64_t limit = m.memory_limit_bytes != 0 ? m.memory_limit_bytes : UINT64_MAX;
-    return (m.memory_available_bytes < limit ? m.memory_available_bytes : limit) / 5 * 4;
-}
-
 static void note_idle_policies(session *s) {
     const kvl_sweep *sweep = &s->info.sweep;
     size_t n_idle = 0;
@@ -232,11 +176,11 @@ static kvl_status run_sweep(session *s, kvl_err *err) {
         .progress_ud = s,
     };
     if (s->options.is_dry_run) {
-        KVL_TRY(kvl_sweep_plan(&s->info.sweep, s->engine, &config, err));
+        KVL_TRY(kvl_sweep_plan(&s->info.sweep, s->setup.engine, &config, err));
     } else {
-        KVL_TRY(kvl_identity_check(s->engine, &s->samples.items[0], err));
+        KVL_TRY(kvl_identity_check(s->setup.engine, &s->samples.items[0], err));
         s->start_ns = kvl_clock_ns();
-        KVL_TRY(kvl_sweep_run(&s->info.sweep, s->engine, &config, err));
+        KVL_TRY(kvl_sweep_run(&s->info.sweep, s->setup.engine, &config, err));
     }
     note_idle_policies(s);
     return KVL_OK;
@@ -247,7 +191,7 @@ static kvl_status write_plan(session *s, kvl_err *err) {
     kvl_sweep_plan_info plan = {.run = &s->info, .memory_bytes = s->memory_bytes};
     kvl_str out = {0};
     plan.n_timed_rows = kvl_max_size(1, kvl_sweep_mean_rows(sweep));
-    KVL_TRY(kvl_timing_pass(&plan.pass_ns, s->engine, plan.n_timed_rows, err));
+    KVL_TRY(kvl_timing_pass(&plan.pass_ns, s->setup.engine, plan.n_timed_rows, err));
     kvl_status status = kvl_sweep_write_plan(&out, &plan, err);
     if (status == KVL_OK) {
         status = kvl_print(kvl_str_text(&out), out.len, err);
@@ -262,7 +206,8 @@ static kvl_status save_chart(session *s, const kvl_report *report, kvl_err *err)
         return KVL_OK;
     }
     KVL_TRY(kvl_dir_create(s->options.out_dir, err));
-    snprintf(path, sizeof path, "%s/%s.%s", s->options.out_dir, s->options.preset->name, s->model->name);
+    snprintf(path, sizeof path, "%s/%s.%s", s->options.out_dir, s->options.preset->name,
+             s->setup.model->name);
     KVL_TRY(kvl_chart_curve(report, path, err));
     fprintf(stderr, "picture: %s.png and %s.svg\n", path, path);
     return KVL_OK;
@@ -298,7 +243,7 @@ static kvl_status run_timing(session *s, kvl_err *err) {
     for (size_t i = 1; i < s->samples.n; i++) {
         longest = s->samples.items[i].ids.n > s->samples.items[longest].ids.n ? i : longest;
     }
-    kvl_status status = kvl_sweep_timing(&out, s->engine, &s->samples.items[longest], s->policies,
+    kvl_status status = kvl_sweep_timing(&out, s->setup.engine, &s->samples.items[longest], s->policies,
                                          s->n_policies, s->options.format == KVL_SWEEP_JSONL, err);
     if (status == KVL_OK) {
         status = kvl_print(kvl_str_text(&out), out.len, err);
@@ -331,13 +276,13 @@ static kvl_status run_session(session *s, kvl_err *err) {
     kvl_str_free(&left_out);
     KVL_TRY(status);
     note_plugins(s);
-    s->memory_bytes = s->options.memory_bytes != 0 ? s->options.memory_bytes : most_memory();
-    KVL_TRY(open_model(s, err));
-    KVL_TRY(encode_prompts(s, err));
+    s->memory_bytes = s->options.memory_bytes != 0 ? s->options.memory_bytes : kvl_most_memory();
+    KVL_TRY(kvl_setup_open(&s->setup, &s->options, s->policies, s->n_policies, err));
+    note_calibration(s);
     KVL_TRY(load_samples(s, err));
     KVL_TRY(fit_protocol(s, err));
     s->info.options = &s->options;
-    s->info.engine = s->engine;
+    s->info.engine = s->setup.engine;
     s->info.samples = &s->samples;
     s->info.command = kvl_str_text(&s->command);
     if (s->options.is_timing) {
@@ -353,11 +298,7 @@ static void close_session(session *s) {
         kvl_str_free(&s->info.notes[i]);
     }
     kvl_samples_free(&s->samples);
-    kvl_engine_destroy(s->engine);
-    kvl_ids_free(&s->prompt_ids);
-    kvl_tokenizer_close(s->tokenizer);
-    kvl_model_close(s->model);
-    kvl_calibration_destroy(s->calibration);
+    kvl_setup_close(&s->setup);
     kvl_free(s->policies);
     kvl_str_free(&s->command);
     kvl_sweep_options_free(&s->options);

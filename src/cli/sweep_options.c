@@ -3,8 +3,6 @@
 
 #include "base/alloc.h"
 #include "cli/args.h"
-#include "cli/calibration_arg.h"
-#include "cli/press_arg.h"
 #include "cli/press_text.h"
 #include "press/plugin.h"
 
@@ -12,62 +10,36 @@
 #include <string.h>
 
 enum option_id {
-    opt_press,
-    opt_ratio,
-    opt_compression,
-    opt_budget,
     opt_file,
     opt_samples,
-    opt_threads,
     opt_format,
-    opt_isa,
-    opt_arith,
     opt_preset,
     opt_max_tokens,
     opt_out,
     opt_nll,
-    opt_memory,
     opt_dry_run,
     opt_timing,
     opt_no_chart,
-    opt_quiet,
     opt_verbose,
-    opt_help,
 };
 
 static const kvl_arg table[] = {
     {opt_preset, 0, "preset", "NAME", "protocol, policies and samples (default ucurve; list below)"},
-    KVL_MODEL_ARGS,
-    {opt_press, 'P', "press", "PRESS[,...]", "presses or whole policies, as knorm or knorm:recent=4"},
-    KVL_PRESS_ARGS,
-    {opt_ratio, 'r', "ratio", "RATIO[,...]", "keep ratios, above 0 and at most 1"},
-    {opt_compression, 0, "compression-ratio", "C[,...]", "the same as 1 - keep ratio"},
-    {opt_budget, 0, "kv-budget", "SIZE[,...]",
-     "bytes of keys and values instead of ratios (or beside those of -r), as 2MiB"},
+    KVL_RUN_POLICY_ARGS,
     {opt_file, 'f', "file", "TEXT", "text file to score instead of the preset's samples (repeatable)"},
     {opt_samples, 0, "samples", "NAMES",
      "samples instead of the preset's, as \"A1-A60 B1\" (W rows, P pages, B books, A articles, C1)"},
-    {opt_threads, 't', "threads", "N", "threads (default: the processors this process may use)"},
     {opt_format, 'o', "output", "FORMAT", "table, md, csv, json (the table) or jsonl (one object per cell)"},
     {opt_max_tokens, 0, "max-tokens", "N", "tokens of each sample, at most the model's context"},
-    {opt_memory, 0, "memory", "SIZE",
-     "for weights, caches and scratch, as 2GiB (default: 80 % of what is free)"},
     {opt_dry_run, 0, "dry-run", NULL,
      "print cells, rows, waves, bytes and time; run nothing (-o table or json)"},
     {opt_timing, 0, "timing", NULL, "measure prefill, compression, TTFT, TPOT and memory instead of quality"},
     {opt_out, 0, "out", "DIR", "folder of the picture (default out)"},
     {opt_no_chart, 0, "no-chart", NULL, "no picture"},
     {opt_nll, 0, "nll", "FILE", "write the per-token NLLs, one JSON object per cell"},
-    {opt_isa, 0, "isa", "NAME", "force an instruction set: c, base, avx2, avx512, avx512bf16 (default auto)"},
-    KVL_CACHE_TYPE_ARGS,
-    KVL_CALIBRATION_ARGS,
-    {opt_arith, 0, "arith", "NAME",
-     "arithmetic of products: f32 (exact, default), bf16 (rounded, about twice as fast), int8 (inputs "
-     "rounded to 8 bits, for quantised weights) or amx_bf16 (bf16 by matrix tiles of AMX)"},
-    {opt_quiet, 'q', "quiet", NULL, "no progress on stderr"},
     {opt_verbose, 'v', "verbose", NULL,
      "a line per finished cell if stderr is no terminal; every cell of a --dry-run"},
-    {opt_help, 'h', "help", NULL, "this text"},
+    KVL_RUN_ENGINE_ARGS,
 };
 enum { n_table = sizeof table / sizeof table[0] };
 
@@ -149,19 +121,42 @@ static kvl_status set_preset(kvl_sweep_options *o, const char *value, kvl_err *e
                     nearest != NULL ? "; did you mean " : "", nearest != NULL ? nearest : "");
 }
 
+kvl_status kvl_run_arg_take(kvl_sweep_options *o, int id, const char *value, bool *is_taken, kvl_err *err) {
+    size_t n = 0;
+    KVL_TRY(kvl_cache_arg_take(&o->cache, id, value, is_taken, err));
+    if (*is_taken || kvl_model_arg_take(&o->model, id, value)) {
+        *is_taken = true;
+        return KVL_OK;
+    }
+    *is_taken = true;
+    switch (id) {
+    case KVL_RUN_PRESS: return kvl_args_items(value, add_press, o, err);
+    case KVL_RUN_RATIO: return kvl_args_keep_ratios(value, add_ratio, o, err);
+    case KVL_RUN_COMPRESSION: return kvl_args_compression_ratios(value, add_ratio, o, err);
+    case KVL_RUN_BUDGET: return kvl_args_items(value, add_budget, o, err);
+    case KVL_RUN_THREADS:
+        KVL_TRY(kvl_args_count(&n, "--threads", value, 256, err));
+        o->n_threads = (unsigned)n;
+        return KVL_OK;
+    case KVL_RUN_MEMORY: return kvl_args_bytes(&o->memory_bytes, "--memory", value, err);
+    case KVL_RUN_ISA: o->isa = value; return KVL_OK;
+    case KVL_RUN_ARITH: return kvl_arith_find(&o->arith, value, err);
+    case KVL_ARG_CALIBRATION: o->calibration = value; return KVL_OK;
+    case KVL_ARG_PRESS_SO: return kvl_press_load(value, err);
+    case KVL_RUN_QUIET: o->is_quiet = true; return KVL_OK;
+    case KVL_RUN_HELP: o->is_help = true; return KVL_OK;
+    default: *is_taken = false; return KVL_OK;
+    }
+}
+
 static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) {
     kvl_sweep_options *o = ud;
-    size_t n = 0;
     bool is_taken = false;
-    KVL_TRY(kvl_cache_arg_take(&o->cache, id, value, &is_taken, err));
-    if (is_taken || kvl_model_arg_take(&o->model, id, value)) {
+    KVL_TRY(kvl_run_arg_take(o, id, value, &is_taken, err));
+    if (is_taken) {
         return KVL_OK;
     }
     switch (id) {
-    case opt_press: return kvl_args_items(value, add_press, o, err);
-    case opt_ratio: return kvl_args_keep_ratios(value, add_ratio, o, err);
-    case opt_compression: return kvl_args_compression_ratios(value, add_ratio, o, err);
-    case opt_budget: return kvl_args_items(value, add_budget, o, err);
     case opt_file:
         if (o->n_files == KVL_MAX_LIST) {
             return kvl_fail(err, KVL_E_USAGE, "--file: expected at most %d files", KVL_MAX_LIST);
@@ -169,26 +164,15 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
         o->files[o->n_files++] = value;
         return KVL_OK;
     case opt_samples: o->samples = value; return KVL_OK;
-    case opt_threads:
-        KVL_TRY(kvl_args_count(&n, "--threads", value, 256, err));
-        o->n_threads = (unsigned)n;
-        return KVL_OK;
     case opt_format: return set_format(o, value, err);
-    case opt_isa: o->isa = value; return KVL_OK;
-    case opt_arith: return kvl_arith_find(&o->arith, value, err);
-    case KVL_ARG_CALIBRATION: o->calibration = value; return KVL_OK;
-    case KVL_ARG_PRESS_SO: return kvl_press_load(value, err);
     case opt_preset: return set_preset(o, value, err);
     case opt_max_tokens: return kvl_args_count(&o->max_tokens, "--max-tokens", value, 1u << 24, err);
     case opt_out: o->out_dir = value; return KVL_OK;
     case opt_nll: o->nll_path = value; return KVL_OK;
-    case opt_memory: return kvl_args_bytes(&o->memory_bytes, "--memory", value, err);
     case opt_dry_run: o->is_dry_run = true; return KVL_OK;
     case opt_timing: o->is_timing = true; return KVL_OK;
     case opt_no_chart: o->has_chart = false; return KVL_OK;
-    case opt_quiet: o->is_quiet = true; return KVL_OK;
     case opt_verbose: o->is_verbose = true; return KVL_OK;
-    case opt_help: o->is_help = true; return KVL_OK;
     default: return kvl_fail(err, KVL_E_USAGE, "expected options only, found '%.80s'", value);
     }
 }

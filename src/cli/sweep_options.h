@@ -2,12 +2,52 @@
 #ifndef KVL_CLI_SWEEP_OPTIONS_H
 #define KVL_CLI_SWEEP_OPTIONS_H
 
+#include "cli/calibration_arg.h"
 #include "cli/model_arg.h"
+#include "cli/press_arg.h"
 #include "model/model.h"
 #include "press/policy.h"
 #include "protocol/preset.h"
 
 enum { KVL_MAX_LIST = 256 };
+
+/* Options of every command that runs a model under policies. */
+enum {
+    KVL_RUN_PRESS = 1300,
+    KVL_RUN_RATIO,
+    KVL_RUN_COMPRESSION,
+    KVL_RUN_BUDGET,
+    KVL_RUN_THREADS,
+    KVL_RUN_MEMORY,
+    KVL_RUN_ISA,
+    KVL_RUN_ARITH,
+    KVL_RUN_QUIET,
+    KVL_RUN_HELP
+};
+
+/* Lines for a command's option table: which model and policies, and how to compute. */
+#define KVL_RUN_POLICY_ARGS                                                                                  \
+    KVL_MODEL_ARGS,                                                                                          \
+        {KVL_RUN_PRESS, 'P', "press", "PRESS[,...]",                                                         \
+         "presses or whole policies, as knorm or knorm:recent=4"},                                           \
+        KVL_PRESS_ARGS, {KVL_RUN_RATIO, 'r', "ratio", "RATIO[,...]", "keep ratios, above 0 and at most 1"},  \
+        {KVL_RUN_COMPRESSION, 0, "compression-ratio", "C[,...]", "the same as 1 - keep ratio"}, {            \
+        KVL_RUN_BUDGET, 0, "kv-budget", "SIZE[,...]",                                                        \
+            "bytes of keys and values instead of ratios (or beside those of -r), as 2MiB"                    \
+    }
+#define KVL_RUN_ENGINE_ARGS                                                                                  \
+    {KVL_RUN_THREADS, 't', "threads", "N", "threads (default: the processors this process may use)"},        \
+        {KVL_RUN_MEMORY, 0, "memory", "SIZE",                                                                \
+         "for weights, caches and scratch, as 2GiB (default: 80 % of what is free)"},                        \
+        {KVL_RUN_ISA, 0, "isa", "NAME",                                                                      \
+         "force an instruction set: c, base, avx2, avx512, avx512bf16 (default auto)"},                      \
+        KVL_CACHE_TYPE_ARGS, KVL_CALIBRATION_ARGS,                                                           \
+        {KVL_RUN_ARITH, 0, "arith", "NAME",                                                                  \
+         "arithmetic of products: f32 (exact, default), bf16 (rounded, about twice as fast), int8 (inputs "  \
+         "rounded to 8 bits, for quantised weights) or amx_bf16 (bf16 by matrix tiles of AMX)"},             \
+        {KVL_RUN_QUIET, 'q', "quiet", NULL, "no progress on stderr"}, {                                      \
+        KVL_RUN_HELP, 'h', "help", NULL, "this text"                                                         \
+    }
 
 typedef enum kvl_sweep_format {
     KVL_SWEEP_TABLE,
@@ -48,6 +88,9 @@ typedef struct kvl_sweep_options {
     kvl_str list_text[KVL_MAX_LIST]; /* owned copies of list items */
 } kvl_sweep_options;
 
+/* Takes an option of the two lists above, if the id is one of them: *is_taken. */
+kvl_status kvl_run_arg_take(kvl_sweep_options *o, int id, const char *value, bool *is_taken,
+                            kvl_err *err) KVL_MUST_USE;
 kvl_status kvl_sweep_options_parse(kvl_sweep_options *o, int argc, char **argv, kvl_err *err) KVL_MUST_USE;
 void kvl_sweep_options_free(kvl_sweep_options *o);
 void kvl_sweep_options_help(kvl_str *out);

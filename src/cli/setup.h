@@ -1,0 +1,28 @@
+/* What a command runs on: the model that its options name, opened, with tokenizer, statistics and engine. */
+#ifndef KVL_CLI_SETUP_H
+#define KVL_CLI_SETUP_H
+
+#include "cli/sweep_options.h"
+#include "engine/engine.h"
+#include "text/tokenizer.h"
+
+typedef struct kvl_setup {
+    kvl_model *model;
+    kvl_tokenizer *tokenizer;
+    kvl_calibration *calibration; /* NULL: no policy needs one */
+    kvl_engine *engine;
+    kvl_ids prompt_ids; /* of what presses ask a model that is to repeat its text, one after another */
+    kvl_prompts prompts;
+} kvl_setup;
+
+/* Takes model, threads, instruction set, arithmetic, cache types and statistics from the options. Close with
+ * kvl_setup_close in any case; the struct must stay where it is. Errors: those of what is opened, E_VOCAB
+ * for a tokenizer whose ids the model does not have. */
+kvl_status kvl_setup_open(kvl_setup *s, const kvl_sweep_options *options, const kvl_policy *policies,
+                          size_t n_policies, kvl_err *err) KVL_MUST_USE;
+void kvl_setup_close(kvl_setup *s);
+
+/* Most of what the system can give; 0 where it does not tell. */
+uint64_t kvl_most_memory(void);
+
+#endif
