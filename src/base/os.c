@@ -108,25 +108,68 @@ static bool write_all(int fd, const uint8_t *bytes, size_t n) {
     return true;
 }
 
-kvl_status kvl_file_save(const char *path, const void *bytes, size_t n_bytes, kvl_err *err) {
-    char temp[4096];
-    int len = snprintf(temp, sizeof temp, "%s.%ld.part", path, (long)getpid());
-    if (len < 0 || (size_t)len >= sizeof temp) {
-        return kvl_fail(err, KVL_E_IO, "%s: expected a path below 4000 bytes", path);
+kvl_status kvl_sink_open(kvl_sink *out, const char *path, kvl_err *err) {
+    const size_t n = strlen(path);
+    const size_t room = n + 32;
+    *out = (kvl_sink){.fd = -1, .path = kvl_strndup(path, n), .temp = kvl_calloc(room, 1)};
+    if (out->path == NULL || out->temp == NULL) {
+        kvl_sink_discard(out);
+        return kvl_fail_nomem(err, path);
     }
-    int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0) {
-        return kvl_fail(err, KVL_E_IO, "%s: cannot be written: %s", path, strerror(errno));
-    }
-    bool is_written = write_all(fd, bytes, n_bytes) && fsync(fd) == 0;
-    int saved = errno;
-    bool is_closed = close(fd) == 0;
-    if (!is_written || !is_closed || rename(temp, path) != 0) {
-        saved = is_written ? errno : saved;
-        unlink(temp);
-        return kvl_fail(err, KVL_E_IO, "%s: writing failed: %s", path, strerror(saved));
+    (void)snprintf(out->temp, room, "%s.%ld.part", path, (long)getpid());
+    out->fd = open(out->temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (out->fd < 0) {
+        const int saved = errno;
+        kvl_sink_discard(out);
+        return kvl_fail(err, KVL_E_IO, "%s: cannot be written: %s", path, strerror(saved));
     }
     return KVL_OK;
+}
+
+kvl_status kvl_sink_write(kvl_sink *s, const void *bytes, size_t n, kvl_err *err) {
+    return write_all(s->fd, bytes, n)
+               ? KVL_OK
+               : kvl_fail(err, KVL_E_IO, "%s: writing failed: %s", s->path, strerror(errno));
+}
+
+kvl_status kvl_sink_commit(kvl_sink *s, kvl_err *err) {
+    const bool is_written = fsync(s->fd) == 0;
+    int saved = errno;
+    const bool is_closed = close(s->fd) == 0;
+    s->fd = -1;
+    if (is_written && is_closed && rename(s->temp, s->path) == 0) {
+        kvl_free(s->temp);
+        s->temp = NULL;
+        kvl_sink_discard(s);
+        return KVL_OK;
+    }
+    saved = is_written ? errno : saved;
+    const kvl_status status = kvl_fail(err, KVL_E_IO, "%s: writing failed: %s", s->path, strerror(saved));
+    kvl_sink_discard(s);
+    return status;
+}
+
+void kvl_sink_discard(kvl_sink *s) {
+    if (s->fd >= 0) {
+        close(s->fd);
+    }
+    if (s->temp != NULL) {
+        unlink(s->temp);
+    }
+    kvl_free(s->path);
+    kvl_free(s->temp);
+    *s = (kvl_sink){.fd = -1};
+}
+
+kvl_status kvl_file_save(const char *path, const void *bytes, size_t n_bytes, kvl_err *err) {
+    kvl_sink sink;
+    KVL_TRY(kvl_sink_open(&sink, path, err));
+    const kvl_status status = kvl_sink_write(&sink, bytes, n_bytes, err);
+    if (status != KVL_OK) {
+        kvl_sink_discard(&sink);
+        return status;
+    }
+    return kvl_sink_commit(&sink, err);
 }
 
 bool kvl_file_exists(const char *path) { return access(path, F_OK) == 0; }

@@ -21,6 +21,16 @@ kvl_status kvl_file_load(char **out, size_t *n_bytes, const char *path, uint64_t
                          kvl_err *err) KVL_MUST_USE;
 /* Writes through a temporary file and rename: the path holds all bytes or is left as it was. */
 kvl_status kvl_file_save(const char *path, const void *bytes, size_t n_bytes, kvl_err *err) KVL_MUST_USE;
+/* The same piece by piece. Ends with commit, also when that fails, or with discard, which leaves the path as
+ * it was and may be called again. E_IO, E_NOMEM. */
+typedef struct kvl_sink {
+    int fd;
+    char *path, *temp;
+} kvl_sink;
+kvl_status kvl_sink_open(kvl_sink *out, const char *path, kvl_err *err) KVL_MUST_USE;
+kvl_status kvl_sink_write(kvl_sink *s, const void *bytes, size_t n, kvl_err *err) KVL_MUST_USE;
+kvl_status kvl_sink_commit(kvl_sink *s, kvl_err *err) KVL_MUST_USE;
+void kvl_sink_discard(kvl_sink *s);
 bool kvl_file_exists(const char *path);
 /* Creates a directory and its parents when absent. */
 kvl_status kvl_dir_create(const char *path, kvl_err *err) KVL_MUST_USE;

@@ -99,6 +99,12 @@ kvl_status kvli_tell(const kvli_run *r, const kvl_cell *finished, kvl_err *err) 
     return kvl_fail(err, KVL_E_INTERRUPTED, "stopped after %zu of %zu rows", p.rows_done, p.rows_total);
 }
 
+kvl_status kvli_hand_over(const kvli_run *r, const kvl_cell *c, const kvl_stream *stream, kvl_err *err) {
+    return r->config->finish != NULL && !r->is_counting
+               ? r->config->finish(r->config->finish_ud, c, stream, err)
+               : KVL_OK;
+}
+
 kvl_status kvli_finish_cell(kvli_run *r, const kvl_stream *stream, size_t policy, size_t sample,
                             kvl_err *err) {
     kvl_cell *c = kvli_cell_at(r, policy, sample);
@@ -121,8 +127,8 @@ kvl_status kvli_finish_cell(kvli_run *r, const kvl_stream *stream, size_t policy
     c->kept_min = n_counted != 0 ? c->kept_min : 0;
     c->kv_bytes_live = kvl_cache_live_bytes(stream->cache);
     r->cells_done++;
-    if (r->config->finish != NULL && !r->is_counting) {
-        KVL_TRY(r->config->finish(r->config->finish_ud, c, stream, err));
+    if (policy != 0) {
+        KVL_TRY(kvli_hand_over(r, c, stream, err));
     }
     return kvli_tell(r, c, err);
 }
@@ -190,6 +196,10 @@ kvl_status kvli_one_pass_run(kvli_run *r, size_t sample, kvl_err *err) {
     }
     KVL_GO(feed_one_pass(r, c, rows, n_shared, n_steps, err));
     c->kv_bytes_live = kvl_cache_live_bytes(stream->cache);
+    if (n_shared != 0) {
+        const uint64_t n_bytes = kvl_cache_reserved_bytes(stream->cache) + kvli_noted_bytes(r, stream);
+        kvli_states_hold(r, sample, &stream, n_bytes);
+    }
 done:
     kvl_stream_destroy(stream);
     kvl_free(rows);

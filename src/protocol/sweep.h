@@ -84,9 +84,8 @@ typedef struct kvl_sweep_config {
     /* What streams note beside what policies need while the baseline is among their cells. */
     kvl_needs baseline_needs;
     /* Called for every cell when its text has ended, before its stream is destroyed: keys, log, noted
-     * queries. A cell of another policy may come before or after the baseline's. A failure ends the sweep.
-     * May be NULL.
-     */
+     * queries. Of a sample's cells the baseline's comes last; its stream waits for that and may have gone on.
+     * A failure ends the sweep. May be NULL. */
     kvl_status (*finish)(void *ud, const kvl_cell *cell, const kvl_stream *stream, kvl_err *err);
     void *finish_ud;
 } kvl_sweep_config;

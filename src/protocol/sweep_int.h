@@ -16,11 +16,15 @@ typedef struct kvli_lane {
     bool is_parting; /* its policies are to be looked at before it goes on: they may do different things */
 } kvli_lane;
 
-/* The baseline's final states of one sample, kept until its last cell has ended. */
+/* What is kept of one sample's baseline until its last cell has ended: its final states where quality is
+ * wanted, its stream where cells are handed over (kvl_sweep_config.finish). */
 typedef struct kvli_states {
     float *hidden; /* [scored steps, E]; NULL while only counting */
     bool is_open;
     size_t n_ready; /* steps whose states are there, or come from rows that are queued before */
+    kvl_stream *baseline;
+    bool is_held;
+    uint64_t baseline_bytes; /* outlasts it: later counts of the same sample */
 } kvli_states;
 
 typedef struct kvli_run {
@@ -39,7 +43,7 @@ typedef struct kvli_run {
     size_t n_acting;
     kvl_policy *cell_policies; /* [cells]: with the sample's own cap in two-phase protocols */
     kvli_states *states;       /* [samples], where quality is wanted */
-    uint64_t state_bytes;      /* of those that are open */
+    uint64_t state_bytes;      /* of those that are open or held */
     kvl_wave seen;             /* of the wave so far: passes, rows, bytes */
     size_t cells_done;
 } kvli_run;
@@ -58,6 +62,9 @@ size_t kvli_first_step_of(const kvli_run *r, size_t sample);
  * (is_filled) they are there already. Nothing if quality is not wanted. */
 kvl_status kvli_states_open(kvli_run *r, size_t sample, bool is_filled, kvl_err *err) KVL_MUST_USE;
 void kvli_states_close(kvli_run *r, size_t sample);
+/* Takes the baseline's stream of so many bytes over; *stream becomes NULL. Nothing if no cell is handed over.
+ */
+void kvli_states_hold(kvli_run *r, size_t sample, kvl_stream **stream, uint64_t n_bytes);
 /* Has a row of the baseline leave its state at a step, or one of another cell be compared with it. */
 void kvli_states_give(const kvli_run *r, kvl_row *row, size_t sample, size_t step);
 void kvli_states_take(const kvli_run *r, kvl_row *row, size_t sample, size_t step);
@@ -67,7 +74,11 @@ kvl_cell *kvli_cell_at(const kvli_run *r, size_t policy, size_t sample);
 void kvli_reset_cell(kvl_cell *c, size_t n_layers);
 /* Takes the numbers of a row; a row without a reference is the baseline's own, or has its bits. */
 void kvli_score_cell(kvl_cell *c, const kvl_row *row);
-/* Measures what the stream of a cell holds at the end. */
+/* Gives a cell with its stream to whoever wants it (kvl_sweep_config.finish). */
+kvl_status kvli_hand_over(const kvli_run *r, const kvl_cell *cell, const kvl_stream *stream,
+                          kvl_err *err) KVL_MUST_USE;
+/* Measures what the stream of a cell holds at the end, and hands it over; but the baseline is handed over
+ * last of its sample (kvli_states_hold). */
 kvl_status kvli_finish_cell(kvli_run *r, const kvl_stream *stream, size_t policy, size_t sample,
                             kvl_err *err) KVL_MUST_USE;
 /* Tells the caller how far the run is, with the cell that has just ended, or NULL. */

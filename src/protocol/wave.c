@@ -328,6 +328,16 @@ static bool has_lanes(const kvli_run *r, size_t sample) {
     return false;
 }
 
+/* After the last cell of a sample in a wave. */
+static kvl_status end_sample(kvli_run *r, const kvl_wave *wave, size_t sample, kvl_err *err) {
+    const kvl_stream *baseline = r->states[sample].baseline;
+    if (wave->end_policy == r->sweep->n_policies) {
+        KVL_TRY(baseline != NULL ? kvli_hand_over(r, kvli_cell_at(r, 0, sample), baseline, err) : KVL_OK);
+        kvli_states_close(r, sample);
+    }
+    return KVL_OK;
+}
+
 /* Measures and gives up the lanes whose texts have ended. */
 static kvl_status finish_lanes(kvli_run *r, const kvl_wave *wave, kvl_err *err) {
     for (size_t i = 0; i < r->n_lanes; i++) {
@@ -336,9 +346,14 @@ static kvl_status finish_lanes(kvli_run *r, const kvl_wave *wave, kvl_err *err) 
             for (size_t k = 0; k < l->n; k++) {
                 KVL_TRY(kvli_finish_cell(r, l->stream, l->policies[k], l->sample, err));
             }
+            if (is_baseline(l)) {
+                const uint64_t n_bytes =
+                    kvl_cache_most_bytes(l->stream->cache) + kvli_noted_bytes(r, l->stream);
+                kvli_states_hold(r, l->sample, &l->stream, n_bytes);
+            }
             close_lane(l);
-            if (wave->end_policy == r->sweep->n_policies && !has_lanes(r, l->sample)) {
-                kvli_states_close(r, l->sample);
+            if (!has_lanes(r, l->sample)) {
+                KVL_TRY(end_sample(r, wave, l->sample, err));
             }
         }
     }
@@ -463,6 +478,9 @@ kvl_status kvli_wave_run(kvli_run *r, const kvl_wave *wave, kvl_err *err) {
         KVL_GO(kvli_one_pass_run(r, i, err));
     }
     KVL_GO(run_lanes(r, wave, err));
+    for (size_t i = wave->first_sample; i < wave->end_sample; i++) { /* without lanes */
+        KVL_GO(end_sample(r, wave, i, err));
+    }
 done:
     close_lanes(r);
     return status;

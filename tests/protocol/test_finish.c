@@ -31,17 +31,21 @@ static kvl_status finish(void *ud, const kvl_cell *cell, const kvl_stream *strea
     const kvl_departures *d = stream->departures;
     (void)err;
     s->cells[s->n++] = cell;
-    assert_int_equal(stream->n_seen, cell->n_tokens - 1);
+    assert_true(stream->n_seen == cell->n_tokens - 1 ||
+                (cell->policy == 0 && stream->n_seen >= cell->n_tokens - 1));
+    for (size_t i = 0; i + 1 < s->n; i++) { /* no cell of a sample comes behind its baseline */
+        assert_true(s->cells[i]->sample != cell->sample || s->cells[i]->policy != 0);
+    }
     assert_int_equal(kvl_departures_tokens(d), cell->n_tokens);
     (void)kvl_departures_events(d, &n_events);
     assert_int_equal(n_events, cell->n_events);
     for (uint32_t layer = 0; layer < model->shape.n_layers; layer++) {
         const uint32_t *left_at = kvl_departures_head(d, layer, 1);
         size_t n_kept = 0;
-        for (size_t p = 0; p < stream->n_seen; p++) {
+        for (size_t p = 0; p < cell->n_tokens - 1; p++) {
             n_kept += left_at[p] == KVL_STAYS;
         }
-        assert_int_equal(n_kept, kvl_cache_len(stream->cache, layer, 1));
+        assert_true(n_kept == kvl_cache_len(stream->cache, layer, 1) || cell->policy == 0);
     }
     if (stream->needs.n_queries == KVL_ALL_QUERIES) {
         assert_int_equal(cell->policy, 0);
@@ -51,15 +55,46 @@ static kvl_status finish(void *ud, const kvl_cell *cell, const kvl_stream *strea
     return KVL_OK;
 }
 
-static void check_run(const kvl_protocol *protocol) {
+/* With memory for a part of the cells at once: texts and policies in several waves, the plan exact. */
+static void check_waves(kvl_sweep_config *config, const kvl_sweep *whole, const kvl_sweep *plain) {
+    const uint64_t fixed = whole->weight_bytes + whole->scratch_bytes;
+    bool has_cut_policies = false;
+    kvl_status status = KVL_OK;
+    for (uint64_t percent = 90; status == KVL_OK; percent -= 10) {
+        seen s = {0};
+        kvl_sweep cut;
+        config->memory_bytes = fixed + whole->kv_bytes * percent / 100;
+        config->finish_ud = &s;
+        status = kvl_sweep_run(&cut, engines[1], config, NULL);
+        if (status == KVL_OK) {
+            assert_int_equal(s.n, (n_policies + 1) * n_samples);
+            assert_int_equal(s.n_queried, n_samples);
+            assert_true(cut.n_waves > 1);
+            assert_true(cut.kv_peak_bytes == cut.kv_bytes && fixed + cut.kv_bytes <= config->memory_bytes);
+            for (size_t i = 0; i < s.n; i++) {
+                assert_memory_equal(cut.cells[i].nll, plain->cells[i].nll,
+                                    plain->cells[i].n_scored * sizeof(double));
+            }
+            has_cut_policies = has_cut_policies || cut.n_waves > n_samples;
+            kvl_sweep_free(&cut);
+        }
+    }
+    assert_int_equal(status, KVL_E_NOMEM);
+    assert_true(has_cut_policies);
+}
+
+static void check_run(const kvl_protocol *protocol, bool wants_quality) {
     kvl_policy policies[n_policies];
     kvl_sweep plain, noted, plan;
     seen s = {0};
     for (size_t i = 0; i < n_policies; i++) {
         policies[i] = test_policy(texts[i]);
     }
-    kvl_sweep_config config = {
-        .protocol = *protocol, .samples = &samples, .policies = policies, .n_policies = n_policies};
+    kvl_sweep_config config = {.protocol = *protocol,
+                               .samples = &samples,
+                               .policies = policies,
+                               .n_policies = n_policies,
+                               .wants_quality = wants_quality};
     assert_ok(kvl_sweep_run(&plain, engines[1], &config, NULL));
     config.wants_departures = true;
     config.baseline_needs = (kvl_needs){.n_queries = KVL_ALL_QUERIES};
@@ -79,24 +114,27 @@ static void check_run(const kvl_protocol *protocol) {
     }
     assert_true(plan.kv_bytes == noted.kv_peak_bytes && plan.kv_bytes == noted.kv_bytes);
     assert_true(plan.kv_bytes > plain.kv_bytes);
-    kvl_sweep_free(&plain);
     kvl_sweep_free(&noted);
+    check_waves(&config, &plan, &plain);
+    kvl_sweep_free(&plain);
     kvl_sweep_free(&plan);
 }
 
 static void test_lockstep_baseline(void **state) {
     (void)state;
-    check_run(&(kvl_protocol){.max_tokens = 150});
+    check_run(&(kvl_protocol){.max_tokens = 150}, false);
+    check_run(&(kvl_protocol){.max_tokens = 150}, true);
 }
 
 static void test_one_pass_baseline(void **state) {
     (void)state;
-    check_run(&(kvl_protocol){.max_tokens = 130, .baseline_tokens = 150});
+    check_run(&(kvl_protocol){.max_tokens = 130, .baseline_tokens = 150}, false);
+    check_run(&(kvl_protocol){.max_tokens = 130, .baseline_tokens = 130}, true);
 }
 
 static void test_prefill(void **state) {
     (void)state;
-    check_run(&(kvl_protocol){.max_tokens = 150, .prefill = 70, .count_from = 70});
+    check_run(&(kvl_protocol){.max_tokens = 150, .prefill = 70, .count_from = 70}, false);
 }
 
 static kvl_status refuse(void *ud, const kvl_cell *cell, const kvl_stream *stream, kvl_err *err) {
