@@ -220,6 +220,31 @@ static bool is_scored(const kvl_row *row) {
            row->logits != NULL;
 }
 
+static kvl_status score_row(score_job *job, kvl_row *row, kvl_err *err) {
+    if (job->n_slots + 1 + (row->reference != NULL) > KVL_SCORE_ROWS) {
+        KVL_TRY(score_block(job, err));
+    }
+    add_row(job, row);
+    return KVL_OK;
+}
+
+/* The state with which a row shares its place in a block. */
+static const float *state_of(const kvl_row *row) {
+    return row->reference != NULL ? row->reference : row->hidden;
+}
+
+/* Whether a row before the i-th has taken it along. */
+static bool is_taken(const kvl_row *rows, size_t i) {
+    for (size_t k = 0; rows[i].reference != NULL && k < i; k++) {
+        if (state_of(&rows[k]) == rows[i].reference && is_scored(&rows[k])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Rows that are compared with one state go together, behind the row whose state it is: it is multiplied once.
+ */
 kvl_status kvli_engine_score(kvl_engine *e, kvl_row *rows, size_t n_rows, kvl_err *err) {
     score_job job = {.e = e, .rows = rows};
     for (size_t i = 0; i < n_rows; i++) { /* all of them first: rows refer to each other's */
@@ -228,13 +253,15 @@ kvl_status kvli_engine_score(kvl_engine *e, kvl_row *rows, size_t n_rows, kvl_er
         }
     }
     for (size_t i = 0; i < n_rows; i++) {
-        if (!is_scored(&rows[i])) {
+        if (!is_scored(&rows[i]) || is_taken(rows, i)) {
             continue;
         }
-        if (job.n_slots + 1 + (rows[i].reference != NULL) > KVL_SCORE_ROWS) {
-            KVL_TRY(score_block(&job, err));
+        KVL_TRY(score_row(&job, &rows[i], err));
+        for (size_t k = i + 1; state_of(&rows[i]) != NULL && k < n_rows; k++) {
+            if (rows[k].reference == state_of(&rows[i])) {
+                KVL_TRY(score_row(&job, &rows[k], err));
+            }
         }
-        add_row(&job, &rows[i]);
     }
     return job.n_slots != 0 ? score_block(&job, err) : KVL_OK;
 }
