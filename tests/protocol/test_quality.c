@@ -1,9 +1,6 @@
-/* The quality of a sweep's predictions against whole logits of two plain streams, and its identities. */
-#include "support.h"
-
-#include "protocol/sweep.h"
-
-#include <math.h>
+/* The quality of a sweep's predictions against whole logits of two plain streams and against transformers,
+ * and its identities. */
+#include "quality_golden.h"
 
 static kvl_model *model;
 static kvl_tokenizer *tokenizer;
@@ -148,6 +145,11 @@ static void test_against_whole_logits(void **state) {
     kvl_sweep_free(&of_prompts);
 }
 
+static void test_against_transformers(void **state) {
+    (void)state;
+    check_quality_golden("tests/golden/quality.novels-7m.json", model);
+}
+
 /* ---- identities ---- */
 
 static bool is_untouched(const kvl_token_quality *q) { return q->kl == 0 && q->is_same_top; }
@@ -226,6 +228,7 @@ static void test_same_bits(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_against_whole_logits),
+        cmocka_unit_test(test_against_transformers),
         cmocka_unit_test(test_identity_is_exact),
         cmocka_unit_test(test_same_bits),
     };

@@ -1,12 +1,8 @@
 /* Two real models, against llama.cpp and transformers on whole texts: tests/golden/real. The ids are the
  * golden's, so that this does not depend on a tokenizer. Models: tools/get-smollm2, tools/get-gemma3; a test
  * whose model is not there is skipped. */
-#include "support.h"
+#include "quality_golden.h"
 
-#include "engine/engine.h"
-
-#include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -293,10 +289,19 @@ static void test_quantised_caches_are_as_llama_cpp(void **state) {
         "caches_" #r, test_quantised_caches_are_as_llama_cpp, open_real, close_real, &(r)                    \
     }
 
+static void test_quality_equals_transformers(void **state) {
+    const real_model *r = *state;
+    if (r->model == NULL) {
+        skip();
+    }
+    check_quality_golden("tests/golden/real/quality.smollm2.json", r->model);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TESTS_OF(smollm2),
         TESTS_OF(gemma3),
+        {"quality_smollm2", test_quality_equals_transformers, open_real, close_real, &smollm2},
     };
     if (!kvl_file_exists(path_of(&smollm2)) && !kvl_file_exists(path_of(&gemma3))) {
         print_message("no model: see tools/get-smollm2, tools/get-gemma3\n");
