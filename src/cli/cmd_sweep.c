@@ -3,6 +3,7 @@
 #include "cli/setup.h"
 #include "cli/sweep_options.h"
 #include "cli/sweep_plan.h"
+#include "cli/sweep_protocol.h"
 #include "cli/sweep_run.h"
 #include "cli/sweep_timing.h"
 
@@ -20,7 +21,8 @@
 typedef struct session {
     kvl_sweep_options options;
     kvl_setup setup;
-    kvl_samples samples;
+    kvl_samples texts;
+    kvl_samples windows; /* of them, where the protocol cuts any */
     kvl_policy *policies;
     size_t n_policies;
     kvl_sweep_run_info info;
@@ -39,8 +41,8 @@ static void print_cell(const session *s, const kvl_sweep_progress *p) {
         kvl_policy_text(&s->policies[c->policy - 1], &text);
     }
     fprintf(stderr, "cell %zu of %zu: %s on %s: PPL %.2f, %zu compressions\n", p->cells_done, p->cells_total,
-            kvl_str_text(&text), s->samples.items[c->sample].name, exp(c->nll_sum / (double)c->n_scored),
-            c->n_events);
+            kvl_str_text(&text), s->info.samples->items[c->sample].name,
+            exp(c->nll_sum / (double)c->n_scored), c->n_events);
     kvl_str_free(&text);
 }
 
@@ -85,65 +87,10 @@ static kvl_status load_samples(session *s, kvl_err *err) {
     snprintf(data_dir, sizeof data_dir, "%s/data", kvl_data_root());
     if (s->options.n_files == 0) {
         const char *names = s->options.samples != NULL ? s->options.samples : s->options.preset->samples;
-        return kvl_samples_load(&s->samples, names, data_dir, s->setup.tokenizer, err);
+        return kvl_samples_load(&s->texts, names, data_dir, s->setup.tokenizer, err);
     }
     for (size_t i = 0; i < s->options.n_files; i++) {
-        KVL_TRY(kvl_samples_add_file(&s->samples, s->options.files[i], s->setup.tokenizer, err));
-    }
-    return KVL_OK;
-}
-
-static void note_shorter_samples(session *s) {
-    kvl_str list = {0};
-    for (size_t i = 0; i < s->samples.n; i++) {
-        const kvl_sample *sample = &s->samples.items[i];
-        if (sample->ids.n < s->info.protocol.max_tokens) {
-            kvl_str_printf(&list, "%s%s (%zu)", list.len == 0 ? "" : ", ", sample->name, sample->ids.n);
-        }
-    }
-    kvl_str *note = list.len != 0 ? kvl_sweep_add_note(&s->info) : NULL;
-    if (note != NULL) {
-        kvl_str_printf(note, "shorter than %zu tokens, used whole: %s", s->info.protocol.max_tokens,
-                       kvl_str_text(&list));
-    }
-    kvl_str_free(&list);
-}
-
-/* Fits the preset's protocol to the model and the texts; every cut becomes a note. */
-static kvl_status fit_protocol(session *s, kvl_err *err) {
-    size_t n_context = s->setup.model->shape.n_context;
-    kvl_protocol *p = &s->info.protocol;
-    *p = s->options.preset->protocol;
-    if (s->options.max_tokens > n_context) {
-        return kvl_fail(err, KVL_E_USAGE, "--max-tokens: expected at most %zu (the context of %s), found %zu",
-                        n_context, s->setup.model->name, s->options.max_tokens);
-    }
-    if (s->options.max_tokens != 0) {
-        p->max_tokens = s->options.max_tokens;
-        p->baseline_tokens = kvl_min_size(p->baseline_tokens, kvl_max_size(p->max_tokens, 2));
-    }
-    if (p->max_tokens > n_context) {
-        kvl_str *note = kvl_sweep_add_note(&s->info);
-        if (note != NULL) {
-            kvl_str_printf(note,
-                           "the preset asks for %zu tokens per sample; cut to the model's context of %zu",
-                           p->max_tokens, n_context);
-        }
-        p->max_tokens = n_context;
-    }
-    p->baseline_tokens = kvl_min_size(p->baseline_tokens, n_context);
-    size_t first = p->is_two_phase ? kvl_two_phase_prefill(p->max_tokens) : p->count_from;
-    if (p->max_tokens < first + 2) {
-        return kvl_fail(
-            err, KVL_E_USAGE,
-            "%s: expected at least %zu tokens per sample (it scores from step %zu), found %zu (%s)",
-            s->options.preset->name, first + 2, first, p->max_tokens,
-            s->options.max_tokens != 0 ? "--max-tokens" : "the model's context");
-    }
-    note_shorter_samples(s);
-    kvl_str *note = s->options.preset->note != NULL ? kvl_sweep_add_note(&s->info) : NULL;
-    if (note != NULL) {
-        kvl_str_puts(note, s->options.preset->note);
+        KVL_TRY(kvl_samples_add_file(&s->texts, s->options.files[i], s->setup.tokenizer, err));
     }
     return KVL_OK;
 }
@@ -168,7 +115,7 @@ static void note_idle_policies(session *s) {
 static kvl_status run_sweep(session *s, kvl_err *err) {
     kvl_sweep_config config = {
         .protocol = s->info.protocol,
-        .samples = &s->samples,
+        .samples = s->info.samples,
         .policies = s->policies,
         .n_policies = s->n_policies,
         .memory_bytes = s->memory_bytes,
@@ -178,7 +125,7 @@ static kvl_status run_sweep(session *s, kvl_err *err) {
     if (s->options.is_dry_run) {
         KVL_TRY(kvl_sweep_plan(&s->info.sweep, s->setup.engine, &config, err));
     } else {
-        KVL_TRY(kvl_identity_check(s->setup.engine, &s->samples.items[0], err));
+        KVL_TRY(kvl_identity_check(s->setup.engine, &s->info.samples->items[0], err));
         s->start_ns = kvl_clock_ns();
         KVL_TRY(kvl_sweep_run(&s->info.sweep, s->setup.engine, &config, err));
     }
@@ -206,8 +153,9 @@ static kvl_status save_chart(session *s, const kvl_report *report, kvl_err *err)
         return KVL_OK;
     }
     KVL_TRY(kvl_dir_create(s->options.out_dir, err));
-    snprintf(path, sizeof path, "%s/%s.%s", s->options.out_dir, s->options.preset->name,
-             s->setup.model->name);
+    const char *other = kvl_sweep_other_protocol(&s->options);
+    snprintf(path, sizeof path, "%s/%s%s%s.%s", s->options.out_dir, s->options.preset->name,
+             other[0] != '\0' ? "." : "", other, s->setup.model->name);
     KVL_TRY(kvl_chart_curve(report, path, err));
     fprintf(stderr, "picture: %s.png and %s.svg\n", path, path);
     return KVL_OK;
@@ -240,10 +188,10 @@ done:
 static kvl_status run_timing(session *s, kvl_err *err) {
     size_t longest = 0;
     kvl_str out = {0};
-    for (size_t i = 1; i < s->samples.n; i++) {
-        longest = s->samples.items[i].ids.n > s->samples.items[longest].ids.n ? i : longest;
+    for (size_t i = 1; i < s->texts.n; i++) {
+        longest = s->texts.items[i].ids.n > s->texts.items[longest].ids.n ? i : longest;
     }
-    kvl_status status = kvl_sweep_timing(&out, s->setup.engine, &s->samples.items[longest], s->policies,
+    kvl_status status = kvl_sweep_timing(&out, s->setup.engine, &s->texts.items[longest], s->policies,
                                          s->n_policies, s->options.format == KVL_SWEEP_JSONL, err);
     if (status == KVL_OK) {
         status = kvl_print(kvl_str_text(&out), out.len, err);
@@ -280,10 +228,11 @@ static kvl_status run_session(session *s, kvl_err *err) {
     KVL_TRY(kvl_setup_open(&s->setup, &s->options, s->policies, s->n_policies, err));
     note_calibration(s);
     KVL_TRY(load_samples(s, err));
-    KVL_TRY(fit_protocol(s, err));
     s->info.options = &s->options;
     s->info.engine = s->setup.engine;
-    s->info.samples = &s->samples;
+    s->info.tokenizer_hash = kvl_tokenizer_hash(s->setup.tokenizer);
+    KVL_TRY(
+        kvl_sweep_fit(&s->info, &s->texts, &s->windows, s->setup.tokenizer, s->policies, s->n_policies, err));
     s->info.command = kvl_str_text(&s->command);
     if (s->options.is_timing) {
         return run_timing(s, err);
@@ -297,7 +246,8 @@ static void close_session(session *s) {
     for (size_t i = 0; i < s->info.n_notes; i++) {
         kvl_str_free(&s->info.notes[i]);
     }
-    kvl_samples_free(&s->samples);
+    kvl_samples_free(&s->windows);
+    kvl_samples_free(&s->texts);
     kvl_setup_close(&s->setup);
     kvl_free(s->policies);
     kvl_str_free(&s->command);

@@ -6,6 +6,7 @@
 #include "cli/calibration_arg.h"
 
 #include <math.h>
+#include <stdio.h>
 
 static json_t *kept_list(const kvl_cell *c, size_t n_layers) {
     json_t *list = json_array();
@@ -45,6 +46,29 @@ static json_t *identity(const kvl_sweep_run_info *info, const cell_view *v, cons
     return o;
 }
 
+/* What a PPL is without which is not said (docs/protocols.md). */
+static void set_protocol(json_t *o, const kvl_sweep_run_info *info, const kvl_cell *c) {
+    const kvl_sample *sample = &info->samples->items[c->sample];
+    const kvl_sample *text = &info->texts->items[sample->text];
+    const bool has_windows = info->protocol.has_windows;
+    char hash[32];
+    json_object_set_new(o, "protocol", json_string(info->options->protocol->name));
+    json_object_set_new(o, "text", json_string(text->name));
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)text->hash);
+    json_object_set_new(o, "text_hash", json_string(hash));
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)info->tokenizer_hash);
+    json_object_set_new(o, "tokenizer_hash", json_string(hash));
+    json_object_set_new(o, "bos_policy", json_string(kvl_bos_name(info->options->bos)));
+    json_object_set_new(
+        o, "window", json_integer((json_int_t)(has_windows ? info->rule.window : info->protocol.max_tokens)));
+    json_object_set_new(o, "stride", has_windows ? json_integer((json_int_t)info->rule.stride) : json_null());
+    json_object_set_new(o, "begin", json_integer((json_int_t)sample->begin));
+    json_object_set_new(o, "first_scored", json_integer((json_int_t)c->first_scored));
+    /* tokens in front of the first scored one and of the last */
+    json_object_set_new(o, "context_min", json_integer((json_int_t)c->first_scored + 1));
+    json_object_set_new(o, "context_max", json_integer((json_int_t)(c->first_scored + c->n_scored)));
+}
+
 static json_t *cell_object(const kvl_sweep_run_info *info, const cell_view *v) {
     const kvl_cell *c = v->cell;
     const kvl_cell *matched = kvl_sweep_cell(&info->sweep, 0, c->sample);
@@ -54,6 +78,7 @@ static json_t *cell_object(const kvl_sweep_run_info *info, const cell_view *v) {
     if (o == NULL) {
         return NULL;
     }
+    set_protocol(o, info, c);
     json_object_set_new(o, "bos", json_boolean(info->samples->items[c->sample].has_bos));
     json_object_set_new(o, "n_tokens", json_integer((json_int_t)c->n_tokens));
     json_object_set_new(o, "n_scored", json_integer((json_int_t)c->n_scored));

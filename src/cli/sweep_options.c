@@ -15,6 +15,12 @@ enum option_id {
     opt_format,
     opt_preset,
     opt_max_tokens,
+    opt_protocol,
+    opt_ctx_size,
+    opt_stride,
+    opt_prefill,
+    opt_score,
+    opt_bos,
     opt_out,
     opt_nll,
     opt_dry_run,
@@ -30,7 +36,14 @@ static const kvl_arg table[] = {
     {opt_samples, 0, "samples", "NAMES",
      "samples instead of the preset's, as \"A1-A60 B1\" (W rows, P pages, B books, A articles, C1)"},
     {opt_format, 'o', "output", "FORMAT", "table, md, csv, json (the table) or jsonl (one object per cell)"},
-    {opt_max_tokens, 0, "max-tokens", "N", "tokens of each sample, at most the model's context"},
+    {opt_max_tokens, 0, "max-tokens", "N",
+     "tokens of each sample; where they are not cut into windows at most the model's context"},
+    {opt_protocol, 0, "protocol", "NAME", "how texts become windows (default: the preset's; list below)"},
+    {opt_ctx_size, 'c', "ctx-size", "N", "tokens of a window"},
+    {opt_stride, 0, "stride", "N", "tokens from a window to the next"},
+    {opt_prefill, 0, "prefill", "N", "tokens in front of a window's first compression; none is scored"},
+    {opt_score, 0, "score", "N", "tokens scored in a window"},
+    {opt_bos, 0, "bos", "WHEN", "token in front of texts: model (as it asks), always or never"},
     {opt_dry_run, 0, "dry-run", NULL,
      "print cells, rows, waves, bytes and time; run nothing (-o table or json)"},
     {opt_timing, 0, "timing", NULL, "measure prefill, compression, TTFT, TPOT and memory instead of quality"},
@@ -149,10 +162,51 @@ kvl_status kvl_run_arg_take(kvl_sweep_options *o, int id, const char *value, boo
     }
 }
 
+static kvl_status set_protocol(kvl_sweep_options *o, const char *value, kvl_err *err) {
+    size_t n = 0;
+    size_t index = 0;
+    const char *names[16];
+    const kvl_window_protocol *all = kvl_window_protocols(&n);
+    for (size_t i = 0; i < n; i++) {
+        names[i] = all[i].name;
+    }
+    KVL_TRY(kvl_args_choice(&index, "--protocol", value, names, n, err));
+    o->protocol = &all[index];
+    return KVL_OK;
+}
+
+static kvl_status set_bos(kvl_sweep_options *o, const char *value, kvl_err *err) {
+    const char *const names[] = {kvl_bos_name(KVL_BOS_MODEL), kvl_bos_name(KVL_BOS_ALWAYS),
+                                 kvl_bos_name(KVL_BOS_NEVER)};
+    size_t index = 0;
+    KVL_TRY(kvl_args_choice(&index, "--bos", value, names, 3, err));
+    o->bos = (kvl_bos)index;
+    return KVL_OK;
+}
+
+/* Options of the protocol; *is_taken becomes whether this is one. */
+static kvl_status take_protocol_option(kvl_sweep_options *o, int id, const char *value, bool *is_taken,
+                                       kvl_err *err) {
+    enum { most = 1 << 24 };
+    *is_taken = true;
+    switch (id) {
+    case opt_protocol: return set_protocol(o, value, err);
+    case opt_ctx_size: return kvl_args_count(&o->rule.window, "--ctx-size", value, most, err);
+    case opt_stride: return kvl_args_count(&o->rule.stride, "--stride", value, most, err);
+    case opt_prefill: return kvl_args_count(&o->rule.prefill, "--prefill", value, most, err);
+    case opt_score: return kvl_args_count(&o->rule.score, "--score", value, most, err);
+    case opt_bos: return set_bos(o, value, err);
+    default: *is_taken = false; return KVL_OK;
+    }
+}
+
 static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) {
     kvl_sweep_options *o = ud;
     bool is_taken = false;
     KVL_TRY(kvl_run_arg_take(o, id, value, &is_taken, err));
+    if (!is_taken) {
+        KVL_TRY(take_protocol_option(o, id, value, &is_taken, err));
+    }
     if (is_taken) {
         return KVL_OK;
     }
@@ -192,6 +246,9 @@ kvl_status kvl_sweep_options_parse(kvl_sweep_options *o, int argc, char **argv, 
         kvl_sweep_options_free(o);
         return status;
     }
+    if (o->protocol == NULL) {
+        o->protocol = kvl_window_protocol_find(o->preset->windows != NULL ? o->preset->windows : "stream");
+    }
     bool has_own = o->n_ratios + o->n_budgets != 0;
     for (size_t i = 0; !has_own && o->preset->keep_ratios[i] > 0; i++) {
         o->ratios[o->n_ratios++] = o->preset->keep_ratios[i];
@@ -220,6 +277,11 @@ void kvl_sweep_options_help(kvl_str *out) {
     const kvl_preset *presets = kvl_presets(&n);
     for (size_t i = 0; i < n; i++) {
         kvl_str_printf(out, "  %-18s %s\n", presets[i].name, presets[i].summary);
+    }
+    const kvl_window_protocol *protocols = kvl_window_protocols(&n);
+    kvl_str_puts(out, "\nprotocols:\n");
+    for (size_t i = 0; i < n; i++) {
+        kvl_str_printf(out, "  %-18s %s\n", protocols[i].name, protocols[i].summary);
     }
 }
 

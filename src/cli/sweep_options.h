@@ -8,6 +8,7 @@
 #include "model/model.h"
 #include "press/policy.h"
 #include "protocol/preset.h"
+#include "protocol/windows.h"
 
 enum { KVL_MAX_LIST = 256 };
 
@@ -69,13 +70,16 @@ typedef struct kvl_sweep_options {
     const char *files[KVL_MAX_LIST];
     size_t n_files;
     const char *samples; /* NULL: the preset's */
-    unsigned n_threads; /* 0: all */
+    unsigned n_threads;  /* 0: all */
     const char *isa;
     kvl_arith arith;
     kvl_cache_arg cache;
     const char *calibration; /* NULL: where it lies, or computed */
     kvl_sweep_format format;
     size_t max_tokens; /* 0: the preset's */
+    const kvl_window_protocol *protocol;
+    kvl_window_rule rule; /* what was given of it */
+    kvl_bos bos;
     const char *out_dir;
     const char *nll_path;  /* NULL: not written */
     uint64_t memory_bytes; /* 0: most of what is available */

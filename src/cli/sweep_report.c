@@ -1,4 +1,5 @@
 /* Cells -> the rows of the curve table. */
+#include "cli/sweep_protocol.h"
 #include "cli/sweep_run.h"
 
 #include "base/alloc.h"
@@ -16,14 +17,6 @@ static double cell_ppl(const kvl_cell *c) { return exp(c->nll_sum / (double)c->n
 /* The baseline as the protocol defines it: one pass where it has one, the same tokens otherwise. */
 static const kvl_cell *baseline_cell(const kvl_sweep *s, size_t sample) {
     return s->one_pass != NULL ? &s->one_pass[sample] : kvl_sweep_cell(s, 0, sample);
-}
-
-static double mean_baseline_ppl(const kvl_sweep *s) {
-    double sum = 0;
-    for (size_t i = 0; i < s->n_samples; i++) {
-        sum += cell_ppl(baseline_cell(s, i));
-    }
-    return sum / (double)s->n_samples;
 }
 
 /* What an outcome left at the end: the mean share of all entries, of layers that may be compressed. */
@@ -75,24 +68,67 @@ static double period_of(const kvl_sweep *s, size_t policy) {
     return n != 0 ? sum / (double)n : 0;
 }
 
-/* Sums over samples that both the mean PPL and the pooled figures need. */
-static void fill_quality(kvl_report_row *row, const kvl_sweep *s, size_t policy, double *sums,
-                         size_t *counts) {
+/* The cluster of the sample behind one of this cluster: windows of a text, which follow each other, are one.
+ */
+static size_t next_cluster(const kvl_samples *samples, size_t i, size_t cluster) {
+    return i + 1 < samples->n && samples->items[i + 1].text != samples->items[i].text ? cluster + 1 : cluster;
+}
+
+static size_t n_clusters(const kvl_samples *samples) {
+    size_t cluster = 0;
+    for (size_t i = 0; i < samples->n; i++) {
+        cluster = next_cluster(samples, i, cluster);
+    }
+    return cluster + 1;
+}
+
+/* Bytes of the text of sample `first`, if its windows score each of its tokens just once; otherwise 0. */
+static size_t scored_bytes(const kvl_sweep_run_info *info, size_t first) {
+    const size_t index = info->samples->items[first].text;
+    const kvl_sample *text = &info->texts->items[index];
+    size_t next = text->has_bos ? 1 : 0;
+    for (size_t i = first; i < info->samples->n && info->samples->items[i].text == index; i++) {
+        const kvl_cell *c = kvl_sweep_cell(&info->sweep, 0, i);
+        const size_t begin = info->samples->items[i].begin;
+        if (begin + c->first_scored + 1 != next) {
+            return 0;
+        }
+        next = begin + c->n_tokens;
+    }
+    return next == text->ids.n ? text->n_bytes : 0;
+}
+
+/* Figures of each text, and over all of them. */
+static void fill_quality(kvl_report_row *row, const kvl_sweep_run_info *info, size_t policy,
+                         kvl_report_text *texts, double *sums, size_t *counts) {
+    const kvl_sweep *s = &info->sweep;
     double nll = 0;
-    for (size_t i = 0; i < s->n_samples; i++) {
+    double mean_ppl = 0;
+    row->texts = texts;
+    for (size_t i = 0, k = 0; i < s->n_samples; k = next_cluster(info->samples, i, k), i++) {
         const kvl_cell *c = policy == 0 ? baseline_cell(s, i) : kvl_sweep_cell(s, policy, i);
-        row->mean_ppl += cell_ppl(c) / (double)s->n_samples;
+        if (texts[k].n_windows++ == 0) {
+            texts[k].name = info->texts->items[info->samples->items[i].text].name;
+            texts[k].n_bytes = c == kvl_sweep_cell(s, policy, i) ? scored_bytes(info, i) : 0;
+            sums[k] = 0;
+        }
+        texts[k].n_scored += c->n_scored;
+        texts[k].nll_sum += c->nll_sum;
+        mean_ppl += cell_ppl(c) / (double)s->n_samples;
         row->n_scored += c->n_scored;
         nll += c->nll_sum;
-        sums[i] = policy == 0 ? 0 : c->nll_sum - kvl_sweep_cell(s, 0, i)->nll_sum;
-        counts[i] = c->n_scored;
+        sums[k] += policy == 0 ? 0 : c->nll_sum - kvl_sweep_cell(s, 0, i)->nll_sum;
+        counts[k] = texts[k].n_scored;
     }
     row->pooled_nll = nll / (double)row->n_scored;
-    row->delta = kvl_cluster_mean(sums, counts, s->n_samples);
+    row->ppl = info->has_mean_ppl ? mean_ppl : exp(row->pooled_nll);
+    row->delta = kvl_cluster_mean(sums, counts, n_clusters(info->samples));
 }
 
 /* The difference over the steps after a cell's first compression only: what came before cannot differ. */
-static kvl_status fill_affected(kvl_report_row *row, const kvl_sweep *s, size_t policy, kvl_err *err) {
+static kvl_status fill_affected(kvl_report_row *row, const kvl_sweep_run_info *info, size_t policy,
+                                kvl_err *err) {
+    const kvl_sweep *s = &info->sweep;
     double *sums = kvl_calloc(s->n_samples, sizeof *sums);
     size_t *counts = kvl_calloc(s->n_samples, sizeof *counts);
     size_t n = 0;
@@ -104,14 +140,13 @@ static kvl_status fill_affected(kvl_report_row *row, const kvl_sweep *s, size_t 
         const kvl_cell *c = kvl_sweep_cell(s, policy, i);
         const kvl_cell *none = kvl_sweep_cell(s, 0, i);
         size_t first = c->first_event + 1 > c->first_scored ? c->first_event + 1 - c->first_scored : 0;
-        if (c->n_events == 0 || first >= c->n_scored) {
-            continue;
-        }
-        for (size_t t = first; t < c->n_scored; t++) {
+        for (size_t t = first; t < c->n_scored && c->n_events != 0; t++) {
             sums[n] += c->nll[t] - none->nll[t];
+            counts[n]++;
         }
-        counts[n++] = c->n_scored - first;
-        row->n_affected += c->n_scored - first;
+        const bool is_last = i + 1 == s->n_samples || next_cluster(info->samples, i, 0) != 0;
+        row->n_affected += is_last ? counts[n] : 0;
+        n += is_last && counts[n] != 0; /* a text without any is no cluster */
     }
     if (n != 0) {
         row->delta_affected = kvl_cluster_mean(sums, counts, n);
@@ -176,10 +211,11 @@ static void name_curve(const kvl_sweep *s, size_t policy, kvl_str *out) {
     kvl_str_free(&text);
 }
 
-static kvl_status make_rows(kvl_sweep_report *out, const kvl_sweep *s, kvl_err *err) {
+static kvl_status make_rows(kvl_sweep_report *out, const kvl_sweep_run_info *info, kvl_err *err) {
+    const kvl_sweep *s = &info->sweep;
+    const size_t n_texts = n_clusters(info->samples);
     double *sums = kvl_calloc(s->n_samples, sizeof *sums);
     size_t *counts = kvl_calloc(s->n_samples, sizeof *counts);
-    double base = mean_baseline_ppl(s);
     kvl_status status = KVL_OK;
     if (sums == NULL || counts == NULL) {
         KVL_GO(kvl_fail_nomem(err, "report"));
@@ -193,10 +229,10 @@ static kvl_status make_rows(kvl_sweep_report *out, const kvl_sweep *s, kvl_err *
         row->policy = kvl_str_text(&out->texts[2 * p + 1]);
         row->is_baseline = p == 0;
         row->keep_ratio = keep_of(s, p);
-        fill_quality(row, s, p, sums, counts);
+        fill_quality(row, info, p, &out->per_text[p * n_texts], sums, counts);
         fill_sizes(row, s, p);
-        KVL_GO(fill_affected(row, s, p, err));
-        row->change_percent = 100.0 * (row->mean_ppl / base - 1.0);
+        KVL_GO(fill_affected(row, info, p, err));
+        row->change_percent = 100.0 * (row->ppl / out->rows[0].ppl - 1.0);
     }
 done:
     kvl_free(sums);
@@ -205,10 +241,10 @@ done:
 }
 
 /* Stages of one run of rows with the same press: a curve of its own. */
-static kvl_status stage_group(kvl_sweep_report *out, const kvl_sweep *s, size_t first, size_t n,
-                              kvl_err *err) {
-    double *sums = kvl_calloc(n * s->n_samples, sizeof *sums);
-    size_t *counts = kvl_calloc(s->n_samples, sizeof *counts);
+static kvl_status stage_group(kvl_sweep_report *out, size_t first, size_t n, kvl_err *err) {
+    const size_t n_texts = out->report.n_samples;
+    double *sums = kvl_calloc(n * n_texts, sizeof *sums);
+    size_t *counts = kvl_calloc(n_texts, sizeof *counts);
     bool *is_valid = kvl_calloc(n, sizeof *is_valid);
     kvl_stage *stages = kvl_calloc(n, sizeof *stages);
     kvl_status status = KVL_OK;
@@ -217,14 +253,13 @@ static kvl_status stage_group(kvl_sweep_report *out, const kvl_sweep *s, size_t 
     }
     for (size_t p = 0; p < n; p++) {
         is_valid[p] = out->rows[first + p].has_evicted;
-        for (size_t i = 0; i < s->n_samples; i++) {
-            const kvl_cell *c = kvl_sweep_cell(s, first + p, i);
-            sums[p * s->n_samples + i] = c->nll_sum;
-            counts[i] = c->n_scored;
+        for (size_t i = 0; i < n_texts; i++) {
+            sums[p * n_texts + i] = out->rows[first + p].texts[i].nll_sum;
+            counts[i] = out->rows[first + p].texts[i].n_scored;
         }
     }
     size_t best = 0;
-    kvl_find_stages(stages, &best, sums, counts, is_valid, n, s->n_samples);
+    kvl_find_stages(stages, &best, sums, counts, is_valid, n, n_texts);
     for (size_t p = 0; p < n; p++) {
         out->rows[first + p].stage = stages[p];
     }
@@ -243,7 +278,7 @@ static kvl_status make_stages(kvl_sweep_report *out, const kvl_sweep *s, kvl_err
                out->rows[first + n].keep_ratio < out->rows[first + n - 1].keep_ratio) {
             n++;
         }
-        KVL_TRY(stage_group(out, s, first, n, err));
+        KVL_TRY(stage_group(out, first, n, err));
         first += n;
     }
     return KVL_OK;
@@ -251,27 +286,11 @@ static kvl_status make_stages(kvl_sweep_report *out, const kvl_sweep *s, kvl_err
 
 static void describe(kvl_sweep_report *out, const kvl_sweep_run_info *info) {
     char cache[KVL_CACHE_TEXT];
-    const kvl_protocol *p = &info->protocol;
     const kvl_model *model = kvl_engine_model(info->engine);
-    kvl_str_printf(&out->title, "%s on %s", info->options->preset->name, model->name);
-    kvl_str_printf(&out->protocol, "stream protocol: %zu sample%s, at most %zu tokens each", info->samples->n,
-                   info->samples->n == 1 ? "" : "s", p->max_tokens);
-    if (p->is_two_phase) {
-        kvl_str_puts(&out->protocol, ", prefill per sample, later steps scored");
-    } else if (p->prefill != 0) {
-        kvl_str_printf(&out->protocol, ", prefill %zu, scored from step %zu", p->prefill, p->count_from);
-    } else {
-        kvl_str_puts(&out->protocol, ", one token per step, every step scored");
-    }
-    kvl_str_puts(&out->protocol, info->samples->items[0].has_bos ? ", BOS first" : ", no BOS");
-    if (p->baseline_tokens != 0) {
-        kvl_str_printf(
-            &out->protocol,
-            "; keep 1: one pass over at most %zu tokens (as published); ΔNLL: against the same tokens",
-            p->baseline_tokens);
-    } else {
-        kvl_str_puts(&out->protocol, "; keep 1: the same loop on the same tokens, nothing evicted");
-    }
+    const char *other = kvl_sweep_other_protocol(info->options);
+    kvl_str_printf(&out->title, "%s%s%s on %s", info->options->preset->name, other[0] != '\0' ? " by " : "",
+                   other, model->name);
+    kvl_sweep_describe_protocol(&out->protocol, info);
     kvl_cache_text(cache, &model->shape);
     kvl_str_printf(&out->how,
                    "kvlab %s, %s, %u thread%s, %s (stored %s), cache %s, model hash %016llx; identity "
@@ -296,18 +315,23 @@ static void describe(kvl_sweep_report *out, const kvl_sweep_run_info *info) {
         .n_notes = info->n_notes,
         .rows = out->rows,
         .n_rows = out->n_rows,
-        .n_samples = info->sweep.n_samples,
+        .n_samples = n_clusters(info->samples),
+        .has_mean_ppl = info->has_mean_ppl,
     };
 }
 
 kvl_status kvl_sweep_report_make(kvl_sweep_report *out, const kvl_sweep_run_info *info, kvl_err *err) {
     const kvl_sweep *s = &info->sweep;
     *out = (kvl_sweep_report){.n_rows = s->n_policies};
+    out->report.n_samples = n_clusters(info->samples);
     out->rows = kvl_calloc(out->n_rows, sizeof *out->rows);
+    out->per_text = kvl_calloc(out->n_rows * out->report.n_samples, sizeof *out->per_text);
     out->texts = kvl_calloc(2 * out->n_rows, sizeof *out->texts);
-    kvl_status status = out->rows != NULL && out->texts != NULL ? KVL_OK : kvl_fail_nomem(err, "report");
+    kvl_status status = out->rows != NULL && out->texts != NULL && out->per_text != NULL
+                            ? KVL_OK
+                            : kvl_fail_nomem(err, "report");
     if (status == KVL_OK) {
-        status = make_rows(out, s, err);
+        status = make_rows(out, info, err);
     }
     if (status == KVL_OK) {
         status = make_stages(out, s, err);
@@ -326,6 +350,7 @@ void kvl_sweep_report_free(kvl_sweep_report *r) {
     }
     kvl_free(r->texts);
     kvl_free(r->rows);
+    kvl_free(r->per_text);
     kvl_str_free(&r->title);
     kvl_str_free(&r->protocol);
     kvl_str_free(&r->how);

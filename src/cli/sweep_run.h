@@ -9,8 +9,12 @@
 typedef struct kvl_sweep_run_info {
     const kvl_sweep_options *options;
     const kvl_engine *engine;
-    const kvl_samples *samples;
+    const kvl_samples *texts;
+    const kvl_samples *samples; /* what was run: the texts, or windows of them */
+    uint64_t tokenizer_hash;
     kvl_protocol protocol; /* after cutting */
+    kvl_window_rule rule;  /* the same of windows */
+    bool has_mean_ppl;     /* PPL is the mean of the texts' PPLs, as published */
     kvl_sweep sweep;
     kvl_str notes[16]; /* what the reader must know */
     size_t n_notes;
@@ -24,7 +28,8 @@ kvl_str *kvl_sweep_add_note(kvl_sweep_run_info *info);
 typedef struct kvl_sweep_report {
     kvl_report report;
     kvl_report_row *rows;
-    kvl_str *texts; /* [2 * n_rows] press and policy */
+    kvl_report_text *per_text; /* [n_rows, report.n_samples] */
+    kvl_str *texts;            /* [2 * n_rows] press and policy */
     size_t n_rows;
     const char *notes[16];
     kvl_str title, protocol, how;

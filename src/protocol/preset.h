@@ -7,9 +7,11 @@
 /* The stream protocol: tokens go in one by one; step t feeds token t and scores token t+1; after every step
  * (and after the prefill) each policy looks at its stream. */
 typedef struct kvl_protocol {
-    size_t max_tokens;      /* of a sample; longer ones are cut */
-    size_t prefill;         /* tokens fed in one pass before the first step; nothing is scored in it */
-    size_t count_from;      /* first scored step */
+    bool has_windows;  /* the samples are windows (windows.h), with their own prefill and first scored step
+                        * instead of those below; a policy that acts once leaves alone what has no prefill */
+    size_t max_tokens; /* of a sample; longer ones are cut */
+    size_t prefill;    /* tokens fed in one pass before the first step; nothing is scored in it */
+    size_t count_from; /* first scored step */
     size_t baseline_tokens; /* published-style baseline: one pass over at most so many tokens; 0: the same
                                tokens */
     bool is_two_phase; /* prefill = count_from = cap = max(32, min(256, max(T - 50, T / 2))) for T tokens */
@@ -23,7 +25,9 @@ typedef struct kvl_preset {
         *policies; /* policy texts, NULL-terminated; each is run at every ratio unless it has size= */
     const double *keep_ratios; /* decreasing, 0-terminated; 1 is the baseline */
     kvl_protocol protocol;
-    const char *note; /* what differs from the original, or NULL */
+    const char *note;    /* what differs from the original, or NULL */
+    bool has_mean_ppl;   /* PPL is the mean of the samples' PPLs, as published, not that of all tokens */
+    const char *windows; /* the protocol of windows that it takes (windows.h); NULL: stream */
 } kvl_preset;
 
 /* All presets; *n of them. */

@@ -94,6 +94,7 @@ static kvl_status finish(kvl_sample *s, const char *text, size_t n_bytes, kvl_to
                          kvl_err *err) {
     s->hash = kvl_hash_bytes(KVL_HASH_INIT, text, n_bytes);
     s->n_chars = count_chars(text, n_bytes);
+    s->n_bytes = n_bytes;
     s->has_bos = kvl_tokenizer_bos(tokenizer) >= 0;
     if (s->has_bos) {
         KVL_TRY(kvl_ids_push(&s->ids, kvl_tokenizer_bos(tokenizer), err));
@@ -226,7 +227,8 @@ static kvl_status add_item(kvl_samples *s, const char *name, size_t n_name, kvl_
         return kvl_fail_nomem(err, "samples");
     }
     s->items = items;
-    *item = &items[s->n++];
+    *item = &items[s->n];
+    (*item)->text = s->n++;
     snprintf((*item)->name, sizeof(*item)->name, "%.*s", (int)kvl_min_size(n_name, 200), name);
     return KVL_OK;
 }

@@ -16,12 +16,19 @@
 
 #include "text/tokenizer.h"
 
+/* A text, or a window of one (windows.h). */
 typedef struct kvl_sample {
     char name[24];
-    kvl_ids ids;   /* whole text */
-    uint64_t hash; /* FNV-1a of the text */
-    bool has_bos;  /* the first id was put in front of the text */
+    kvl_ids ids;   /* of the whole text, or of the window */
+    uint64_t hash; /* FNV-1a of the text; of a window behind its beginning, of that and where it begins */
+    bool has_bos;  /* the first id was put in front, it is none of the text */
     size_t n_chars;
+    size_t n_bytes; /* of the text; 0 where ids stand in it that are none of it, and for windows */
+    size_t text;    /* index of the text it was cut from, its cluster; a text's own */
+    /* of a window only */
+    size_t begin;        /* where it begins in the ids of its text */
+    size_t prefill;      /* its first tokens, fed before the policies' first look */
+    size_t first_scored; /* step */
 } kvl_sample;
 
 typedef struct kvl_samples {

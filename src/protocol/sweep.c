@@ -26,12 +26,16 @@ const kvl_sample *kvli_sample_of(const kvli_run *r, size_t sample) {
 }
 
 bool kvli_is_covered_by_one_pass(const kvl_protocol *p) {
-    return p->baseline_tokens >= p->max_tokens && p->prefill == 0 && p->count_from == 0 && !p->is_two_phase;
+    return p->baseline_tokens >= p->max_tokens && p->prefill == 0 && p->count_from == 0 && !p->is_two_phase &&
+           !p->has_windows;
 }
 
 size_t kvli_prefill_of(const kvli_run *r, size_t sample) {
     const kvl_protocol *p = &r->config->protocol;
     size_t n_tokens = kvl_min_size(kvli_sample_of(r, sample)->ids.n, p->max_tokens);
+    if (p->has_windows) {
+        return kvli_sample_of(r, sample)->prefill;
+    }
     return p->is_two_phase ? kvl_two_phase_prefill(n_tokens) : p->prefill;
 }
 
@@ -71,6 +75,11 @@ static kvl_status set_cell(kvli_run *r, size_t policy, size_t sample, kvl_err *e
     c->first_scored = protocol->is_two_phase ? prefill : protocol->count_from;
     if (protocol->is_two_phase) {
         own->cap_tok = prefill;
+    }
+    if (protocol->has_windows) {
+        c->first_scored = kvli_sample_of(r, sample)->first_scored;
+        const bool has_nothing_to_do = own->cadence_tok == 0 && prefill == 0;
+        own->cap_tok = has_nothing_to_do ? SIZE_MAX : own->cap_tok;
     }
     if (c->n_tokens < c->first_scored + 2) {
         return kvl_fail(err, KVL_E_TEXT,

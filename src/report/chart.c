@@ -78,11 +78,9 @@ static double y_of(const plot *p, double ppl) {
     return page_height - bottom - share * (page_height - top - bottom);
 }
 
-static double row_low(const kvl_report_row *row) {
-    return row->mean_ppl * exp(row->delta.low - row->delta.mean);
-}
+static double row_low(const kvl_report_row *row) { return row->ppl * exp(row->delta.low - row->delta.mean); }
 static double row_high(const kvl_report_row *row) {
-    return row->mean_ppl * exp(row->delta.high - row->delta.mean);
+    return row->ppl * exp(row->delta.high - row->delta.mean);
 }
 
 static void find_scales(plot *p) {
@@ -92,15 +90,15 @@ static void find_scales(plot *p) {
     p->x_max = 1.0;
     for (size_t i = 0; i < p->r->n_rows; i++) {
         const kvl_report_row *row = &p->r->rows[i];
-        if (!isfinite(row->mean_ppl)) {
+        if (!isfinite(row->ppl)) {
             continue;
         }
         p->x_min = fmin(p->x_min, row->keep_ratio);
-        low = fmin(low, row->mean_ppl);
-        high = fmax(high, row->mean_ppl);
+        low = fmin(low, row->ppl);
+        high = fmax(high, row->ppl);
         if (!row->is_baseline && isfinite(row_high(row))) {
             low = fmin(low, row_low(row));
-            high = fmax(high, fmin(row_high(row), 4 * row->mean_ppl));
+            high = fmax(high, fmin(row_high(row), 4 * row->ppl));
         }
     }
     if (!isfinite(low)) {
@@ -231,11 +229,11 @@ static void draw_baseline(const plot *p) {
     static const double dashes[] = {6, 4};
     for (size_t i = 0; i < p->r->n_rows; i++) {
         const kvl_report_row *row = &p->r->rows[i];
-        if (!row->is_baseline || !isfinite(row->mean_ppl)) {
+        if (!row->is_baseline || !isfinite(row->ppl)) {
             continue;
         }
         char label[64];
-        double y = y_of(p, row->mean_ppl);
+        double y = y_of(p, row->ppl);
         set_grey(p, 0.35);
         cairo_set_line_width(p->cr, 1.2);
         cairo_set_dash(p->cr, dashes, 2, 0);
@@ -243,7 +241,7 @@ static void draw_baseline(const plot *p) {
         cairo_line_to(p->cr, page_width - right, y);
         cairo_stroke(p->cr);
         cairo_set_dash(p->cr, NULL, 0, 0);
-        snprintf(label, sizeof label, "full cache %.2f", row->mean_ppl);
+        snprintf(label, sizeof label, "full cache %.2f", row->ppl);
         /* above the line, where only the baseline is; below it when curves may run close to it */
         draw_text(p, left + 4, p->n_groups > 1 ? y + 2 : y - 17, 12, anchor_left, 0, label);
     }
@@ -276,9 +274,9 @@ static void draw_group(const plot *p, size_t first, size_t end, const double *co
     cairo_set_line_width(p->cr, 2.2);
     for (size_t i = first; i < end; i++) {
         const kvl_report_row *row = &p->r->rows[i];
-        if (isfinite(row->mean_ppl)) {
+        if (isfinite(row->ppl)) {
             double x = x_of(p, row->keep_ratio);
-            double y = y_of(p, row->mean_ppl);
+            double y = y_of(p, row->ppl);
             has_start ? cairo_line_to(p->cr, x, y) : cairo_move_to(p->cr, x, y);
             has_start = true;
         }
@@ -286,8 +284,8 @@ static void draw_group(const plot *p, size_t first, size_t end, const double *co
     cairo_stroke(p->cr);
     for (size_t i = first; i < end; i++) {
         const kvl_report_row *row = &p->r->rows[i];
-        if (isfinite(row->mean_ppl)) {
-            cairo_arc(p->cr, x_of(p, row->keep_ratio), y_of(p, row->mean_ppl), 3.6, 0, 2 * G_PI);
+        if (isfinite(row->ppl)) {
+            cairo_arc(p->cr, x_of(p, row->keep_ratio), y_of(p, row->ppl), 3.6, 0, 2 * G_PI);
             row->has_evicted ? cairo_fill(p->cr) : cairo_stroke(p->cr); /* hollow: nothing evicted */
         }
     }
@@ -298,10 +296,10 @@ static void mark(const plot *p, size_t i, const char *word, bool is_below) {
     const kvl_report_row *row = &p->r->rows[i];
     char label[64];
     double x = x_of(p, row->keep_ratio);
-    double y = y_of(p, row->mean_ppl);
+    double y = y_of(p, row->ppl);
     double bar_top = row->delta.has_interval && isfinite(row_high(row)) ? y_of(p, row_high(row)) : y;
     double label_x = fmin(fmax(x, left + 75), page_width - right - 75);
-    snprintf(label, sizeof label, "%s: %.2f at %g", word, row->mean_ppl, row->keep_ratio);
+    snprintf(label, sizeof label, "%s: %.2f at %g", word, row->ppl, row->keep_ratio);
     set_grey(p, 0.1);
     cairo_set_line_width(p->cr, 1.6);
     cairo_arc(p->cr, x, y, 7, 0, 2 * G_PI);
@@ -351,12 +349,10 @@ static void draw(cairo_t *cr, const kvl_report *r) {
                 draw_legend(&p, group, r->rows[i].press, palette[group % n_palette]);
             }
             kvli_group_extremes(r, i, end, &worst, &best);
-            most = worst < end && (most == r->n_rows || r->rows[worst].mean_ppl > r->rows[most].mean_ppl)
-                       ? worst
-                       : most;
-            least = best < end && (least == r->n_rows || r->rows[best].mean_ppl < r->rows[least].mean_ppl)
-                        ? best
-                        : least;
+            most =
+                worst < end && (most == r->n_rows || r->rows[worst].ppl > r->rows[most].ppl) ? worst : most;
+            least =
+                best < end && (least == r->n_rows || r->rows[best].ppl < r->rows[least].ppl) ? best : least;
             group++;
         }
         i = end;

@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 
+#include <math.h>
 #include <string.h>
 
 static void put_csv_text(kvl_str *out, const char *text) {
@@ -19,7 +20,7 @@ static const char *stage_text(const kvl_report_row *row) {
 
 void kvli_write_csv(kvl_str *out, const kvl_report *r) {
     kvl_str_puts(
-        out, "press,policy,keep_ratio,compression_ratio,mean_ppl,change_percent,stage,pooled_nll,delta_nll,"
+        out, "press,policy,keep_ratio,compression_ratio,ppl,change_percent,stage,pooled_nll,delta_nll,"
              "delta_low,delta_high,n_scored,kept_min,kept_mean,kept_max,kv_bytes,period_tok,n_affected,delta_"
              "affected\n");
     for (size_t i = 0; i < r->n_rows; i++) {
@@ -30,19 +31,52 @@ void kvli_write_csv(kvl_str *out, const kvl_report *r) {
         kvl_str_printf(
             out,
             ",%.17g,%.17g,%.17g,%.17g,%s,%.17g,%.17g,%.17g,%.17g,%zu,%zu,%.17g,%zu,%llu,%.17g,%zu,%.17g\n",
-            row->keep_ratio, 1.0 - row->keep_ratio, row->mean_ppl, row->change_percent, stage_text(row),
+            row->keep_ratio, 1.0 - row->keep_ratio, row->ppl, row->change_percent, stage_text(row),
             row->pooled_nll, row->delta.mean, row->delta.low, row->delta.high, row->n_scored, row->kept_min,
             row->kept_mean, row->kept_max, (unsigned long long)row->kv_bytes, row->period_tok,
             row->n_affected, row->delta_affected.mean);
     }
 }
 
-static json_t *row_object(const kvl_report_row *row) {
+/* Bits per byte over n bytes; null where they are not known. */
+static json_t *bits_per_byte(double nats, size_t n_bytes) {
+    return n_bytes != 0 ? kvl_json_number(nats / (log(2.0) * (double)n_bytes)) : json_null();
+}
+
+/* Bytes of all texts of a row; 0 where those of one are not known. */
+static size_t row_bytes(const kvl_report_row *row, size_t n_texts) {
+    size_t n = 0;
+    for (size_t i = 0; row->texts != NULL && i < n_texts; i++) {
+        if (row->texts[i].n_bytes == 0) {
+            return 0;
+        }
+        n += row->texts[i].n_bytes;
+    }
+    return n;
+}
+
+static json_t *text_list(const kvl_report_row *row, size_t n_texts) {
+    json_t *list = json_array();
+    for (size_t i = 0; row->texts != NULL && i < n_texts; i++) {
+        const kvl_report_text *t = &row->texts[i];
+        json_t *o = json_object();
+        json_object_set_new(o, "text", json_string(t->name));
+        json_object_set_new(o, "n_windows", json_integer((json_int_t)t->n_windows));
+        json_object_set_new(o, "n_scored", json_integer((json_int_t)t->n_scored));
+        json_object_set_new(o, "nll_sum", kvl_json_number(t->nll_sum));
+        json_object_set_new(o, "ppl", kvl_json_number(exp(t->nll_sum / (double)t->n_scored)));
+        json_object_set_new(o, "bits_per_byte", bits_per_byte(t->nll_sum, t->n_bytes));
+        json_array_append_new(list, o);
+    }
+    return list;
+}
+
+static json_t *row_object(const kvl_report_row *row, size_t n_texts) {
     json_t *o = json_object();
     json_object_set_new(o, "press", json_string(row->press));
     json_object_set_new(o, "policy", json_string(row->policy));
     json_object_set_new(o, "keep_ratio", kvl_json_number(row->keep_ratio));
-    json_object_set_new(o, "mean_ppl", kvl_json_number(row->mean_ppl));
+    json_object_set_new(o, "ppl", kvl_json_number(row->ppl));
     json_object_set_new(o, "change_percent", kvl_json_number(row->change_percent));
     json_object_set_new(o, "stage", json_string(stage_text(row)));
     json_object_set_new(o, "pooled_nll", kvl_json_number(row->pooled_nll));
@@ -67,18 +101,22 @@ static json_t *row_object(const kvl_report_row *row) {
     json_object_set_new(o, "kept_max", json_integer((json_int_t)row->kept_max));
     json_object_set_new(o, "kv_bytes", json_integer((json_int_t)row->kv_bytes));
     json_object_set_new(o, "period_tok", kvl_json_number(row->period_tok));
+    json_object_set_new(o, "bits_per_byte",
+                        bits_per_byte(row->pooled_nll * (double)row->n_scored, row_bytes(row, n_texts)));
+    json_object_set_new(o, "texts", text_list(row, n_texts));
     return o;
 }
 
 void kvli_write_json(kvl_str *out, const kvl_report *r) {
-    json_t *root = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:[], s:[]}", "schema", "kvlab.report/1",
-                             "title", r->title, "protocol", r->protocol, "how", r->how, "command", r->command,
-                             "n_samples", (json_int_t)r->n_samples, "notes", "rows");
+    json_t *root = json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:[], s:[]}", "schema", "kvlab.report/1", "title", r->title,
+        "protocol", r->protocol, "ppl", r->has_mean_ppl ? "mean of the samples' PPLs" : "exp of pooled_nll",
+        "how", r->how, "command", r->command, "n_samples", (json_int_t)r->n_samples, "notes", "rows");
     for (size_t i = 0; i < r->n_notes; i++) {
         json_array_append_new(json_object_get(root, "notes"), json_string(r->notes[i]));
     }
     for (size_t i = 0; i < r->n_rows; i++) {
-        json_array_append_new(json_object_get(root, "rows"), row_object(&r->rows[i]));
+        json_array_append_new(json_object_get(root, "rows"), row_object(&r->rows[i], r->n_samples));
     }
     (void)!kvl_json_write(out, root, true, NULL); /* a failure stays in out */
 }

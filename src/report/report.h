@@ -5,25 +5,35 @@
 #include "base/str.h"
 #include "stats/stats.h"
 
+/* What a row is on one text. */
+typedef struct kvl_report_text {
+    const char *name;
+    size_t n_windows;
+    size_t n_scored; /* tokens */
+    double nll_sum;  /* nats */
+    size_t n_bytes;  /* of the text, each token of which is scored once; 0: not so */
+} kvl_report_text;
+
 /* One line of the curve table: one press at one keep ratio, over all samples. */
 typedef struct kvl_report_row {
     const char *press;  /* canonical, "knorm" */
     const char *policy; /* canonical policy text */
     double keep_ratio;
-    double mean_ppl;             /* arithmetic mean of per-sample PPLs, the published aggregate */
+    double ppl;                  /* exp of pooled_nll; or, as the report says, the published aggregate */
     double pooled_nll;           /* nats per scored token */
     kvl_estimate delta;          /* pooled NLL minus the token-matched baseline, nats per token */
     kvl_estimate delta_affected; /* the same over the tokens whose query read a compressed cache */
     size_t n_affected;           /* those tokens; 0 when nothing was evicted */
-    double change_percent;       /* mean_ppl against the published-style baseline, 100 * (ppl / base - 1) */
+    double change_percent;       /* ppl against the baseline's, 100 * (ppl / base - 1) */
     kvl_stage stage;
     size_t n_scored;           /* tokens */
     size_t kept_min, kept_max; /* entries per head of compressed layers at the end, over samples */
     double kept_mean;
-    uint64_t kv_bytes; /* live bytes at the end, mean over samples */
-    double period_tok; /* refresh period in steady state, tokens; 0 when nothing fired */
-    bool is_baseline;  /* keep ratio 1 / press none */
-    bool has_evicted;  /* false on a non-baseline row: "nothing evicted" */
+    uint64_t kv_bytes;            /* live bytes at the end, mean over samples */
+    double period_tok;            /* refresh period in steady state, tokens; 0 when nothing fired */
+    bool is_baseline;             /* keep ratio 1 / press none */
+    bool has_evicted;             /* false on a non-baseline row: "nothing evicted" */
+    const kvl_report_text *texts; /* [n_samples] of the report, or NULL */
 } kvl_report_row;
 
 typedef struct kvl_report {
@@ -36,6 +46,7 @@ typedef struct kvl_report {
     const kvl_report_row *rows; /* grouped by press, keep ratio decreasing; baseline first */
     size_t n_rows;
     size_t n_samples;
+    bool has_mean_ppl; /* the rows' ppl is the arithmetic mean of per-sample PPLs, the published aggregate */
 } kvl_report;
 
 typedef enum kvl_format { KVL_FORMAT_TABLE, KVL_FORMAT_MD, KVL_FORMAT_CSV, KVL_FORMAT_JSON } kvl_format;
@@ -46,9 +57,9 @@ typedef enum kvl_format { KVL_FORMAT_TABLE, KVL_FORMAT_MD, KVL_FORMAT_CSV, KVL_F
  * stage. JSON numbers that are not finite become null. */
 void kvl_report_write(kvl_str *out, const kvl_report *r, kvl_format format);
 
-/* Writes the curve as path.png and path.svg (cairo + pango, one drawing code): mean PPL against keep ratio
+/* Writes the curve as path.png and path.svg (cairo + pango, one drawing code): PPL against keep ratio
  * (1 at the left, falling to the right), one line per press, error bars (the interval of delta, turned into
- * PPL around the row's own mean: mean_ppl * exp(low - mean) .. mean_ppl * exp(high - mean)), baseline line,
+ * PPL around the row's own: ppl * exp(low - mean) .. ppl * exp(high - mean)), baseline line,
  * worst and best point marked and labelled, legend when there are two presses or more. */
 kvl_status kvl_chart_curve(const kvl_report *r, const char *path, kvl_err *err) KVL_MUST_USE;
 

@@ -62,7 +62,7 @@ static const char *trend(const kvl_report *r, size_t i) {
         strcmp(r->rows[i - 1].press, row->press) != 0) {
         return " ";
     }
-    double ratio = row->mean_ppl / r->rows[i - 1].mean_ppl;
+    double ratio = row->ppl / r->rows[i - 1].ppl;
     return ratio > 1.005 ? "↑" : ratio < 0.995 ? "↓" : "→";
 }
 
@@ -72,7 +72,7 @@ static void fill_cells(char cells[n_columns][cell_bytes], const kvl_report *r, s
     memset(cells, 0, (size_t)n_columns * cell_bytes);
     snprintf(cells[0], cell_bytes, "%.4g", row->keep_ratio);
     snprintf(cells[1], cell_bytes, "%.4g %%", 100.0 * (1.0 - row->keep_ratio));
-    snprintf(cells[2], cell_bytes, "%.2f", row->mean_ppl);
+    snprintf(cells[2], cell_bytes, "%.2f", row->ppl);
     /* a difference below the last digit has no sign */
     double change = fabs(row->change_percent) < 0.05 ? 0.0 : row->change_percent;
     snprintf(cells[3], cell_bytes, is_plain ? "-" : "%+.1f %%", change);

@@ -136,6 +136,7 @@ void kvl_tokenizer_close(kvl_tokenizer *t) {
 
 size_t kvl_tokenizer_vocab_size(const kvl_tokenizer *t) { return t->n_vocab; }
 int32_t kvl_tokenizer_bos(const kvl_tokenizer *t) { return t->bos_id; }
+int32_t kvl_tokenizer_start(const kvl_tokenizer *t) { return t->start_id; }
 int32_t kvl_tokenizer_eos(const kvl_tokenizer *t) { return t->eos_id; }
 uint64_t kvl_tokenizer_hash(const kvl_tokenizer *t) { return t->hash; }
 

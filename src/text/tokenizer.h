@@ -43,6 +43,11 @@ size_t kvl_tokenizer_vocab_size(const kvl_tokenizer *t);
 int32_t kvl_tokenizer_find(const kvl_tokenizer *t, const char *token);
 /* Id that the file puts in front of every text (the caller does that), or -1. */
 int32_t kvl_tokenizer_bos(const kvl_tokenizer *t);
+/* Id of the token that begins texts, also where no file says that it is put there: the one that a GGUF file
+ * names; of a tokenizer.json the one put in front, or the first special token of <|begin_of_text|>, <s>,
+ * <bos>,
+ * <|startoftext|>. -1 when there is none. */
+int32_t kvl_tokenizer_start(const kvl_tokenizer *t);
 /* Id that ends a text: the one that a GGUF file names; of a tokenizer.json the first special token of
  * <|endoftext|>, </s>, <eos>, <|end_of_text|>, <|eot_id|>. -1 when there is none. */
 int32_t kvl_tokenizer_eos(const kvl_tokenizer *t);

@@ -221,6 +221,7 @@ static kvl_status read_ids(gguf_vocab *v, bool has_bos) {
                         v->l.name);
     }
     v->l.t->bos_id = has_bos ? bos : -1;
+    v->l.t->start_id = bos;
     return KVL_OK;
 }
 

@@ -91,6 +91,7 @@ struct kvl_tokenizer {
     int32_t byte_ids[256]; /* -1 where there is none (not in byte-level vocabularies) */
     int32_t unk_id;        /* -1: none */
     int32_t bos_id;        /* put in front of every text; -1: none */
+    int32_t start_id;      /* begins a text, put there or not; -1: none */
     int32_t eos_id;        /* ends a text; -1: none */
     bool has_byte_fallback;
     bool joins_over_unknown; /* bytes without a token are dropped before merging, not after */

@@ -215,14 +215,27 @@ static kvl_status find_kind(const kvli_vocab_loader *l, const json_t *root, cons
     return has_bytes ? kvli_json_must_be_off(l, model, "byte_fallback") : KVL_OK;
 }
 
-/* The file does not say which token ends a text: known names, in the order of how sure they are. */
-static void find_eos(kvl_tokenizer *t) {
-    static const char *const names[] = {"<|endoftext|>", "</s>", "<eos>", "<|end_of_text|>", "<|eot_id|>"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0] && t->eos_id < 0; i++) {
-        int32_t id = kvl_tokenizer_find(t, names[i]);
-        bool is_special = id >= 0 && t->tokens[id].is_special; /* Gemma has a </s> that is HTML */
-        t->eos_id = is_special ? id : -1;
+/* The first of these names [n] that is a special token, or -1: the file does not say which begin or end a
+ * text. Gemma has a </s> that is HTML. */
+static int32_t find_special(const kvl_tokenizer *t, const char *const *names, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        const int32_t id = kvl_tokenizer_find(t, names[i]);
+        if (id >= 0 && t->tokens[id].is_special) {
+            return id;
+        }
     }
+    return -1;
+}
+
+/* Known names, in the order of how sure they are. */
+static kvl_status find_ends(const kvli_vocab_loader *l, const json_t *post_processor) {
+    static const char *const starts[] = {"<|begin_of_text|>", "<s>", "<bos>", "<|startoftext|>"};
+    static const char *const ends[] = {"<|endoftext|>", "</s>", "<eos>", "<|end_of_text|>", "<|eot_id|>"};
+    kvl_tokenizer *t = l->t;
+    t->eos_id = find_special(t, ends, sizeof ends / sizeof ends[0]);
+    KVL_TRY(kvli_pipeline_load_bos(l, post_processor));
+    t->start_id = t->bos_id >= 0 ? t->bos_id : find_special(t, starts, sizeof starts / sizeof starts[0]);
+    return KVL_OK;
 }
 
 static kvl_status load_root(const kvli_vocab_loader *l, const json_t *root) {
@@ -236,8 +249,7 @@ static kvl_status load_root(const kvli_vocab_loader *l, const json_t *root) {
     KVL_TRY(l->t->kind == KVL_TOK_UNIGRAM ? load_unigram(l, model) : load_bpe(l, model));
     KVL_TRY(kvli_vocab_check_bytes(l));
     KVL_TRY(load_added(l, added));
-    find_eos(l->t);
-    return kvli_pipeline_load_bos(l, json_object_get(root, "post_processor"));
+    return find_ends(l, json_object_get(root, "post_processor"));
 }
 
 kvl_status kvli_tokenizer_load(kvl_tokenizer *t, const char *bytes, size_t n_bytes, const char *name,

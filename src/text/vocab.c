@@ -86,6 +86,7 @@ kvl_status kvli_vocab_create(const kvli_vocab_loader *l, size_t n_vocab) {
     t->n_vocab = n_vocab;
     t->unk_id = -1;
     t->bos_id = -1;
+    t->start_id = -1;
     t->eos_id = -1;
     for (size_t i = 0; i < n_vocab; i++) {
         t->tokens[i].byte = -1;

@@ -12,7 +12,7 @@ static kvl_report_row row_of(const char *press, double keep, double ppl, double 
     return (kvl_report_row){.press = press,
                             .policy = press,
                             .keep_ratio = keep,
-                            .mean_ppl = ppl,
+                            .ppl = ppl,
                             .pooled_nll = log(ppl),
                             .delta = {delta, delta - half, delta + half, 5, true},
                             .change_percent = 100 * (ppl / 60.49 - 1),
@@ -116,16 +116,16 @@ static void test_names_are_escaped(void **state) {
 static void test_json(void **state) {
     (void)state;
     fixture *f = make();
-    f->rows[2].mean_ppl = HUGE_VAL;
+    f->rows[2].ppl = HUGE_VAL;
     f->rows[3].pooled_nll = (double)NAN;
     kvl_str out = written(&f->report, KVL_FORMAT_JSON);
     json_t *root = json_loads(kvl_str_text(&out), JSON_REJECT_DUPLICATES, NULL);
     assert_non_null(root);
     const json_t *rows = json_object_get(root, "rows");
     assert_int_equal(json_array_size(rows), 5);
-    assert_true(json_is_null(json_object_get(json_array_get(rows, 2), "mean_ppl")));
+    assert_true(json_is_null(json_object_get(json_array_get(rows, 2), "ppl")));
     assert_true(json_is_null(json_object_get(json_array_get(rows, 3), "pooled_nll")));
-    assert_true(json_real_value(json_object_get(json_array_get(rows, 1), "mean_ppl")) == 181.26);
+    assert_true(json_real_value(json_object_get(json_array_get(rows, 1), "ppl")) == 181.26);
     assert_true(json_is_true(json_object_get(json_array_get(rows, 4), "inside_interval")));
     json_decref(root);
     kvl_str_free(&out);
