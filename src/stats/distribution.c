@@ -32,7 +32,7 @@ static double beta_fraction(double a, double b, double x) {
     return h;
 }
 
-static double log_gamma(double x) {
+double kvli_log_gamma(double x) {
     /* Lanczos, g = 7, n = 9: lgamma of the C library writes a global sign */
     static const double c[] = {0.99999999999980993,  676.5203681218851,     -1259.1392167224028,
                                771.32342877765313,   -176.61502916214059,   12.507343278686905,
@@ -52,13 +52,15 @@ double kvli_t_two_sided(double t, double df) {
     double x = df / (df + t * t);
     double a = 0.5 * df;
     double b = 0.5;
-    double front = exp(log_gamma(a + b) - log_gamma(a) - log_gamma(b) + a * log(x) + b * log1p(-x));
+    double front =
+        exp(kvli_log_gamma(a + b) - kvli_log_gamma(a) - kvli_log_gamma(b) + a * log(x) + b * log1p(-x));
     return x < (a + 1) / (a + b + 2) ? front * beta_fraction(a, b, x) / a
                                      : 1.0 - front * beta_fraction(b, a, 1.0 - x) / b;
 }
 
 static double t_density(double t, double df) {
-    double scale = exp(log_gamma(0.5 * (df + 1)) - log_gamma(0.5 * df)) / sqrt(3.14159265358979323846 * df);
+    double scale =
+        exp(kvli_log_gamma(0.5 * (df + 1)) - kvli_log_gamma(0.5 * df)) / sqrt(3.14159265358979323846 * df);
     return scale * exp(-0.5 * (df + 1) * log1p(t * t / df));
 }
 

@@ -8,4 +8,7 @@ double kvli_t_two_sided(double t, double df);
 double kvli_t_quantile(double share, double df, double start);
 double kvli_normal_quantile(double share, double start);
 
+/* Logarithm of the gamma function, x > 0. */
+double kvli_log_gamma(double x);
+
 #endif

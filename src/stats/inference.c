@@ -45,7 +45,7 @@ kvl_verdict kvl_equivalence(kvl_estimate e, double margin) {
 
 double kvl_smallest_detectable(const double *sums, const size_t *counts, size_t n_clusters) {
     if (n_clusters < 2) {
-        return NAN;
+        return (double)NAN;
     }
     const double df = (double)n_clusters - 1;
     const double error =

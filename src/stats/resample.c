@@ -129,7 +129,7 @@ static bool set_deviations(const kvl_resamples *r, double whole) {
         is_defined &= isfinite(r->top[b]) != 0;
     }
     if (is_defined) {
-        kvli_sort(r->top, r->n_resamples);
+        kvl_sort(r->top, r->n_resamples);
     }
     return is_defined;
 }
@@ -157,7 +157,7 @@ kvl_estimate kvl_bootstrap_ratio(const kvl_resamples *r, const double *num, cons
         bottom += den[i];
     }
     kvl_estimate e = {.mean = bottom == 0 ? (double)NAN : top / bottom,
-                      .p = NAN,
+                      .p = (double)NAN,
                       .n_clusters = r->n,
                       .is_few = r->n < KVL_FEW_CLUSTERS};
     e.low = e.high = e.mean;

@@ -1,4 +1,4 @@
-/* Clustered means. */
+/* Clustered means: pooled, with intervals and p-values by Student's t over clusters. */
 #include "stats/cluster.h"
 #include "stats/distribution.h"
 
@@ -24,7 +24,7 @@ kvl_estimate kvl_cluster_mean(const double *sums, const size_t *counts, size_t n
         n += (double)counts[i];
     }
     kvl_estimate e = {.mean = total / n,
-                      .p = NAN,
+                      .p = (double)NAN,
                       .n_clusters = n_clusters,
                       .has_interval = n_clusters >= 2,
                       .is_few = n_clusters < KVL_FEW_CLUSTERS};
