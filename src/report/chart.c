@@ -1,27 +1,13 @@
 /* The curve as a picture: one drawing code for PNG and SVG (cairo + pango).
  *
- * Layout in points of an 820 x 520 page: title and protocol line on top, plot, axis labels, command line at
- * the foot. The x axis runs from the full cache on the left to the smallest cache on the right, as the
- * published picture does. Colours are those of Okabe and Ito (2008), which colour-blind readers tell apart.
+ * Layout: title and protocol line on top, plot, axis labels, command line at the foot. The x axis runs from
+ * the full cache on the left to the smallest cache on the right, as the published picture does.
  */
+#include "report/canvas.h"
 #include "report/report_int.h"
-
-#include "base/os.h"
 
 #include <math.h>
 #include <stdio.h>
-
-#include <cairo-svg.h>
-#include <cairo.h>
-#include <pango/pangocairo.h>
-
-enum { page_width = 820, page_height = 520, left = 70, right = 24, top = 64, bottom = 76, png_scale = 2 };
-
-static const double palette[][3] = {{0.00, 0.45, 0.70}, {0.84, 0.37, 0.00}, {0.00, 0.62, 0.45},
-                                    {0.80, 0.47, 0.65}, {0.90, 0.62, 0.00}, {0.34, 0.71, 0.91},
-                                    {0.30, 0.30, 0.30}};
-enum { small_text = 12 };
-enum { n_palette = sizeof palette / sizeof palette[0] };
 
 typedef struct plot {
     cairo_t *cr;
@@ -31,40 +17,6 @@ typedef struct plot {
     bool is_log;
     size_t n_groups;
 } plot;
-
-/* ---- text ---- */
-
-typedef enum anchor { anchor_left, anchor_middle, anchor_right } anchor;
-
-/* Draws one line of text with its baseline box's top at y, cut with an ellipsis at max_width; returns its
- * width. */
-static double draw_text(const plot *p, double x, double y, double size, anchor a, double max_width,
-                        const char *text) {
-    char description[64];
-    PangoLayout *layout = pango_cairo_create_layout(p->cr);
-    snprintf(description, sizeof description, "DejaVu Sans, Sans %.1fpx", size);
-    PangoFontDescription *font = pango_font_description_from_string(description);
-    pango_font_description_set_absolute_size(font, size * PANGO_SCALE);
-    pango_layout_set_font_description(layout, font);
-    pango_layout_set_text(layout, text, -1);
-    if (max_width > 0) {
-        pango_layout_set_width(layout, (int)(max_width * PANGO_SCALE));
-        pango_layout_set_ellipsize(layout, PANGO_ELLIPSIZE_END);
-        pango_layout_set_single_paragraph_mode(layout, TRUE);
-        pango_layout_set_height(layout, size < small_text ? -2 : -1); /* small print may take two lines */
-    }
-    PangoRectangle box;
-    pango_layout_get_extents(layout, NULL, &box);
-    double width = (double)box.width / PANGO_SCALE;
-    cairo_move_to(p->cr, a == anchor_left ? x : a == anchor_middle ? x - width / 2 : x - width, y);
-    pango_cairo_show_layout(p->cr, layout);
-    cairo_new_path(p->cr); /* the text's point must not begin the next line */
-    pango_font_description_free(font);
-    g_object_unref(layout);
-    return width;
-}
-
-static void set_grey(const plot *p, double level) { cairo_set_source_rgb(p->cr, level, level, level); }
 
 /* ---- scales ---- */
 
@@ -116,28 +68,16 @@ static void find_scales(plot *p) {
 
 /* ---- frame ---- */
 
-/* A step of 1, 2 or 5 times a power of ten that gives at most n ticks over the range. */
-static double tick_step(double range, int n) {
-    double step = pow(10, floor(log10(range / n)));
-    static const double factors[] = {1, 2, 5, 10};
-    for (int i = 0; i < 4; i++) {
-        if (range / (step * factors[i]) <= n) {
-            return step * factors[i];
-        }
-    }
-    return step * 10;
-}
-
 static void draw_y_tick(const plot *p, double value) {
     char label[32];
     double y = y_of(p, value);
-    set_grey(p, 0.88);
+    kvli_set_grey(p->cr, 0.88);
     cairo_move_to(p->cr, left, y);
     cairo_line_to(p->cr, page_width - right, y);
     cairo_stroke(p->cr);
-    set_grey(p, 0.25);
+    kvli_set_grey(p->cr, 0.25);
     snprintf(label, sizeof label, "%g", value);
-    draw_text(p, left - 8, y - 8, 12, anchor_right, 0, label);
+    kvli_draw_text(p->cr, left - 8, y - 8, 12, anchor_right, 0, label);
 }
 
 static void draw_grid(const plot *p) {
@@ -152,39 +92,28 @@ static void draw_grid(const plot *p) {
             }
         }
     } else {
-        double step = tick_step(p->y_max - p->y_min, 8);
+        double step = kvli_tick_step(p->y_max - p->y_min, 8);
         for (double value = ceil(p->y_min / step) * step; value <= p->y_max; value += step) {
             draw_y_tick(p, value);
         }
     }
-    double step = tick_step(p->x_max - p->x_min, 10);
+    double step = kvli_tick_step(p->x_max - p->x_min, 10);
     for (double k = floor(p->x_max / step + 1e-9); k * step >= p->x_min; k -= 1) {
         char label[32];
         snprintf(label, sizeof label, "%.3g", k * step);
-        set_grey(p, 0.93);
+        kvli_set_grey(p->cr, 0.93);
         cairo_move_to(p->cr, x_of(p, k * step), top);
         cairo_line_to(p->cr, x_of(p, k * step), page_height - bottom);
         cairo_stroke(p->cr);
-        set_grey(p, 0.25);
-        draw_text(p, x_of(p, k * step), page_height - bottom + 6, 12, anchor_middle, 0, label);
+        kvli_set_grey(p->cr, 0.25);
+        kvli_draw_text(p->cr, x_of(p, k * step), page_height - bottom + 6, 12, anchor_middle, 0, label);
     }
 }
 
 static void draw_labels(const plot *p) {
-    set_grey(p, 0.1);
-    draw_text(p, left, 10, 17, anchor_left, page_width - left - right, p->r->title);
-    set_grey(p, 0.35);
-    draw_text(p, left, 35, 11, anchor_left, page_width - left - right, p->r->protocol);
-    draw_text(p, left, page_height - 20, 10, anchor_left, page_width - left - right, p->r->command);
-    set_grey(p, 0.2);
-    draw_text(p, 0.5 * (left + page_width - right), page_height - bottom + 26, 13, anchor_middle, 0,
-              "keep ratio (share of the cache kept)");
-    cairo_save(p->cr);
-    cairo_translate(p->cr, 12, 0.5 * (top + page_height - bottom));
-    cairo_rotate(p->cr, -G_PI / 2);
-    draw_text(p, 0, 0, 13, anchor_middle, 0,
-              p->is_log ? "perplexity (mean of samples, log scale)" : "perplexity (mean of samples)");
-    cairo_restore(p->cr);
+    kvli_draw_frame(p->cr, p->r->title, p->r->protocol, p->r->command);
+    kvli_draw_axes(p->cr, "keep ratio (share of the cache kept)",
+                   p->is_log ? "perplexity (mean of samples, log scale)" : "perplexity (mean of samples)");
 }
 
 /* ---- stages (single curve only) ---- */
@@ -214,10 +143,10 @@ static void draw_stages(const plot *p, size_t first, size_t end) {
         cairo_set_source_rgb(p->cr, shade[stage][0], shade[stage][1], shade[stage][2]);
         cairo_rectangle(p->cr, x0, top, x1 - x0, page_height - top - bottom);
         cairo_fill(p->cr);
-        set_grey(p, 0.45);
+        kvli_set_grey(p->cr, 0.45);
         if (stage != KVL_STAGE_BASELINE) {
-            draw_text(p, x0 + 4, page_height - bottom - 18, small_text, anchor_left, fmax(x1 - x0 - 6, 8),
-                      kvl_stage_name(stage));
+            kvli_draw_text(p->cr, x0 + 4, page_height - bottom - 18, small_text, anchor_left,
+                           fmax(x1 - x0 - 6, 8), kvl_stage_name(stage));
         }
         i = stop;
     }
@@ -234,7 +163,7 @@ static void draw_baseline(const plot *p) {
         }
         char label[64];
         double y = y_of(p, row->ppl);
-        set_grey(p, 0.35);
+        kvli_set_grey(p->cr, 0.35);
         cairo_set_line_width(p->cr, 1.2);
         cairo_set_dash(p->cr, dashes, 2, 0);
         cairo_move_to(p->cr, left, y);
@@ -243,7 +172,7 @@ static void draw_baseline(const plot *p) {
         cairo_set_dash(p->cr, NULL, 0, 0);
         snprintf(label, sizeof label, "full cache %.2f", row->ppl);
         /* above the line, where only the baseline is; below it when curves may run close to it */
-        draw_text(p, left + 4, p->n_groups > 1 ? y + 2 : y - 17, 12, anchor_left, 0, label);
+        kvli_draw_text(p->cr, left + 4, p->n_groups > 1 ? y + 2 : y - 17, 12, anchor_left, 0, label);
     }
 }
 
@@ -285,7 +214,7 @@ static void draw_group(const plot *p, size_t first, size_t end, const double *co
     for (size_t i = first; i < end; i++) {
         const kvl_report_row *row = &p->r->rows[i];
         if (isfinite(row->ppl)) {
-            cairo_arc(p->cr, x_of(p, row->keep_ratio), y_of(p, row->ppl), 3.6, 0, 2 * G_PI);
+            cairo_arc(p->cr, x_of(p, row->keep_ratio), y_of(p, row->ppl), 3.6, 0, KVL_TURN);
             row->has_evicted ? cairo_fill(p->cr) : cairo_stroke(p->cr); /* hollow: nothing evicted */
         }
     }
@@ -300,12 +229,12 @@ static void mark(const plot *p, size_t i, const char *word, bool is_below) {
     double bar_top = row->delta.has_interval && isfinite(row_high(row)) ? y_of(p, row_high(row)) : y;
     double label_x = fmin(fmax(x, left + 75), page_width - right - 75);
     snprintf(label, sizeof label, "%s: %.2f at %g", word, row->ppl, row->keep_ratio);
-    set_grey(p, 0.1);
+    kvli_set_grey(p->cr, 0.1);
     cairo_set_line_width(p->cr, 1.6);
-    cairo_arc(p->cr, x, y, 7, 0, 2 * G_PI);
+    cairo_arc(p->cr, x, y, 7, 0, KVL_TURN);
     cairo_stroke(p->cr);
     double above = fmax(fmin(bar_top - 21, y - 27), top + 2);
-    draw_text(p, label_x, is_below ? y + 9 : above, 12.5, anchor_middle, 0, label);
+    kvli_draw_text(p->cr, label_x, is_below ? y + 9 : above, 12.5, anchor_middle, 0, label);
 }
 
 static void draw_legend(const plot *p, size_t line, const char *name, const double *colour) {
@@ -315,17 +244,16 @@ static void draw_legend(const plot *p, size_t line, const char *name, const doub
     cairo_move_to(p->cr, page_width - right - 172, y + 8);
     cairo_line_to(p->cr, page_width - right - 148, y + 8);
     cairo_stroke(p->cr);
-    set_grey(p, 0.15);
-    draw_text(p, page_width - right - 142, y, 12.5, anchor_left, 138, name);
+    kvli_set_grey(p->cr, 0.15);
+    kvli_draw_text(p->cr, page_width - right - 142, y, 12.5, anchor_left, 138, name);
 }
 
-static void draw(cairo_t *cr, const kvl_report *r) {
+static void draw_curve(cairo_t *cr, const void *report) {
+    const kvl_report *r = report;
     plot p = {.cr = cr, .r = r};
     size_t group = 0;
     size_t most = r->n_rows;
     size_t least = r->n_rows;
-    cairo_set_source_rgb(cr, 1, 1, 1);
-    cairo_paint(cr);
     find_scales(&p);
     for (size_t i = 0; i < r->n_rows; i = kvli_group_end(r, i)) {
         p.n_groups += !r->rows[i].is_baseline;
@@ -344,9 +272,9 @@ static void draw(cairo_t *cr, const kvl_report *r) {
         if (!r->rows[i].is_baseline) {
             size_t worst = end;
             size_t best = end;
-            draw_group(&p, i, end, palette[group % n_palette]);
+            draw_group(&p, i, end, kvli_palette[group % KVL_PALETTE]);
             if (p.n_groups > 1) {
-                draw_legend(&p, group, r->rows[i].press, palette[group % n_palette]);
+                draw_legend(&p, group, r->rows[i].press, kvli_palette[group % KVL_PALETTE]);
             }
             kvli_group_extremes(r, i, end, &worst, &best);
             most =
@@ -366,64 +294,6 @@ static void draw(cairo_t *cr, const kvl_report *r) {
 
 /* ---- files ---- */
 
-static cairo_status_t append_bytes(void *ud, const unsigned char *bytes, unsigned n) {
-    kvl_str *out = ud;
-    kvl_str_append(out, (const char *)bytes, n);
-    return out->failed ? CAIRO_STATUS_WRITE_ERROR : CAIRO_STATUS_SUCCESS;
-}
-
-static kvl_status draw_on(cairo_surface_t *surface, double scale, const kvl_report *r, const char *what,
-                          kvl_err *err) {
-    cairo_t *cr = cairo_create(surface);
-    cairo_scale(cr, scale, scale);
-    draw(cr, r);
-    cairo_status_t status = cairo_status(cr);
-    cairo_destroy(cr);
-    return status == CAIRO_STATUS_SUCCESS
-               ? KVL_OK
-               : kvl_fail(err, KVL_E_IO, "%s: drawing failed: %s", what, cairo_status_to_string(status));
-}
-
-static kvl_status make_png(kvl_str *out, const kvl_report *r, kvl_err *err) {
-    cairo_surface_t *surface =
-        cairo_image_surface_create(CAIRO_FORMAT_RGB24, page_width * png_scale, page_height * png_scale);
-    kvl_status status = draw_on(surface, png_scale, r, "PNG", err);
-    if (status == KVL_OK &&
-        cairo_surface_write_to_png_stream(surface, append_bytes, out) != CAIRO_STATUS_SUCCESS) {
-        status = kvl_fail(err, KVL_E_IO, "PNG: encoding failed");
-    }
-    cairo_surface_destroy(surface);
-    return status;
-}
-
-static kvl_status make_svg(kvl_str *out, const kvl_report *r, kvl_err *err) {
-    cairo_surface_t *surface =
-        cairo_svg_surface_create_for_stream(append_bytes, out, page_width, page_height);
-    kvl_status status = draw_on(surface, 1, r, "SVG", err);
-    cairo_surface_finish(surface);
-    if (status == KVL_OK && cairo_surface_status(surface) != CAIRO_STATUS_SUCCESS) {
-        status = kvl_fail(err, KVL_E_IO, "SVG: encoding failed");
-    }
-    cairo_surface_destroy(surface);
-    return status;
-}
-
 kvl_status kvl_chart_curve(const kvl_report *r, const char *path, kvl_err *err) {
-    static const struct {
-        const char *ending;
-        kvl_status (*make)(kvl_str *, const kvl_report *, kvl_err *);
-    } kinds[] = {{"png", make_png}, {"svg", make_svg}};
-    kvl_status status = KVL_OK;
-    for (size_t i = 0; i < 2 && status == KVL_OK; i++) {
-        kvl_str file = {0};
-        kvl_str name = {0};
-        kvl_str_printf(&name, "%s.%s", path, kinds[i].ending);
-        status = kinds[i].make(&file, r, err);
-        if (status == KVL_OK) {
-            status = kvl_file_save(kvl_str_text(&name), kvl_str_text(&file), file.len, err);
-        }
-        kvl_str_free(&file);
-        kvl_str_free(&name);
-    }
-    return status;
+    return kvli_chart_save(draw_curve, r, path, err);
 }
