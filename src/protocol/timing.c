@@ -5,10 +5,7 @@
 #include "base/os.h"
 
 #include <stdlib.h>
-
-typedef struct observation {
-    double ttft_ns, compress_ns, tpot_ns;
-} observation;
+#include <string.h>
 
 static int by_value(const void *a_ptr, const void *b_ptr) {
     const double a = *(const double *)a_ptr;
@@ -113,7 +110,8 @@ kvl_status kvl_timing_decode(kvl_engine *engine, kvl_stream *stream, const kvl_p
 
 /* One generation under one policy. rows [n_prompt] and token_ns [n_new] are scratch. */
 static kvl_status generate(kvl_engine *engine, const kvl_timing_config *config, const kvl_policy *policy,
-                           kvl_timing *t, observation *seen, kvl_row *rows, double *token_ns, kvl_err *err) {
+                           kvl_timing *t, kvl_timing_sample *seen, kvl_row *rows, double *token_ns,
+                           kvl_err *err) {
     kvl_stream *stream = NULL;
     const kvl_shape *shape = &kvl_engine_model(engine)->shape;
     kvl_status status = KVL_OK;
@@ -152,7 +150,7 @@ kvl_policy kvl_timing_once(const kvl_policy *policy) {
     return once;
 }
 
-static void summarise(kvl_timing *t, const observation *seen, double *scratch, size_t n) {
+static void summarise(kvl_timing *t, const kvl_timing_sample *seen, double *scratch, size_t n) {
     for (size_t i = 0; i < n; i++) {
         scratch[i] = seen[i].ttft_ns;
     }
@@ -174,7 +172,7 @@ kvl_status kvl_timing_run(kvl_timing *out, kvl_engine *engine, const kvl_timing_
     size_t n_new = kvl_min_size(config->n_new, n_context / 2);
     size_t n_prompt = kvl_min_size(config->n_prompt, kvl_min_size(config->sample->ids.n, n_context - n_new));
     size_t n_reps = config->n_repetitions;
-    observation *seen = kvl_calloc(config->n_policies * n_reps, sizeof *seen);
+    kvl_timing_sample *seen = kvl_calloc(config->n_policies * n_reps, sizeof *seen);
     kvl_row *rows = kvl_calloc(n_prompt, sizeof *rows);
     double *scratch = kvl_calloc(kvl_max_size(n_new, n_reps), sizeof *scratch);
     kvl_status status = KVL_OK;
@@ -182,24 +180,29 @@ kvl_status kvl_timing_run(kvl_timing *out, kvl_engine *engine, const kvl_timing_
         KVL_GO(kvl_fail_nomem(err, "timing"));
     }
     for (size_t p = 0; p < config->n_policies; p++) {
-        KVL_GO(kvl_budget_check(&config->policies[p], &kvl_engine_model(engine)->shape, n_prompt, err));
+        const kvl_engine *own = config->engines != NULL ? config->engines[p] : engine;
+        KVL_GO(kvl_budget_check(&config->policies[p], &kvl_engine_model(own)->shape, n_prompt, err));
     }
     for (size_t rep = 0; rep <= n_reps; rep++) { /* repetition 0 warms up */
         for (size_t k = 0; k < config->n_policies; k++) {
             size_t p = (k + rep) % config->n_policies;
             kvl_policy policy = kvl_timing_once(&config->policies[p]);
-            observation ignored;
+            kvl_timing_sample ignored;
             out[p].n_prompt = n_prompt;
             out[p].n_new = n_new;
             kvl_peak_rss_reset();
-            KVL_GO(generate(engine, config, &policy, &out[p],
-                            rep == 0 ? &ignored : &seen[p * n_reps + rep - 1], rows, scratch, err));
+            kvl_engine *own = config->engines != NULL ? config->engines[p] : engine;
+            KVL_GO(generate(own, config, &policy, &out[p], rep == 0 ? &ignored : &seen[p * n_reps + rep - 1],
+                            rows, scratch, err));
             uint64_t peak = kvl_peak_rss_bytes();
             out[p].peak_rss_bytes = rep == 0 || peak > out[p].peak_rss_bytes ? peak : out[p].peak_rss_bytes;
         }
     }
     for (size_t p = 0; p < config->n_policies; p++) {
         summarise(&out[p], seen + p * n_reps, scratch, n_reps);
+    }
+    if (config->samples != NULL) {
+        memcpy(config->samples, seen, config->n_policies * n_reps * sizeof *seen);
     }
 done:
     kvl_free(seen);

@@ -12,13 +12,23 @@
 #include "engine/engine.h"
 #include "protocol/samples.h"
 
+/* What one policy took in one repetition. */
+typedef struct kvl_timing_sample {
+    double ttft_ns;
+    double compress_ns;
+    double tpot_ns; /* median of the tokens decoded */
+} kvl_timing_sample;
+
 typedef struct kvl_timing_config {
     const kvl_sample *sample;
     const kvl_policy *policies; /* [n_policies]; schedule fields are overridden: once, after the prefill */
     size_t n_policies;
-    size_t n_prompt;      /* tokens; cut to the sample and the context */
-    size_t n_new;         /* tokens decoded after the first */
-    size_t n_repetitions; /* counted ones; one more warms up */
+    size_t n_prompt;            /* tokens; cut to the sample and the context */
+    size_t n_new;               /* tokens decoded after the first */
+    size_t n_repetitions;       /* counted ones; one more warms up */
+    kvl_engine *const *engines; /* [n_policies] each policy on its own, for caches of several types; NULL: all
+                                 * on the one given */
+    kvl_timing_sample *samples; /* [n_policies, n_repetitions] all that was measured, caller's; or NULL */
 } kvl_timing_config;
 
 /* Medians over the repetitions. */
