@@ -26,6 +26,7 @@ static const kvl_command commands[] = {
     {"inspect", "what is in a model: shape, bytes, tensors (reads headers only)", kvl_cmd_inspect},
     {"plan", "memory before running: weights, cache, scratch, longest prompt", kvl_cmd_plan},
     {"press", "the rules there are by which a cache is compressed, and all about one", kvl_cmd_press},
+    {"recommend", "a setting to deploy: searched, confirmed on other texts, timed", kvl_cmd_recommend},
     {"sweep", "quality at every keep ratio: table and curve", kvl_cmd_sweep},
     {"tokenize", "the token ids of a text", kvl_cmd_tokenize},
 };

@@ -1,0 +1,298 @@
+/* kvlab recommend: a model, limits and texts in; the setting to deploy out. */
+#include "cli/calibration_arg.h"
+#include "cli/cmd.h"
+#include "cli/recommend_options.h"
+#include "cli/recommend_report.h"
+#include "cli/setup.h"
+
+#include "base/alloc.h"
+#include "base/os.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* How much a run does. */
+typedef struct effort {
+    const char *tune, *test; /* samples; of different documents */
+    size_t tune_windows;     /* of a sample, at most */
+    size_t test_windows;
+    size_t n_finalists;
+    size_t n_repetitions;
+} effort;
+
+static const effort quick = {"B1-B5 A1-A20", "B6-B10 A31-A60", 1, 1, 8, 11};
+static const effort full = {"B1-B5 A1-A30", "B6-B10 A31-A60", 2, 3, KVL_MAX_FINALISTS, 21};
+
+enum { DEFAULT_PROMPT = 512, DEFAULT_NEW = 128, TIMED_TOKENS = 32 };
+
+/* All that a run owns. */
+typedef struct session {
+    kvl_recommend_options options;
+    const effort *effort;
+    kvl_model *model;
+    kvl_tokenizer *tokenizer;
+    kvl_calibration *calibration; /* NULL: no policy needs one */
+    kvl_samples texts;
+    kvl_cuts tune, test;
+    kvl_recommend_config config;
+    kvl_recommend result;
+    kvl_str texts_text;
+    kvl_str command;
+    uint64_t last_progress_ns;
+} session;
+
+static bool show_progress(void *ud, const kvl_recommend_progress *p) {
+    enum { update_ns = 200000000 };
+    static const char *const stages[KVL_RECOMMEND_STAGES] = {"presses",     "budgets",        "protections",
+                                                             "cache types", "held-out texts", "times"};
+    session *s = ud;
+    const uint64_t now = kvl_clock_ns();
+    if (!s->options.is_quiet && isatty(STDERR_FILENO) == 1 && now - s->last_progress_ns > update_ns) {
+        s->last_progress_ns = now;
+        fprintf(stderr, "\r%zu of %d: %s, %.0f %% \x1b[K", p->stage + 1, (int)KVL_RECOMMEND_STAGES,
+                stages[p->stage], 100.0 * (double)p->rows_done / (double)kvl_max_size(1, p->rows_total));
+    }
+    return !kvl_is_stopping();
+}
+
+/* ---- what is searched ---- */
+
+/* The types of the cache now, and smaller ones that its heads can be stored in. */
+static void set_forms(session *s) {
+    static const kvl_kv_type smaller[] = {KVL_KV_F16, KVL_KV_Q8_0, KVL_KV_Q4_0};
+    kvl_recommend_config *c = &s->config;
+    const kvl_shape *shape = &s->model->shape;
+    c->forms[c->n_forms++] = (kvl_form){shape->key_type, shape->value_type};
+    const size_t n = s->options.has_same_types ? 0 : s->options.is_full ? 3 : 2;
+    for (size_t i = 0; i < n; i++) {
+        kvl_shape like = *shape;
+        like.key_type = like.value_type = smaller[i];
+        if (kvl_shape_kv_bytes(&like) < kvl_shape_kv_bytes(shape) &&
+            kvl_cache_check_shape(&like, NULL) == KVL_OK) {
+            c->forms[c->n_forms++] = (kvl_form){smaller[i], smaller[i]};
+        }
+    }
+}
+
+/* Adds for each form the ratio that just fits a limit of bytes: cut to three digits. */
+static void add_fitting_ratios(session *s) {
+    kvl_recommend_options *o = &s->options;
+    for (size_t f = 0; f < s->config.n_forms && o->wish.max_bytes != 0; f++) {
+        kvl_shape like = s->model->shape;
+        like.key_type = s->config.forms[f].key_type;
+        like.value_type = s->config.forms[f].value_type;
+        const double n_entries = floor((double)o->wish.max_bytes / (double)kvl_shape_kv_bytes(&like));
+        const double ratio =
+            floor(1000 * (n_entries - (double)s->config.n_new) / (double)s->config.n_prompt) / 1000;
+        if (ratio > 0 && ratio < 1) {
+            o->n_ratios = kvl_ratio_insert(o->ratios, o->n_ratios, ratio);
+        }
+    }
+}
+
+/* The prompt and what follows it, within the model's context. */
+static kvl_status set_lengths(session *s, kvl_err *err) {
+    const kvl_recommend_options *o = &s->options;
+    const size_t n_context = s->model->shape.n_context;
+    size_t n_new = o->n_new;
+    size_t n_prompt = o->n_prompt;
+    if (n_new == 0) {
+        const size_t n_left = n_context > n_prompt + 1 ? n_context - n_prompt - 1 : 1;
+        n_new = kvl_min_size(DEFAULT_NEW, o->n_prompt != 0 ? n_left : kvl_max_size(1, n_context / 4));
+    }
+    if (n_prompt == 0) {
+        n_prompt = kvl_min_size(DEFAULT_PROMPT, n_context > n_new + 1 ? n_context - n_new - 1 : 1);
+    }
+    if (n_prompt + n_new + 1 > n_context) {
+        return kvl_fail(
+            err, KVL_E_USAGE,
+            "--prompt, --new: expected at most %zu tokens with the one that is predicted last (the "
+            "context of %s), found %zu",
+            n_context, s->model->name, n_prompt + n_new + 1);
+    }
+    s->config.n_prompt = n_prompt;
+    s->config.n_new = n_new;
+    return KVL_OK;
+}
+
+/* ---- texts ---- */
+
+static void describe(session *s, const char *what, const char *names, const kvl_cuts *cuts) {
+    kvl_str_printf(&s->texts_text, "  %s %s: %zu windows of %zu texts, %zu scored tokens", what, names,
+                   cuts->windows.n, cuts->n_texts, cuts->windows.n * s->config.n_new);
+    if (cuts->n_short != 0) {
+        kvl_str_printf(&s->texts_text, "; %zu left out, shorter than a window", cuts->n_short);
+    }
+    kvl_str_puts(&s->texts_text, "\n");
+}
+
+static kvl_status cut_samples(session *s, kvl_cuts *cuts, const char *names, size_t n_most, kvl_err *err) {
+    char data_dir[4096];
+    kvl_samples texts;
+    snprintf(data_dir, sizeof data_dir, "%s/data", kvl_data_root());
+    KVL_TRY(kvl_samples_load(&texts, names, data_dir, s->tokenizer, err));
+    const kvl_status status =
+        kvl_cut(cuts, &texts, 0, 1, KVL_WHOLE, s->config.n_prompt, s->config.n_new, n_most, err);
+    kvl_samples_free(&texts);
+    return status;
+}
+
+/* The user's own: every second file, or the halves of a single one. */
+static kvl_status cut_files(session *s, kvl_err *err) {
+    enum { TUNE_WINDOWS = 25, TEST_WINDOWS = 35 }; /* as many as the samples give */
+    const size_t n_files = s->options.n_files;
+    const bool is_single = n_files == 1;
+    const size_t n_tune = is_single ? 1 : (n_files + 1) / 2;
+    const size_t n_test = is_single ? 1 : n_files / 2;
+    const size_t more = s->options.is_full ? 3 : 1;
+    for (size_t i = 0; i < n_files; i++) {
+        KVL_TRY(kvl_samples_add_file(&s->texts, s->options.files[i], s->tokenizer, err));
+    }
+    KVL_TRY(kvl_cut(&s->tune, &s->texts, 0, 2, is_single ? KVL_FIRST_HALF : KVL_WHOLE, s->config.n_prompt,
+                    s->config.n_new, more * ((TUNE_WINDOWS + n_tune - 1) / n_tune), err));
+    KVL_TRY(kvl_cut(&s->test, &s->texts, is_single ? 0 : 1, 2, is_single ? KVL_SECOND_HALF : KVL_WHOLE,
+                    s->config.n_prompt, s->config.n_new, more * ((TEST_WINDOWS + n_test - 1) / n_test), err));
+    describe(s, "chosen on ", is_single ? "first half of the file" : "files 1, 3, ...", &s->tune);
+    describe(s, "tested on ", is_single ? "second half of the file" : "files 2, 4, ...", &s->test);
+    if (s->test.n_texts < KVL_FEW_CLUSTERS) {
+        kvl_str_puts(&s->texts_text,
+                     "             intervals take windows for independent: they speak of these "
+                     "texts, not of others\n");
+    }
+    return KVL_OK;
+}
+
+static kvl_status load_texts(session *s, kvl_err *err) {
+    if (s->options.n_files != 0) {
+        return cut_files(s, err);
+    }
+    KVL_TRY(cut_samples(s, &s->tune, s->effort->tune, s->effort->tune_windows, err));
+    KVL_TRY(cut_samples(s, &s->test, s->effort->test, s->effort->test_windows, err));
+    describe(s, "chosen on ", s->effort->tune, &s->tune);
+    describe(s, "tested on ", s->effort->test, &s->test);
+    return KVL_OK;
+}
+
+/* ---- the run ---- */
+
+static kvl_status open_model(session *s, kvl_err *err) {
+    const kvl_recommend_options *o = &s->options;
+    kvl_str path = {0};
+    kvl_status status = KVL_OK;
+    s->config.options = (kvl_engine_options){.n_threads = o->n_threads, .isa = o->isa};
+    KVL_GO(kvl_model_arg_resolve(&path, &o->model, err));
+    KVL_GO(kvl_model_open_as(&s->model, kvl_str_text(&path), o->arith, o->n_threads, err));
+    KVL_GO(kvl_calibration_arg_apply(&s->calibration, o->calibration, s->model, o->policies, o->n_policies,
+                                     &s->config.options, err));
+    KVL_GO(kvl_cache_arg_apply(&o->cache, &s->model->shape, err));
+    KVL_GO(kvl_tokenizer_open(&s->tokenizer, kvl_str_text(&path), err));
+    if (kvl_tokenizer_vocab_size(s->tokenizer) > s->model->n_vocab_in) {
+        KVL_GO(kvl_fail(err, KVL_E_VOCAB,
+                        "%s: vocabulary: expected at most %u ids (rows of the model's embedding), found %zu",
+                        kvl_str_text(&path), s->model->n_vocab_in, kvl_tokenizer_vocab_size(s->tokenizer)));
+    }
+done:
+    kvl_str_free(&path);
+    return status;
+}
+
+static kvl_status set_config(session *s, kvl_err *err) {
+    kvl_recommend_config *c = &s->config;
+    kvl_recommend_options *o = &s->options;
+    KVL_TRY(set_lengths(s, err));
+    set_forms(s);
+    if (o->max_kv_ratio > 0) {
+        const double n_tokens = (double)(c->n_prompt + c->n_new);
+        o->wish.max_bytes =
+            (uint64_t)(o->max_kv_ratio * n_tokens * (double)kvl_shape_kv_bytes(&s->model->shape));
+    }
+    add_fitting_ratios(s);
+    KVL_TRY(load_texts(s, err));
+    c->tune = &s->tune;
+    c->test = &s->test;
+    c->policies = o->policies;
+    c->n_policies = o->n_policies;
+    c->ratios = o->ratios;
+    c->n_ratios = o->n_ratios;
+    c->wish = o->wish;
+    c->n_finalists = s->effort->n_finalists;
+    c->n_repetitions = s->effort->n_repetitions;
+    c->n_timed = kvl_min_size(c->n_new, TIMED_TOKENS);
+    c->memory_bytes = o->memory_bytes != 0 ? o->memory_bytes : kvl_most_memory();
+    c->progress = show_progress;
+    c->progress_ud = s;
+    return KVL_OK;
+}
+
+static kvl_status write_results(session *s, kvl_err *err) {
+    const kvl_recommend_info info = {.options = &s->options,
+                                     .config = &s->config,
+                                     .result = &s->result,
+                                     .model = s->model,
+                                     .texts = kvl_str_text(&s->texts_text),
+                                     .command = kvl_str_text(&s->command)};
+    kvl_str out = {0};
+    char path[4096];
+    kvl_status status = kvl_recommend_write(&out, &info, err);
+    if (status == KVL_OK) {
+        status = kvl_print(kvl_str_text(&out), out.len, err);
+    }
+    kvl_str_free(&out);
+    if (status == KVL_OK && s->options.has_chart) {
+        KVL_TRY(kvl_dir_create(s->options.out_dir, err));
+        snprintf(path, sizeof path, "%s/recommend.%s", s->options.out_dir, s->model->name);
+        KVL_TRY(kvl_recommend_chart(&info, path, err));
+        fprintf(stderr, "picture: %s.png and %s.svg\n", path, path);
+    }
+    return status;
+}
+
+static kvl_status run_session(session *s, kvl_err *err) {
+    s->effort = s->options.is_full ? &full : &quick;
+    KVL_TRY(open_model(s, err));
+    KVL_TRY(set_config(s, err));
+    const kvl_status status = kvl_recommend_run(&s->result, s->model, &s->config, err);
+    if (s->last_progress_ns != 0) {
+        fputs("\r\x1b[K", stderr);
+    }
+    return status == KVL_OK ? write_results(s, err) : status;
+}
+
+static void close_session(session *s) {
+    kvl_recommend_free(&s->result);
+    kvl_cuts_free(&s->tune);
+    kvl_cuts_free(&s->test);
+    kvl_samples_free(&s->texts);
+    kvl_tokenizer_close(s->tokenizer);
+    kvl_model_close(s->model);
+    kvl_calibration_destroy(s->calibration);
+    kvl_str_free(&s->texts_text);
+    kvl_str_free(&s->command);
+    kvl_recommend_options_free(&s->options);
+}
+
+kvl_status kvl_cmd_recommend(int argc, char **argv, kvl_err *err) {
+    session *s = kvl_calloc(1, sizeof *s);
+    if (s == NULL) {
+        return kvl_fail_nomem(err, "recommend");
+    }
+    kvl_status status = kvl_recommend_options_parse(&s->options, argc, argv, err);
+    if (status == KVL_OK && s->options.is_help) {
+        kvl_str help = {0};
+        kvl_recommend_options_help(&help);
+        status = kvl_print(kvl_str_text(&help), help.len, err);
+        kvl_str_free(&help);
+    } else if (status == KVL_OK) {
+        kvl_str_puts(&s->command, "kvlab");
+        for (int i = 1; i < argc; i++) {
+            const bool is_plain = strpbrk(argv[i], " ()>&|;'\"$*?") == NULL;
+            kvl_str_printf(&s->command, is_plain ? " %s" : " '%s'", argv[i]);
+        }
+        status = run_session(s, err);
+    }
+    close_session(s);
+    kvl_free(s);
+    return status;
+}
