@@ -3,6 +3,7 @@
 #include "cli/setup.h"
 #include "cli/sweep_options.h"
 #include "cli/sweep_plan.h"
+#include "cli/sweep_quality.h"
 #include "cli/sweep_protocol.h"
 #include "cli/sweep_run.h"
 #include "cli/sweep_timing.h"
@@ -119,6 +120,7 @@ static kvl_status run_sweep(session *s, kvl_err *err) {
         .policies = s->policies,
         .n_policies = s->n_policies,
         .memory_bytes = s->memory_bytes,
+        .wants_quality = s->options.wants_quality,
         .progress = show_progress,
         .progress_ud = s,
     };
@@ -128,6 +130,9 @@ static kvl_status run_sweep(session *s, kvl_err *err) {
         KVL_TRY(kvl_identity_check(s->setup.engine, &s->info.samples->items[0], err));
         s->start_ns = kvl_clock_ns();
         KVL_TRY(kvl_sweep_run(&s->info.sweep, s->setup.engine, &config, err));
+        if (s->options.wants_quality) {
+            KVL_TRY(kvl_sweep_count_bytes(&s->info, s->setup.tokenizer, err));
+        }
     }
     note_idle_policies(s);
     return KVL_OK;
@@ -175,6 +180,9 @@ static kvl_status write_results(session *s, kvl_err *err) {
         KVL_GO(kvl_sweep_write_cells(&out, &s->info, err));
     } else {
         kvl_report_write(&out, &report.report, (kvl_format)s->options.format);
+        if (s->options.wants_quality) {
+            KVL_GO(kvl_sweep_write_quality(&out, &s->info, s->options.format == KVL_SWEEP_MD, err));
+        }
         KVL_GO(kvl_str_check(&out, "report", err));
     }
     KVL_GO(kvl_print(kvl_str_text(&out), out.len, err));
@@ -242,6 +250,7 @@ static kvl_status run_session(session *s, kvl_err *err) {
 }
 
 static void close_session(session *s) {
+    kvl_sweep_free_bytes(&s->info);
     kvl_sweep_free(&s->info.sweep);
     for (size_t i = 0; i < s->info.n_notes; i++) {
         kvl_str_free(&s->info.notes[i]);

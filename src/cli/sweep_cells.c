@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/json.h"
 #include "cli/calibration_arg.h"
+#include "cli/sweep_quality.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -115,6 +116,9 @@ static json_t *nll_object(const kvl_sweep_run_info *info, const cell_view *v) {
     }
     json_object_set_new(o, "first_scored", json_integer((json_int_t)v->cell->first_scored));
     json_object_set_new(o, "nll_nats", list);
+    if (v->cell->quality != NULL) {
+        kvl_sweep_set_predictions(o, v->cell);
+    }
     return o;
 }
 
@@ -127,7 +131,14 @@ kvl_status kvl_sweep_write_cells(kvl_str *out, const kvl_sweep_run_info *info, k
                 v.baseline = s->one_pass != NULL ? "one-pass" : "same-tokens";
                 v.cell = s->one_pass != NULL ? &s->one_pass[i] : v.cell;
             }
-            KVL_TRY(kvl_json_write(out, cell_object(info, &v), false, err));
+            json_t *o = cell_object(info, &v);
+            kvl_status status =
+                o != NULL && v.cell->quality != NULL ? kvl_sweep_set_quality(o, info, v.cell, err) : KVL_OK;
+            if (status != KVL_OK) {
+                json_decref(o);
+                return status;
+            }
+            KVL_TRY(kvl_json_write(out, o, false, err));
         }
     }
     return KVL_OK;

@@ -23,6 +23,7 @@ enum option_id {
     opt_bos,
     opt_out,
     opt_nll,
+    opt_quality,
     opt_dry_run,
     opt_timing,
     opt_no_chart,
@@ -49,6 +50,10 @@ static const kvl_arg table[] = {
     {opt_timing, 0, "timing", NULL, "measure prefill, compression, TTFT, TPOT and memory instead of quality"},
     {opt_out, 0, "out", "DIR", "folder of the picture (default out)"},
     {opt_no_chart, 0, "no-chart", NULL, "no picture"},
+    {opt_quality, 0, "quality", NULL,
+     "compare each prediction with the full cache's: KL, same top, calibration, bits per byte (-o table, md "
+     "or "
+     "jsonl; lists of them with --nll)"},
     {opt_nll, 0, "nll", "FILE", "write the per-token NLLs, one JSON object per cell"},
     {opt_verbose, 'v', "verbose", NULL,
      "a line per finished cell if stderr is no terminal; every cell of a --dry-run"},
@@ -223,6 +228,7 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     case opt_max_tokens: return kvl_args_count(&o->max_tokens, "--max-tokens", value, 1u << 24, err);
     case opt_out: o->out_dir = value; return KVL_OK;
     case opt_nll: o->nll_path = value; return KVL_OK;
+    case opt_quality: o->wants_quality = true; return KVL_OK;
     case opt_dry_run: o->is_dry_run = true; return KVL_OK;
     case opt_timing: o->is_timing = true; return KVL_OK;
     case opt_no_chart: o->has_chart = false; return KVL_OK;
@@ -236,6 +242,10 @@ kvl_status kvl_sweep_options_parse(kvl_sweep_options *o, int argc, char **argv, 
     KVL_TRY(kvl_press_path_load(err));
     kvl_status status = kvl_args_parse(table, n_table, argc, argv, 2, set_option, o, err);
     bool is_plan_format = o->format == KVL_SWEEP_TABLE || o->format == KVL_SWEEP_JSON;
+    if (status == KVL_OK && o->wants_quality && !o->is_dry_run &&
+        (o->is_timing || o->format == KVL_SWEEP_CSV || o->format == KVL_SWEEP_JSON)) {
+        status = kvl_fail(err, KVL_E_USAGE, "--quality: expected no --timing, and -o table, md or jsonl");
+    }
     if (status == KVL_OK && o->is_dry_run && (o->is_timing || !is_plan_format)) {
         status = kvl_fail(err, KVL_E_USAGE, "--dry-run: expected no --timing, and -o table or json");
     }

@@ -84,6 +84,7 @@ typedef struct kvl_sweep_options {
     const char *nll_path;  /* NULL: not written */
     uint64_t memory_bytes; /* 0: most of what is available */
     bool is_timing;
+    bool wants_quality;
     bool is_dry_run;
     bool is_quiet;
     bool is_verbose;

@@ -56,8 +56,8 @@ static void write_totals(kvl_str *out, const kvl_sweep_plan_info *plan) {
     kvl_str_printf(out, "tokens   %zu through the model instead of %zu: %.0f %% is shared between cells\n",
                    s->rows_planned, s->rows_naive,
                    100 - 100 * (double)s->rows_planned / (double)s->rows_naive);
-    kvl_str_printf(out, "memory   at most %s: weights %s, scratch %s, keys and values %s; limit %s\n", sum,
-                   weights, scratch, kv, limit);
+    kvl_str_printf(out, "memory   at most %s: weights %s, scratch %s, keys and values%s %s; limit %s\n", sum,
+                   weights, scratch, plan->run->options->wants_quality ? " and final states" : "", kv, limit);
     kvl_str_printf(out,
                    "time     about %.3g s, from 3 passes of %zu rows just measured (%.0f tokens/s); longer "
                    "caches take longer\n",

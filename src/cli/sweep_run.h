@@ -16,7 +16,9 @@ typedef struct kvl_sweep_run_info {
     kvl_window_rule rule;  /* the same of windows */
     bool has_mean_ppl;     /* PPL is the mean of the texts' PPLs, as published */
     kvl_sweep sweep;
-    kvl_str notes[16]; /* what the reader must know */
+    size_t *n_bytes;        /* [n_samples] of text that the scored tokens are, 0: not known; or NULL */
+    size_t *one_pass_bytes; /* the same of the one-pass baseline */
+    kvl_str notes[16];      /* what the reader must know */
     size_t n_notes;
     const char *command;
 } kvl_sweep_run_info;
