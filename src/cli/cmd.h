@@ -13,6 +13,7 @@ typedef struct kvl_command {
 kvl_status kvl_cmd_bench(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_calibrate(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_doctor(int argc, char **argv, kvl_err *err);
+kvl_status kvl_cmd_explain(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_fetch(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_inspect(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_plan(int argc, char **argv, kvl_err *err);

@@ -22,6 +22,7 @@ static const kvl_command commands[] = {
     {"bench", "speed of prompt and generation, beside the limits of this machine", kvl_cmd_bench},
     {"calibrate", "statistics of a model, for presses that need them", kvl_cmd_calibrate},
     {"doctor", "whether this installation computes what it should", kvl_cmd_doctor},
+    {"explain", "what causes the curve: experiments, a verdict on each hypothesis", kvl_cmd_explain},
     {"fetch", "download a model into the hub cache", kvl_cmd_fetch},
     {"inspect", "what is in a model: shape, bytes, tensors (reads headers only)", kvl_cmd_inspect},
     {"plan", "memory before running: weights, cache, scratch, longest prompt", kvl_cmd_plan},

@@ -7,6 +7,7 @@
 #include "stats/order.h"
 
 #include <math.h>
+#include <string.h>
 
 enum { min_resamples = 40, max_resamples = 10000000, max_clusters = UINT16_MAX };
 static const uint64_t purpose = 0x626f6f7473747261; /* "bootstra": apart from other draws of the seed */
@@ -19,6 +20,7 @@ struct kvl_resamples {
     double *widen;       /* [B / 2] w(1), w(2), ... */
     double *top;         /* [B] scratch */
     double *bottom;      /* [B] scratch */
+    double *other;       /* [B] scratch */
     double *residual;    /* [n] scratch */
     double *denominator; /* [n] scratch */
 };
@@ -65,10 +67,11 @@ kvl_status kvl_resamples_create(kvl_resamples **out, size_t n_clusters, size_t n
     r->widen = kvl_calloc(n_resamples / 2, sizeof *r->widen);
     r->top = kvl_calloc(n_resamples, sizeof *r->top);
     r->bottom = kvl_calloc(n_resamples, sizeof *r->bottom);
+    r->other = kvl_calloc(n_resamples, sizeof *r->other);
     r->residual = kvl_calloc(n_clusters, sizeof *r->residual);
     r->denominator = kvl_calloc(n_clusters, sizeof *r->denominator);
-    if (r->times == NULL || r->widen == NULL || r->top == NULL || r->bottom == NULL || r->residual == NULL ||
-        r->denominator == NULL) {
+    if (r->times == NULL || r->widen == NULL || r->top == NULL || r->bottom == NULL || r->other == NULL ||
+        r->residual == NULL || r->denominator == NULL) {
         kvl_resamples_destroy(r);
         return kvl_fail_nomem(err, "resamples");
     }
@@ -88,6 +91,7 @@ void kvl_resamples_destroy(kvl_resamples *r) {
     kvl_free(r->widen);
     kvl_free(r->top);
     kvl_free(r->bottom);
+    kvl_free(r->other);
     kvl_free(r->residual);
     kvl_free(r->denominator);
     kvl_free(r);
@@ -119,17 +123,14 @@ static void resample_sums(double *restrict sums, const kvl_resamples *r, const d
     }
 }
 
-/* Turns r->top, the resampled sums of residuals, into sorted deviations; false where a resampled denominator
- * has lost the sign of the whole, or a number is not finite. */
+/* Turns r->top, the resampled sums of residuals, into deviations; false where a resampled denominator has
+ * lost the sign of the whole, or a number is not finite. */
 static bool set_deviations(const kvl_resamples *r, double whole) {
     bool is_defined = true;
     for (size_t b = 0; b < r->n_resamples; b++) {
         is_defined &= r->bottom[b] * whole > 0;
         r->top[b] /= r->bottom[b];
         is_defined &= isfinite(r->top[b]) != 0;
-    }
-    if (is_defined) {
-        kvl_sort(r->top, r->n_resamples);
     }
     return is_defined;
 }
@@ -149,27 +150,36 @@ static double p_of_gap(const kvl_resamples *r, double gap) {
     return fmin(2 * share, 1);
 }
 
-kvl_estimate kvl_bootstrap_ratio(const kvl_resamples *r, const double *num, const double *den, double null) {
+/* The ratio by itself, so far without an interval, and its deviations in r->top; false: it has none. */
+static bool deviate(const kvl_resamples *r, double *ratio, const double *num, const double *den) {
     double top = 0;
     double bottom = 0;
     for (size_t i = 0; i < r->n; i++) {
         top += num[i];
         bottom += den[i];
     }
-    kvl_estimate e = {.mean = bottom == 0 ? (double)NAN : top / bottom,
+    *ratio = bottom == 0 ? (double)NAN : top / bottom;
+    if (r->n < 2 || !isfinite(*ratio)) {
+        return false;
+    }
+    set_residuals(r, num, den, *ratio);
+    resample_sums(r->top, r, r->residual);
+    resample_sums(r->bottom, r, den);
+    return set_deviations(r, bottom);
+}
+
+/* A statistic whose deviations, if it has any, are in r->top. */
+static kvl_estimate estimate_of(const kvl_resamples *r, double mean, bool has_deviations, double null) {
+    kvl_estimate e = {.mean = mean,
+                      .low = mean,
+                      .high = mean,
                       .p = (double)NAN,
                       .n_clusters = r->n,
                       .is_few = r->n < KVL_FEW_CLUSTERS};
-    e.low = e.high = e.mean;
-    if (r->n < 2 || !isfinite(e.mean)) {
+    if (!has_deviations) {
         return e;
     }
-    set_residuals(r, num, den, e.mean);
-    resample_sums(r->top, r, r->residual);
-    resample_sums(r->bottom, r, den);
-    if (!set_deviations(r, bottom)) {
-        return e;
-    }
+    kvl_sort(r->top, r->n_resamples);
     const size_t k = (size_t)(0.025 * (double)(r->n_resamples + 1));
     e.has_interval = true;
     e.low = e.mean + r->widen[k - 1] * r->top[k - 1];
@@ -177,6 +187,25 @@ kvl_estimate kvl_bootstrap_ratio(const kvl_resamples *r, const double *num, cons
     double gap = null - e.mean;
     e.p = p_of_gap(r, fabs(gap) <= 1e-13 * fabs(e.mean) ? 0 : gap);
     return e;
+}
+
+kvl_estimate kvl_bootstrap_ratio(const kvl_resamples *r, const double *num, const double *den, double null) {
+    double ratio = 0;
+    const bool has_deviations = deviate(r, &ratio, num, den);
+    return estimate_of(r, ratio, has_deviations, null);
+}
+
+kvl_estimate kvl_bootstrap_difference(const kvl_resamples *r, const double *num_a, const double *den_a,
+                                      const double *num_b, const double *den_b, double null) {
+    double a = 0;
+    double b = 0;
+    bool has_deviations = deviate(r, &b, num_b, den_b);
+    memcpy(r->other, r->top, r->n_resamples * sizeof *r->other);
+    has_deviations &= deviate(r, &a, num_a, den_a);
+    for (size_t i = 0; i < r->n_resamples && has_deviations; i++) {
+        r->top[i] -= r->other[i];
+    }
+    return estimate_of(r, a - b, has_deviations, null);
 }
 
 kvl_estimate kvl_bootstrap_mean(const kvl_resamples *r, const double *sums, const size_t *counts) {

@@ -45,6 +45,11 @@ void kvl_resamples_destroy(kvl_resamples *r);
  * that are not finite. */
 kvl_estimate kvl_bootstrap_ratio(const kvl_resamples *r, const double *num, const double *den, double null);
 
+/* sum num_a / sum den_a - sum num_b / sum den_b, clusters of both resampled together: a change between things
+ * that are counted differently. No interval where one of the two has none. */
+kvl_estimate kvl_bootstrap_difference(const kvl_resamples *r, const double *num_a, const double *den_a,
+                                      const double *num_b, const double *den_b, double null);
+
 /* Mean over all items, pooled, as in kvl_cluster_mean: the ratio of sums to counts, against 0.
  *   sums, counts [n_clusters] */
 kvl_estimate kvl_bootstrap_mean(const kvl_resamples *r, const double *sums, const size_t *counts);

@@ -276,11 +276,43 @@ static void test_power(void **state) {
     assert_true(isnan(kvl_smallest_detectable(sums, counts, 1)));
 }
 
+/* A difference of ratios: of a thing and itself exactly 0 without width; with one denominator the ratio of
+ * the difference, interval and p included. */
+static void test_difference(void **state) {
+    (void)state;
+    enum { n = 25 };
+    double a[n], b[n], less[n], den[n], other[n];
+    kvl_resamples *r = NULL;
+    for (size_t i = 0; i < n; i++) {
+        den[i] = 10 + (double)(i % 4);
+        other[i] = 3 + (double)(i % 3);
+        a[i] = den[i] * (1 + 0.2 * normal(50, 0, i));
+        b[i] = den[i] * 0.3 * normal(50, 1, i);
+        less[i] = a[i] - b[i];
+    }
+    assert_ok(kvl_resamples_create(&r, n, 2000, 3, NULL));
+    const kvl_estimate none = kvl_bootstrap_difference(r, a, den, a, den, 0);
+    assert_true(none.mean == 0 && none.low == 0 && none.high == 0 && none.p >= 1);
+    const kvl_estimate d = kvl_bootstrap_difference(r, a, den, b, den, 0.9);
+    const kvl_estimate same = kvl_bootstrap_ratio(r, less, den, 0.9);
+    assert_true(fabs(d.mean - same.mean) < 1e-12 && fabs(d.low - same.low) < 1e-12 &&
+                fabs(d.high - same.high) < 1e-12 && fabs(d.p - same.p) < 1e-12);
+    /* other denominators: the means are subtracted, and the width is that of both */
+    const kvl_estimate apart = kvl_bootstrap_difference(r, a, den, b, other, 0);
+    const kvl_estimate left = kvl_bootstrap_ratio(r, a, den, 0);
+    const kvl_estimate right = kvl_bootstrap_ratio(r, b, other, 0);
+    assert_true(fabs(apart.mean - (left.mean - right.mean)) < 1e-12);
+    assert_true(apart.high - apart.low > left.high - left.low);
+    kvl_resamples_destroy(r);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_degenerate), cmocka_unit_test(test_few),         cmocka_unit_test(test_p_of_t),
-        cmocka_unit_test(test_holm),       cmocka_unit_test(test_equivalence), cmocka_unit_test(test_power),
-        cmocka_unit_test(test_coverage),   cmocka_unit_test(test_null_family),
+        cmocka_unit_test(test_degenerate),  cmocka_unit_test(test_few),
+        cmocka_unit_test(test_p_of_t),      cmocka_unit_test(test_holm),
+        cmocka_unit_test(test_equivalence), cmocka_unit_test(test_power),
+        cmocka_unit_test(test_coverage),    cmocka_unit_test(test_null_family),
+        cmocka_unit_test(test_difference),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,265 @@
+/* kvlab explain: designed experiments on any model, a verdict on each hypothesis, the cause in plain words.
+ */
+#include "cli/args.h"
+#include "cli/cmd.h"
+#include "cli/explain_report.h"
+#include "cli/setup.h"
+
+#include "base/alloc.h"
+#include "base/os.h"
+#include "explain/experiment.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MAX_HYPOTHESES = 32, FEWEST_TEXTS = 20 };
+enum { OPT_BUDGET, OPT_ONLY, OPT_FILE, OPT_SAMPLES, OPT_OUT, OPT_SEED };
+
+static const kvl_arg table[] = {
+    KVL_MODEL_ARGS,
+    {OPT_BUDGET, 0, "budget", "quick|full", "about 1 or 30 minutes for the bundled model on 2 cores (quick)"},
+    {OPT_ONLY, 0, "only", "H8[,...]", "these hypotheses only (default: all)"},
+    {OPT_FILE, 'f', "file", "TEXT", "a text of your own instead (repeatable; at least 20 for intervals)"},
+    {OPT_SAMPLES, 0, "samples", "NAMES", "samples of data/ (default " KVL_EXPLAIN_SAMPLES ")"},
+    {OPT_OUT, 'o', "output", "FORMAT", "md or jsonl (default md)"},
+    {OPT_SEED, 0, "seed", "N", "of the bootstrap (default 1)"},
+    KVL_RUN_ENGINE_ARGS,
+};
+enum { n_table = sizeof table / sizeof table[0] };
+
+typedef struct session {
+    kvl_sweep_options run; /* model, engine, texts */
+    const kvl_hypothesis *hypotheses[MAX_HYPOTHESES];
+    size_t n_hypotheses;
+    size_t seed;
+    bool is_full, is_jsonl;
+
+    kvl_setup setup;
+    kvl_samples texts;
+    kvl_evidence evidence;
+    uint64_t start_ns, last_progress_ns;
+} session;
+
+/* ---- options ---- */
+
+static kvl_status add_hypothesis(void *ud, const char *item, kvl_err *err) {
+    session *s = ud;
+    const kvl_hypothesis *h = kvl_hypothesis_find(item);
+    if (h == NULL || s->n_hypotheses == MAX_HYPOTHESES) {
+        size_t n = 0;
+        kvl_hypotheses(&n);
+        return kvl_fail(err, KVL_E_USAGE, "--only: expected H1 to H%zu, found '%.40s'", n, item);
+    }
+    s->hypotheses[s->n_hypotheses++] = h;
+    return KVL_OK;
+}
+
+static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) {
+    static const char *const budgets[] = {"quick", "full"};
+    static const char *const formats[] = {"md", "jsonl"};
+    session *s = ud;
+    size_t n = 0;
+    bool is_taken = false;
+    KVL_TRY(kvl_run_arg_take(&s->run, id, value, &is_taken, err));
+    if (is_taken) {
+        return KVL_OK;
+    }
+    switch (id) {
+    case OPT_BUDGET:
+        KVL_TRY(kvl_args_choice(&n, "--budget", value, budgets, 2, err));
+        s->is_full = n == 1;
+        return KVL_OK;
+    case OPT_ONLY: return kvl_args_items(value, add_hypothesis, s, err);
+    case OPT_FILE:
+        if (s->run.n_files == KVL_MAX_LIST) {
+            return kvl_fail(err, KVL_E_USAGE, "--file: expected at most %d files", KVL_MAX_LIST);
+        }
+        s->run.files[s->run.n_files++] = value;
+        return KVL_OK;
+    case OPT_SAMPLES: s->run.samples = value; return KVL_OK;
+    case OPT_OUT:
+        KVL_TRY(kvl_args_choice(&n, "--output", value, formats, 2, err));
+        s->is_jsonl = n == 1;
+        return KVL_OK;
+    case OPT_SEED: return kvl_args_count(&s->seed, "--seed", value, SIZE_MAX / 2, err);
+    default: return kvl_fail(err, KVL_E_USAGE, "expected options only, found '%.80s'", value);
+    }
+}
+
+/* ---- running ---- */
+
+static bool show_progress(void *ud, const kvl_explain_progress *p) {
+    enum { update_ns = 200000000, width = 30 };
+    session *s = ud;
+    const uint64_t now = kvl_clock_ns();
+    if (!s->run.is_quiet && isatty(STDERR_FILENO) == 1 && now - s->last_progress_ns > update_ns) {
+        s->last_progress_ns = now;
+        const int filled = (int)(width * p->rows_done / kvl_max_size(p->rows_total, 1));
+        const double rate = (double)p->rows_done / ((double)(now - s->start_ns) * 1e-9);
+        fprintf(stderr, "\r[%.*s%*s] %s, %.0f tokens/s, %.0f s left \x1b[K", filled,
+                "##############################", width - filled, "", kvl_study_name(p->study), rate,
+                (double)(p->rows_total - p->rows_done) / rate);
+    }
+    return !kvl_is_stopping();
+}
+
+static kvl_status load_texts(session *s, kvl_err *err) {
+    char data_dir[4096];
+    snprintf(data_dir, sizeof data_dir, "%s/data", kvl_data_root());
+    if (s->run.n_files == 0) {
+        KVL_TRY(kvl_samples_load(&s->texts, s->run.samples, data_dir, s->setup.tokenizer, err));
+    }
+    for (size_t i = 0; i < s->run.n_files; i++) {
+        KVL_TRY(kvl_samples_add_file(&s->texts, s->run.files[i], s->setup.tokenizer, err));
+    }
+    if (s->texts.n < 2) {
+        return kvl_fail(err, KVL_E_USAGE, "texts: expected at least 2, at least %d for intervals, found %zu",
+                        FEWEST_TEXTS, s->texts.n);
+    }
+    return KVL_OK;
+}
+
+/* The options that change figures, as they were given. */
+static void describe(kvl_str *options, kvl_str *texts, const session *s) {
+    if (s->run.model.path != NULL) {
+        kvl_str_printf(options, " -m %s", s->run.model.path);
+    }
+    if (s->run.model.hf_repo != NULL) {
+        kvl_str_printf(options, " -hf %s", s->run.model.hf_repo);
+    }
+    if (s->run.model.hf_file != NULL) {
+        kvl_str_printf(options, " --hf-file %s", s->run.model.hf_file);
+    }
+    if (s->run.arith != KVL_ARITH_F32) {
+        kvl_str_printf(options, " --arith %s", kvl_arith_name(s->run.arith));
+    }
+    if (s->seed != 1) {
+        kvl_str_printf(options, " --seed %zu", s->seed);
+    }
+    for (size_t i = 0; i < s->run.n_files; i++) {
+        kvl_str_printf(options, " -f %s", s->run.files[i]);
+        kvl_str_printf(texts, "%s%s", i == 0 ? "" : ", ", s->texts.items[i].name);
+    }
+    if (s->run.n_files == 0) {
+        kvl_str_printf(texts, "%zu samples, %s", s->texts.n, s->run.samples);
+        if (strcmp(s->run.samples, KVL_EXPLAIN_SAMPLES) != 0) {
+            kvl_str_printf(options, " --samples '%s'", s->run.samples);
+        }
+    }
+}
+
+static kvl_status write_report(kvl_str *out, const session *s, const kvl_judgement *judgements,
+                               kvl_err *err) {
+    kvl_cause cause;
+    kvl_str options = {0};
+    kvl_str texts = {0};
+    kvl_additive *additive = kvl_calloc(1, sizeof *additive);
+    kvl_status status = additive != NULL ? KVL_OK : kvl_fail_nomem(err, "explanation");
+    KVL_GO(status);
+    KVL_GO(kvl_additive_fit(additive, &s->evidence, err));
+    kvl_find_cause(&cause, &s->evidence);
+    describe(&options, &texts, s);
+    const kvl_explain_report report = {
+        .evidence = &s->evidence,
+        .hypotheses = s->hypotheses,
+        .judgements = judgements,
+        .n = s->n_hypotheses,
+        .cause = &cause,
+        .additive = additive,
+        .engine = s->setup.engine,
+        .texts = kvl_str_text(&texts),
+        .options = kvl_str_text(&options),
+        .wall_ns = kvl_clock_ns() - s->start_ns,
+        .is_full = s->is_full,
+    };
+    if (s->is_jsonl) {
+        KVL_GO(kvl_explain_write_jsonl(out, &report, err));
+    } else {
+        kvl_explain_write_text(out, &report);
+        KVL_GO(kvl_str_check(out, "explanation", err));
+    }
+done:
+    kvl_free(additive);
+    kvl_str_free(&options);
+    kvl_str_free(&texts);
+    return status;
+}
+
+static kvl_status explain(session *s, kvl_str *out, kvl_err *err) {
+    s->start_ns = kvl_clock_ns();
+    KVL_TRY(kvl_setup_open(&s->setup, &s->run, NULL, 0, err));
+    KVL_TRY(load_texts(s, err));
+    KVL_TRY(kvl_identity_check(s->setup.engine, &s->texts.items[0], err));
+    const kvl_explain_config config = {
+        .hypotheses = s->hypotheses,
+        .n_hypotheses = s->n_hypotheses,
+        .texts = &s->texts,
+        .is_full = s->is_full,
+        .memory_bytes = s->run.memory_bytes != 0 ? s->run.memory_bytes : kvl_most_memory(),
+        .seed = s->seed,
+        .progress = show_progress,
+        .progress_ud = s,
+    };
+    KVL_TRY(kvl_explain_run(&s->evidence, s->setup.engine, &config, err));
+    if (!s->run.is_quiet && isatty(STDERR_FILENO) == 1) {
+        fputs("\r\x1b[K", stderr);
+    }
+    kvl_judgement *judgements = kvl_calloc(s->n_hypotheses, sizeof *judgements);
+    if (judgements == NULL) {
+        return kvl_fail_nomem(err, "explanation");
+    }
+    kvl_judge(judgements, &s->evidence, s->hypotheses, s->n_hypotheses);
+    const kvl_status status = write_report(out, s, judgements, err);
+    kvl_free(judgements);
+    return status;
+}
+
+static void write_help(kvl_str *out) {
+    size_t n = 0;
+    const kvl_hypothesis *const *list = kvl_hypotheses(&n);
+    kvl_str_puts(out, "usage: kvlab explain [OPTIONS]\n\nWhat causes the curve of quality against keep ratio "
+                      "on a model: experiments that can fail, and a verdict on\neach hypothesis with effects "
+                      "and intervals. See docs/explain.md.\n\n");
+    kvl_args_help(table, n_table, out);
+    kvl_str_puts(out, "\nhypotheses:\n");
+    for (size_t i = 0; i < n; i++) {
+        kvl_str_printf(out, "  %-4s %s\n", list[i]->id, list[i]->name);
+    }
+}
+
+static void close_session(session *s) {
+    kvl_evidence_free(&s->evidence);
+    kvl_samples_free(&s->texts);
+    kvl_setup_close(&s->setup);
+    kvl_sweep_options_free(&s->run);
+    kvl_free(s);
+}
+
+kvl_status kvl_cmd_explain(int argc, char **argv, kvl_err *err) {
+    kvl_str out = {0};
+    session *s = kvl_calloc(1, sizeof *s);
+    if (s == NULL) {
+        return kvl_fail_nomem(err, "explain");
+    }
+    s->run.samples = KVL_EXPLAIN_SAMPLES;
+    s->seed = 1;
+    kvl_status status = kvl_args_parse(table, n_table, argc, argv, 2, set_option, s, err);
+    if (status == KVL_OK && s->n_hypotheses == 0) {
+        size_t n = 0;
+        const kvl_hypothesis *const *list = kvl_hypotheses(&n);
+        memcpy(s->hypotheses, list, n * sizeof(const kvl_hypothesis *));
+        s->n_hypotheses = n;
+    }
+    if (status == KVL_OK && s->run.is_help) {
+        write_help(&out);
+    } else if (status == KVL_OK) {
+        status = explain(s, &out, err);
+    }
+    if (status == KVL_OK) {
+        status = kvl_print(kvl_str_text(&out), out.len, err);
+    }
+    kvl_str_free(&out);
+    close_session(s);
+    return status;
+}
