@@ -21,6 +21,7 @@ kvl_status kvl_cmd_press(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_recommend(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_sweep(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_tokenize(int argc, char **argv, kvl_err *err);
+kvl_status kvl_cmd_trace(int argc, char **argv, kvl_err *err);
 
 /* True once the user asked to stop (SIGINT, SIGTERM). */
 bool kvl_is_stopping(void);

@@ -12,6 +12,7 @@
 #include "base/os.h"
 #include "press/plugin.h"
 #include "protocol/timing.h"
+#include "protocol/trace.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -113,6 +114,19 @@ static void note_idle_policies(session *s) {
     }
 }
 
+static kvl_status run_traced(session *s, kvl_sweep_config *config, kvl_err *err) {
+    kvl_trace_writer *w = NULL;
+    KVL_TRY(kvl_trace_create(&w, s->options.trace_path, s->setup.engine,
+                             kvl_tokenizer_hash(s->setup.tokenizer), config, err));
+    kvl_trace_attach(w, config);
+    const kvl_status status = kvl_sweep_run(&s->info.sweep, s->setup.engine, config, err);
+    if (status != KVL_OK) {
+        kvl_trace_discard(w);
+        return status;
+    }
+    return kvl_trace_commit(w, err);
+}
+
 static kvl_status run_sweep(session *s, kvl_err *err) {
     kvl_sweep_config config = {
         .protocol = s->info.protocol,
@@ -125,11 +139,15 @@ static kvl_status run_sweep(session *s, kvl_err *err) {
         .progress_ud = s,
     };
     if (s->options.is_dry_run) {
+        if (s->options.trace_path != NULL) {
+            kvl_trace_attach(NULL, &config);
+        }
         KVL_TRY(kvl_sweep_plan(&s->info.sweep, s->setup.engine, &config, err));
     } else {
         KVL_TRY(kvl_identity_check(s->setup.engine, &s->info.samples->items[0], err));
         s->start_ns = kvl_clock_ns();
-        KVL_TRY(kvl_sweep_run(&s->info.sweep, s->setup.engine, &config, err));
+        KVL_TRY(s->options.trace_path != NULL ? run_traced(s, &config, err)
+                                              : kvl_sweep_run(&s->info.sweep, s->setup.engine, &config, err));
         if (s->options.wants_quality) {
             KVL_TRY(kvl_sweep_count_bytes(&s->info, s->setup.tokenizer, err));
         }

@@ -30,6 +30,7 @@ static const kvl_command commands[] = {
     {"recommend", "a setting to deploy: searched, confirmed on other texts, timed", kvl_cmd_recommend},
     {"sweep", "quality at every keep ratio: table and curve", kvl_cmd_sweep},
     {"tokenize", "the token ids of a text", kvl_cmd_tokenize},
+    {"trace", "what every step of a sweep saw, kept and lost", kvl_cmd_trace},
 };
 enum { n_commands = sizeof commands / sizeof commands[0] };
 

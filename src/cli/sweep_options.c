@@ -24,6 +24,7 @@ enum option_id {
     opt_out,
     opt_nll,
     opt_quality,
+    opt_trace,
     opt_dry_run,
     opt_timing,
     opt_no_chart,
@@ -55,6 +56,7 @@ static const kvl_arg table[] = {
      "or "
      "jsonl; lists of them with --nll)"},
     {opt_nll, 0, "nll", "FILE", "write the per-token NLLs, one JSON object per cell"},
+    {opt_trace, 0, "trace", "FILE", "write what every step saw, for kvlab trace"},
     {opt_verbose, 'v', "verbose", NULL,
      "a line per finished cell if stderr is no terminal; every cell of a --dry-run"},
     KVL_RUN_ENGINE_ARGS,
@@ -229,6 +231,7 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     case opt_out: o->out_dir = value; return KVL_OK;
     case opt_nll: o->nll_path = value; return KVL_OK;
     case opt_quality: o->wants_quality = true; return KVL_OK;
+    case opt_trace: o->trace_path = value; return KVL_OK;
     case opt_dry_run: o->is_dry_run = true; return KVL_OK;
     case opt_timing: o->is_timing = true; return KVL_OK;
     case opt_no_chart: o->has_chart = false; return KVL_OK;
@@ -248,6 +251,9 @@ kvl_status kvl_sweep_options_parse(kvl_sweep_options *o, int argc, char **argv, 
     }
     if (status == KVL_OK && o->is_dry_run && (o->is_timing || !is_plan_format)) {
         status = kvl_fail(err, KVL_E_USAGE, "--dry-run: expected no --timing, and -o table or json");
+    }
+    if (status == KVL_OK && o->trace_path != NULL && o->is_timing) {
+        status = kvl_fail(err, KVL_E_USAGE, "expected --trace or --timing, found both");
     }
     if (status == KVL_OK && o->samples != NULL && o->n_files != 0) {
         status = kvl_fail(err, KVL_E_USAGE, "expected --samples or --file, found both");

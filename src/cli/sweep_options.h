@@ -81,8 +81,9 @@ typedef struct kvl_sweep_options {
     kvl_window_rule rule; /* what was given of it */
     kvl_bos bos;
     const char *out_dir;
-    const char *nll_path;  /* NULL: not written */
-    uint64_t memory_bytes; /* 0: most of what is available */
+    const char *nll_path;   /* NULL: not written */
+    const char *trace_path; /* the same */
+    uint64_t memory_bytes;  /* 0: most of what is available */
     bool is_timing;
     bool wants_quality;
     bool is_dry_run;

@@ -73,6 +73,7 @@ static void add_step(kvl_visibility *v, const uint32_t *left_at, size_t token) {
         run++;
     }
     for (size_t j = 1; j <= KVL_N_LAGS && j <= token; j++) {
+        v->n_lags[j - 1] += 1;
         v->lags[j - 1] += token < left_at[token - j] ? 1.0 : 0.0;
     }
     v->n += 1;
@@ -84,18 +85,22 @@ static void add_step(kvl_visibility *v, const uint32_t *left_at, size_t token) {
 
 void kvl_visibility_add(kvl_visibility *v, const kvl_departures *d, const uint64_t *skip, size_t first,
                         size_t end) {
-    size_t n_events = 0;
-    const uint32_t *events = kvl_departures_events(d, &n_events);
     const uint32_t *left_at = NULL;
     for (size_t i = 0; (left_at = next_head(d, skip, &i)) != NULL;) {
         for (size_t token = first; token < end; token++) {
             add_step(v, left_at, token);
         }
+    }
+}
+
+void kvl_visibility_add_compressions(kvl_visibility *v, const kvl_departures *d, const uint64_t *skip) {
+    size_t n_events = 0;
+    const uint32_t *events = kvl_departures_events(d, &n_events);
+    const uint32_t *left_at = NULL;
+    for (size_t i = 0; (left_at = next_head(d, skip, &i)) != NULL;) {
         for (size_t k = 0; k < n_events; k++) {
-            if (events[k] > first && events[k] <= end) {
-                v->n_compressions += 1;
-                v->n_newest += left_at[events[k] - 1] == events[k] ? 1.0 : 0.0;
-            }
+            v->n_compressions += 1;
+            v->n_newest += left_at[events[k] - 1] == events[k] ? 1.0 : 0.0;
         }
     }
 }
@@ -103,7 +108,7 @@ void kvl_visibility_add(kvl_visibility *v, const kvl_departures *d, const uint64
 kvl_visibility kvl_visibility_mean(const kvl_visibility *v) {
     kvl_visibility mean = *v;
     for (size_t j = 0; j < KVL_N_LAGS; j++) {
-        mean.lags[j] = v->lags[j] / v->n;
+        mean.lags[j] = v->lags[j] / v->n_lags[j];
     }
     mean.run = v->run / v->n;
     mean.n_keys = v->n_keys / v->n;

@@ -176,7 +176,8 @@ static void test_visibility(void **state) {
     assert_true(kvl_step_phase(d, 2) == SIZE_MAX && kvl_step_phase(d, 3) == 0 && kvl_step_phase(d, 5) == 1);
     kvl_visibility v = {0};
     kvl_visibility_add(&v, d, &skip, 3, 6); /* queries 3, 4, 5 see 0 2 3, 0 2 4, 0 2 4 5 */
-    kvl_visibility_add(&v, d, &skip, 2, 3); /* 0 1 2; compression 3 follows */
+    kvl_visibility_add(&v, d, &skip, 2, 3); /* 0 1 2 */
+    kvl_visibility_add_compressions(&v, d, &skip);
     kvl_visibility mean = kvl_visibility_mean(&v);
     assert_true(v.n == 4 && mean.n_keys == 13.0 / 4 && mean.lags[0] == 3.0 / 4 && mean.lags[1] == 2.0 / 4);
     assert_true(mean.run == (1 + 0 + 1 + 2) / 4.0 && mean.old == 0);
