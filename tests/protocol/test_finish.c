@@ -60,7 +60,7 @@ static void check_waves(kvl_sweep_config *config, const kvl_sweep *whole, const 
     const uint64_t fixed = whole->weight_bytes + whole->scratch_bytes;
     bool has_cut_policies = false;
     kvl_status status = KVL_OK;
-    for (uint64_t percent = 90; status == KVL_OK; percent -= 20) {
+    for (uint64_t percent = 60; status == KVL_OK; percent -= 10) {
         seen s = {0};
         kvl_sweep cut;
         config->memory_bytes = fixed + whole->kv_bytes * percent / 100;
