@@ -34,6 +34,8 @@ typedef struct session {
     kvl_model *model;
     kvl_tokenizer *tokenizer;
     kvl_calibration *calibration; /* NULL: no policy needs one */
+    kvl_ids prompt_ids;           /* of the words below */
+    kvl_prompts prompts;
     kvl_samples texts;
     kvl_cuts tune, test;
     kvl_recommend_config config;
@@ -59,13 +61,25 @@ static bool show_progress(void *ud, const kvl_recommend_progress *p) {
 
 /* ---- what is searched ---- */
 
-/* The types of the cache now, and smaller ones that its heads can be stored in. */
+/* Whether policies take channels from keys, which quantised caches cannot store. */
+static bool has_thinner(const kvl_recommend_options *o) {
+    size_t i = 0;
+    while (i < o->n_policies && kvl_press_thinner(o->policies[i].tree) == NULL) {
+        i++;
+    }
+    return i < o->n_policies;
+}
+
+/* The types of the cache now, and smaller ones that its heads and what is searched can be stored in. */
 static void set_forms(session *s) {
     static const kvl_kv_type smaller[] = {KVL_KV_F16, KVL_KV_Q8_0, KVL_KV_Q4_0};
     kvl_recommend_config *c = &s->config;
     const kvl_shape *shape = &s->model->shape;
     c->forms[c->n_forms++] = (kvl_form){shape->key_type, shape->value_type};
-    const size_t n = s->options.has_same_types ? 0 : s->options.is_full ? 3 : 2;
+    const size_t n = s->options.has_same_types  ? 0
+                     : has_thinner(&s->options) ? 1
+                     : s->options.is_full       ? 3
+                                                : 2;
     for (size_t i = 0; i < n; i++) {
         kvl_shape like = *shape;
         like.key_type = like.value_type = smaller[i];
@@ -193,6 +207,8 @@ static kvl_status open_model(session *s, kvl_err *err) {
                         "%s: vocabulary: expected at most %u ids (rows of the model's embedding), found %zu",
                         kvl_str_text(&path), s->model->n_vocab_in, kvl_tokenizer_vocab_size(s->tokenizer)));
     }
+    KVL_GO(kvl_prompts_encode(&s->prompts, &s->prompt_ids, s->tokenizer, err));
+    s->config.prompts = &s->prompts;
 done:
     kvl_str_free(&path);
     return status;
@@ -265,6 +281,7 @@ static void close_session(session *s) {
     kvl_cuts_free(&s->tune);
     kvl_cuts_free(&s->test);
     kvl_samples_free(&s->texts);
+    kvl_ids_free(&s->prompt_ids);
     kvl_tokenizer_close(s->tokenizer);
     kvl_model_close(s->model);
     kvl_calibration_destroy(s->calibration);

@@ -119,19 +119,30 @@ static double percent_of_full(const kvl_recommend_info *info, uint64_t bytes) {
     return 100.0 * (double)bytes / (double)info->result->full.claim.bytes;
 }
 
+/* The loss with its interval, to four digits; what rounds to 0 has no sign. */
+static void put_loss(kvl_str *out, const kvl_estimate *e) {
+    const double x[] = {e->mean, e->low, e->high};
+    double shown[3];
+    for (size_t i = 0; i < 3; i++) {
+        shown[i] = fabs(x[i]) < 5e-5 ? 0.0 : x[i];
+    }
+    kvl_str_printf(out, e->has_interval ? "%+.4f [%+.4f, %+.4f]" : "%+.4f", shown[0], shown[1], shown[2]);
+}
+
 /* ---- the answer ---- */
 
 static void put_quality(kvl_str *out, const kvl_recommend_info *info, const kvl_finalist *f) {
     const kvl_claim *c = &f->claim;
     const double limit = info->options->wish.max_loss;
     const bool is_shown = (f->lacks & KVL_LACKS_QUALITY) == 0;
-    kvl_str_printf(out, "  loss     %+.4f nats/token", c->loss.mean);
+    kvl_str_puts(out, "  loss     ");
+    put_loss(out, &c->loss);
     if (!c->loss.has_interval) {
-        kvl_str_puts(out, "; a single window gives no interval\n");
+        kvl_str_puts(out, " nats/token; a single window gives no interval\n");
         return;
     }
-    kvl_str_printf(out, " [%+.4f, %+.4f] on %zu held-out %s: ", c->loss.low, c->loss.high,
-                   info->result->n_clusters, info->result->is_by_window ? "windows" : "texts");
+    kvl_str_printf(out, " nats/token on %zu held-out %s: ", info->result->n_clusters,
+                   info->result->is_by_window ? "windows" : "texts");
     if (c->loss.is_few) {
         kvl_str_printf(out, "too few for a statement (expected %d)\n", (int)KVL_FEW_CLUSTERS);
     } else if (!is_shown && c->loss.high < limit) {
@@ -148,20 +159,21 @@ static void put_quality(kvl_str *out, const kvl_recommend_info *info, const kvl_
     }
 }
 
+/* "1.5 MiB instead of 6.0 MiB" */
+static void put_instead(kvl_str *out, uint64_t own, uint64_t full) {
+    char texts[2][KVL_BYTES_TEXT];
+    kvl_print_bytes(texts[0], own);
+    kvl_print_bytes(texts[1], full);
+    kvl_str_printf(out, "%s instead of %s", texts[0], texts[1]);
+}
+
 static void put_bytes(kvl_str *out, const kvl_recommend_info *info, const kvl_finalist *f) {
-    char live[KVL_BYTES_TEXT];
-    char full[KVL_BYTES_TEXT];
-    char peak[KVL_BYTES_TEXT];
-    char full_peak[KVL_BYTES_TEXT];
     const kvl_finalist *none = &info->result->full;
-    kvl_print_bytes(live, f->claim.bytes);
-    kvl_print_bytes(full, none->claim.bytes);
-    kvl_print_bytes(peak, f->kv_bytes_peak);
-    kvl_print_bytes(full_peak, none->kv_bytes_peak);
-    kvl_str_printf(out,
-                   "  cache    %s at the end instead of %s (%.3g %%); at most, while the prompt is read, %s "
-                   "instead of %s\n",
-                   live, full, percent_of_full(info, f->claim.bytes), peak, full_peak);
+    kvl_str_puts(out, "  cache    ");
+    put_instead(out, f->claim.bytes, none->claim.bytes);
+    kvl_str_printf(out, " at the end (%.3g %%)\n  peak     ", percent_of_full(info, f->claim.bytes));
+    put_instead(out, f->kv_bytes_peak, none->kv_bytes_peak);
+    kvl_str_puts(out, " allocated while the prompt is read\n");
 }
 
 static void put_time(kvl_str *out, const char *name, const char *what, const kvl_median *ns,
@@ -290,17 +302,13 @@ static void put_cells(char cells[N_COLUMNS][CELL_BYTES], const kvl_recommend_inf
     kvl_str_clear(&text);
     put_types(&text, info, f);
     snprintf(cells[2], CELL_BYTES, "%s", kvl_str_text(&text));
-    kvl_str_free(&text);
     kvl_print_bytes(bytes, c->bytes);
     snprintf(cells[3], CELL_BYTES, "%s", bytes);
     snprintf(cells[4], CELL_BYTES, "%.3g %%", percent_of_full(info, c->bytes));
-    if (f == &r->full) {
-        snprintf(cells[5], CELL_BYTES, "0");
-    } else if (c->loss.has_interval) {
-        snprintf(cells[5], CELL_BYTES, "%+.4f [%+.4f, %+.4f]", c->loss.mean, c->loss.low, c->loss.high);
-    } else {
-        snprintf(cells[5], CELL_BYTES, "%+.4f", c->loss.mean);
-    }
+    kvl_str_clear(&text);
+    put_loss(&text, &c->loss);
+    snprintf(cells[5], CELL_BYTES, "%s", f == &r->full ? "0" : kvl_str_text(&text));
+    kvl_str_free(&text);
     snprintf(cells[6], CELL_BYTES, "%.3g", c->ttft_ns.value * 1e-6);
     snprintf(cells[7], CELL_BYTES, "%.3g", c->tpot_ns.value * 1e-6);
 }

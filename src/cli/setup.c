@@ -6,24 +6,21 @@
 
 #include <string.h>
 
-/* What presses ask a model that is to repeat its text (kvzip). */
-static kvl_status encode_prompts(kvl_setup *s, kvl_err *err) {
+kvl_status kvl_prompts_encode(kvl_prompts *out, kvl_ids *ids, kvl_tokenizer *tokenizer, kvl_err *err) {
     static const char *const words[] = {"\n\nRepeat the previous context exactly.",
                                         "\n\nRepeat the part of the previous context exactly, starting with",
                                         "\n"};
     size_t n[4] = {0};
     for (size_t i = 0; i < 3; i++) {
-        KVL_TRY(kvl_tokenizer_encode(s->tokenizer, &s->prompt_ids, words[i], strlen(words[i]), false, err));
-        n[i + 1] = s->prompt_ids.n;
+        KVL_TRY(kvl_tokenizer_encode(tokenizer, ids, words[i], strlen(words[i]), false, err));
+        n[i + 1] = ids->n;
     }
-    const int32_t *ids = s->prompt_ids.ids;
-    s->prompts = (kvl_prompts){.first = ids,
-                               .next = ids + n[1],
-                               .suffix = ids + n[2],
-                               .n_first = n[1],
-                               .n_next = n[2] - n[1],
-                               .n_suffix = n[3] - n[2]};
-    kvl_engine_set_prompts(s->engine, &s->prompts);
+    *out = (kvl_prompts){.first = ids->ids,
+                         .next = ids->ids + n[1],
+                         .suffix = ids->ids + n[2],
+                         .n_first = n[1],
+                         .n_next = n[2] - n[1],
+                         .n_suffix = n[3] - n[2]};
     return KVL_OK;
 }
 
@@ -44,7 +41,8 @@ kvl_status kvl_setup_open(kvl_setup *s, const kvl_sweep_options *options, const 
                         kvl_str_text(&dir), s->model->n_vocab_in, kvl_tokenizer_vocab_size(s->tokenizer)));
     }
     KVL_GO(kvl_engine_create(&s->engine, s->model, &engine, err));
-    KVL_GO(encode_prompts(s, err));
+    KVL_GO(kvl_prompts_encode(&s->prompts, &s->prompt_ids, s->tokenizer, err));
+    kvl_engine_set_prompts(s->engine, &s->prompts);
 done:
     kvl_str_free(&dir);
     return status;

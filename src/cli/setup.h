@@ -22,6 +22,11 @@ kvl_status kvl_setup_open(kvl_setup *s, const kvl_sweep_options *options, const 
                           size_t n_policies, kvl_err *err) KVL_MUST_USE;
 void kvl_setup_close(kvl_setup *s);
 
+/* What presses ask a model that is to repeat its text (kvzip): ids [empty at first] hold it and are the
+ * caller's, as long as *out is used. */
+kvl_status kvl_prompts_encode(kvl_prompts *out, kvl_ids *ids, kvl_tokenizer *tokenizer,
+                              kvl_err *err) KVL_MUST_USE;
+
 /* Most of what the system can give; 0 where it does not tell. */
 uint64_t kvl_most_memory(void);
 

@@ -38,6 +38,7 @@ kvl_status kvli_form_engine(kvl_engine **out, kvli_search *s, size_t form, kvl_e
         view->shape.value_type = s->config->forms[form].value_type;
         KVL_TRY(kvl_cache_check_shape(&view->shape, err));
         KVL_TRY(kvl_engine_create(&s->engines[form], view, &s->config->options, err));
+        kvl_engine_set_prompts(s->engines[form], s->config->prompts);
     }
     *out = s->engines[form];
     return KVL_OK;

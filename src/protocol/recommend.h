@@ -68,6 +68,7 @@ typedef struct kvl_recommend_config {
     size_t n_repetitions;       /* of times, >= 1 */
     size_t n_timed;             /* tokens decoded when times are measured */
     uint64_t memory_bytes;      /* limit of a sweep; 0: none */
+    const kvl_prompts *prompts; /* for presses that have a model repeat its text; or NULL */
     kvl_engine_options options; /* threads and instruction set */
     /* Called now and then; returning false stops with E_INTERRUPTED. May be NULL. */
     bool (*progress)(void *ud, const kvl_recommend_progress *progress);

@@ -28,11 +28,16 @@ static void add_full_caches(const kvli_search *s, size_t *trials, size_t *n) {
     }
 }
 
-/* By rising bytes; of equal ones the order of the search. */
+/* Whether trial a stands before b: by bytes; of equal ones a full cache first, since it does the least. */
+static bool is_before(const kvl_trial *a, const kvl_trial *b) {
+    return a->bytes < b->bytes || (a->bytes == b->bytes && kvl_policy_press(&a->policy)->is_identity &&
+                                   !kvl_policy_press(&b->policy)->is_identity);
+}
+
 static void sort_finalists(kvl_recommend *r, const size_t *trials, size_t n) {
     for (size_t i = 0; i < n; i++) {
         size_t at = i;
-        while (at > 0 && r->trials[trials[i]].bytes < r->trials[r->finalists[at - 1].trial].bytes) {
+        while (at > 0 && is_before(&r->trials[trials[i]], &r->trials[r->finalists[at - 1].trial])) {
             r->finalists[at] = r->finalists[at - 1];
             at--;
         }
