@@ -201,7 +201,8 @@ static void put_commands(kvl_str *out, const kvl_recommend_info *info, const kvl
     put_model(out, info->options);
     kvl_str_puts(out, " ");
     put_setting(out, info, f);
-    kvl_str_printf(out, " -f TEXT\n  time it:                kvlab bench");
+    kvl_str_printf(out, " --prefill %zu --score %zu -f TEXT\n  time it:                kvlab bench",
+                   info->config->n_prompt, info->config->n_new);
     put_model(out, info->options);
     kvl_str_puts(out, " ");
     put_setting(out, info, f);

@@ -57,6 +57,16 @@ static void test_answers(void **state) {
     assert_non_null(strstr(text, "held-out texts"));
     assert_non_null(strstr(text, "kvlab sweep --preset prefill-continue -P "));
     assert_non_null(strstr(text, "B6-B10 A31-A60"));
+    /* what it says to run can be run */
+    const char *at = strstr(text, "kvlab sweep --preset");
+    const char *end = strstr(at, " -f TEXT");
+    char command[700];
+    int exit_code = -1;
+    snprintf(command, sizeof command, "%.*s -q --no-chart -f %s", (int)(end - at) - 6, at + 6,
+             test_path("README.md"));
+    text = test_run(&exit_code, command);
+    assert_int_equal(exit_code, 0);
+    assert_non_null(strstr(text, "prefill 64"));
     text = run(0, SMALL "--max-dnll 0.0000001");
     assert_true(strncmp(text, "none qualifies: ", 16) == 0);
     assert_non_null(strstr(text, "nearest  -P "));
