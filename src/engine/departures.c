@@ -1,3 +1,4 @@
+/* The log of departures: one array of numbers, brought up to date by comparing it with what heads hold. */
 #include "engine/departures.h"
 
 #include "base/alloc.h"

@@ -1,3 +1,4 @@
+/* Attention of the full cache, a block of rows at a time, summed over what other caches no longer have. */
 #include "protocol/mass_lost.h"
 
 #include "base/alloc.h"

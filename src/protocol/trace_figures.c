@@ -1,3 +1,4 @@
+/* Figures of a policy: one walk over the logs, NLLs and lost attention of its cells. */
 #include "protocol/trace_figures.h"
 
 #include "base/alloc.h"

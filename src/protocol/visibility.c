@@ -1,3 +1,4 @@
+/* Sums over the steps and heads of a log of departures. */
 #include "protocol/visibility.h"
 
 #include <math.h>
