@@ -50,9 +50,10 @@ static void write_totals(kvl_str *out, const kvl_sweep_plan_info *plan) {
     if (plan->memory_bytes != 0) {
         kvl_print_bytes(limit, plan->memory_bytes);
     }
-    kvl_str_printf(out, "%s on %s: %zu policies (the baseline is one) x %zu sample%s = %zu cells\n",
+    kvl_str_printf(out, "%s on %s: %zu policies (the baseline is one) x %zu %s%s = %zu cells\n",
                    plan->run->options->preset->name, kvl_engine_model(plan->run->engine)->name, s->n_policies,
-                   s->n_samples, s->n_samples == 1 ? "" : "s", s->n_policies * s->n_samples);
+                   s->n_samples, plan->run->protocol.has_windows ? "window" : "sample",
+                   s->n_samples == 1 ? "" : "s", s->n_policies * s->n_samples);
     kvl_str_printf(out, "tokens   %zu through the model instead of %zu: %.0f %% is shared between cells\n",
                    s->rows_planned, s->rows_naive,
                    100 - 100 * (double)s->rows_planned / (double)s->rows_naive);

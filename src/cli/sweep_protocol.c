@@ -207,7 +207,13 @@ static void describe_windows(kvl_str *out, const kvl_sweep_run_info *info) {
     if (info->rule.prefill != 0) {
         kvl_str_printf(out, ", prefill %zu", info->rule.prefill);
     }
-    kvl_str_printf(out, ", scored: %s (%zu tokens)", info->options->protocol->scored, n_scored);
+    if (info->options->protocol->scored != NULL) {
+        kvl_str_printf(out, ", scored: %s", info->options->protocol->scored);
+    } else {
+        kvl_str_printf(out, ", scored: positions %zu to %zu of each",
+                       info->samples->items[0].first_scored + 1, info->rule.window - 1);
+    }
+    kvl_str_printf(out, " (%zu tokens)", n_scored);
 }
 
 void kvl_sweep_describe_protocol(kvl_str *out, const kvl_sweep_run_info *info) {
@@ -221,14 +227,14 @@ void kvl_sweep_describe_protocol(kvl_str *out, const kvl_sweep_run_info *info) {
     if (info->options->bos != KVL_BOS_MODEL) {
         kvl_str_printf(out, " (--bos %s)", kvl_bos_name(info->options->bos));
     }
+    kvl_str_puts(out, info->has_mean_ppl ? "; PPL: mean of the samples' (as published)"
+                                         : "; PPL: exp of the mean NLL of all scored tokens");
     if (p->baseline_tokens != 0) {
         kvl_str_printf(
             out, "; keep 1: one pass over at most %zu tokens (as published); ΔNLL: against the same tokens",
             p->baseline_tokens);
     } else {
-        kvl_str_printf(out, "; keep 1: the same %s on the same tokens, nothing evicted",
-                       p->has_windows ? "windows" : "loop");
+        kvl_str_printf(out, "; keep 1: the same %s, nothing evicted",
+                       p->has_windows ? "windows" : "loop on the same tokens");
     }
-    kvl_str_puts(out, info->has_mean_ppl ? "; PPL: mean of the samples' PPLs (as published)"
-                                         : "; PPL: exp of the mean NLL of all scored tokens");
 }

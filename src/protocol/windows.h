@@ -49,7 +49,7 @@ typedef kvl_status kvl_window_cut(kvl_window_list *out, const kvl_window_rule *r
 typedef struct kvl_window_protocol {
     const char *name;
     const char *summary;
-    const char *scored;   /* which tokens of a window are, in words */
+    const char *scored;   /* which tokens of a window are, in words; NULL: the same positions of each */
     kvl_window_rule most; /* its own numbers: those that are not 0 can be set; KVL_WINDOW_CONTEXT: the model's
                            * context */
     bool is_whole_stride; /* where no stride is given it is the window, not what is scored */

@@ -111,9 +111,11 @@ static void draw_grid(const plot *p) {
 }
 
 static void draw_labels(const plot *p) {
+    char label[96];
+    snprintf(label, sizeof label, "perplexity (%s%s)",
+             p->r->has_mean_ppl ? "mean of samples" : "of all scored tokens", p->is_log ? ", log scale" : "");
     kvli_draw_frame(p->cr, p->r->title, p->r->protocol, p->r->command);
-    kvli_draw_axes(p->cr, "keep ratio (share of the cache kept)",
-                   p->is_log ? "perplexity (mean of samples, log scale)" : "perplexity (mean of samples)");
+    kvli_draw_axes(p->cr, "keep ratio (share of the cache kept)", label);
 }
 
 /* ---- stages (single curve only) ---- */
