@@ -3,6 +3,7 @@
 #include "cli/sweep_run.h"
 
 #include "base/alloc.h"
+#include "stats/blocks.h"
 
 #include <math.h>
 #include <string.h>
@@ -125,6 +126,32 @@ static void fill_quality(kvl_report_row *row, const kvl_sweep_run_info *info, si
     row->delta = kvl_cluster_mean(sums, counts, n_clusters(info->samples));
 }
 
+/* One text has no other to be told from; where it is long its blocks are the clusters. */
+static kvl_status fill_blocks(kvl_report_row *row, const kvl_sweep_run_info *info, size_t policy,
+                              kvl_err *err) {
+    const kvl_sweep *s = &info->sweep;
+    if (policy == 0 || n_clusters(info->samples) != 1 ||
+        row->n_scored < (size_t)KVL_FEW_BLOCKS * KVL_BLOCK_TOKENS) {
+        return KVL_OK;
+    }
+    double *x = kvl_calloc(row->n_scored, sizeof *x);
+    if (x == NULL) {
+        return kvl_fail_nomem(err, "report");
+    }
+    for (size_t i = 0, n = 0; i < s->n_samples; i++) {
+        const kvl_cell *c = kvl_sweep_cell(s, policy, i);
+        for (size_t t = 0; t < c->n_scored; t++) {
+            x[n++] = c->nll[t] - kvl_sweep_cell(s, 0, i)->nll[t];
+        }
+    }
+    kvl_block_estimates e;
+    kvl_status status =
+        kvl_bootstrap_blocks(&e, x, row->n_scored, KVL_BLOCK_TOKENS, KVL_BOOTSTRAP_RESAMPLES, 1, err);
+    kvl_free(x);
+    row->delta = status == KVL_OK ? e.blocks : row->delta;
+    return status;
+}
+
 /* The difference over the steps after a cell's first compression only: what came before cannot differ. */
 static kvl_status fill_affected(kvl_report_row *row, const kvl_sweep_run_info *info, size_t policy,
                                 kvl_err *err) {
@@ -230,6 +257,7 @@ static kvl_status make_rows(kvl_sweep_report *out, const kvl_sweep_run_info *inf
         row->is_baseline = p == 0;
         row->keep_ratio = keep_of(s, p);
         fill_quality(row, info, p, &out->per_text[p * n_texts], sums, counts);
+        KVL_GO(fill_blocks(row, info, p, err));
         fill_sizes(row, s, p);
         KVL_GO(fill_affected(row, info, p, err));
         row->change_percent = 100.0 * (row->ppl / out->rows[0].ppl - 1.0);

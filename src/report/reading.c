@@ -85,11 +85,18 @@ void kvli_write_reading(kvl_str *out, const kvl_report *r) {
         }
         first = end;
     }
-    kvl_str_puts(
+    const size_t n_blocks = r->n_samples == 1 && r->rows[r->n_rows - 1].delta.has_interval
+                                ? r->rows[r->n_rows - 1].delta.n_clusters
+                                : 0;
+    kvl_str_printf(
         out,
-        "ΔNLL: pooled nats per token above the same tokens with the full cache, 95 % interval clustered by "
-        "sample; ≈ marks intervals that hold 0: no difference seen.\n");
-    if (r->n_samples < 2) {
+        "ΔNLL: pooled nats per token above the same tokens with the full cache, 95 %% interval clustered by "
+        "%s; ≈ marks intervals that hold 0: no difference seen.\n",
+        n_blocks != 0 ? "block of tokens" : "sample");
+    if (n_blocks != 0) {
+        kvl_str_printf(out, "One sample: its %zu blocks of tokens are taken as independent (bootstrap).\n",
+                       n_blocks);
+    } else if (r->n_samples < 2) {
         kvl_str_puts(out, "One sample: no interval can be given.\n");
     } else if (r->n_samples < 20) {
         kvl_str_printf(

@@ -95,8 +95,15 @@ static void test_no_claim_without_evidence(void **state) {
     f = make();
     f->rows[1].stage = KVL_STAGE_PLATEAU; /* worst is lightest, but not told apart */
     f->report.n_samples = 1;
+    f->rows[4].delta.n_clusters = 32;
     out = written(&f->report, KVL_FORMAT_TABLE);
     assert_null(strstr(kvl_str_text(&out), "U-curve"));
+    check_has(kvl_str_text(&out), "interval clustered by block of tokens");
+    check_has(kvl_str_text(&out), "One sample: its 32 blocks of tokens are taken as independent");
+    kvl_str_free(&out);
+    f->rows[4].delta.has_interval = false;
+    out = written(&f->report, KVL_FORMAT_TABLE);
+    check_has(kvl_str_text(&out), "interval clustered by sample");
     check_has(kvl_str_text(&out), "One sample: no interval");
     kvl_str_free(&out);
 }
