@@ -16,6 +16,7 @@ kvl_status kvl_cmd_doctor(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_explain(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_fetch(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_inspect(int argc, char **argv, kvl_err *err);
+kvl_status kvl_cmd_needle(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_plan(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_press(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_recommend(int argc, char **argv, kvl_err *err);

@@ -25,6 +25,7 @@ static const kvl_command commands[] = {
     {"explain", "what causes the curve: experiments, a verdict on each hypothesis", kvl_cmd_explain},
     {"fetch", "download a model into the hub cache", kvl_cmd_fetch},
     {"inspect", "what is in a model: shape, bytes, tensors (reads headers only)", kvl_cmd_inspect},
+    {"needle", "whether facts in a context are still found in a compressed cache", kvl_cmd_needle},
     {"plan", "memory before running: weights, cache, scratch, longest prompt", kvl_cmd_plan},
     {"press", "the rules there are by which a cache is compressed, and all about one", kvl_cmd_press},
     {"recommend", "a setting to deploy: searched, confirmed on other texts, timed", kvl_cmd_recommend},
