@@ -139,10 +139,10 @@ static void draw_names(const plot *p) {
         snprintf(line, sizeof line, "%zu", n_named);
         kvli_draw_text(p->cr, x_of(p, point->bytes) + 7, y_of(p, point->loss) - 16, 11.5, anchor_left, 0,
                        line);
-        snprintf(line, sizeof line, "%zu  %s%s", n_named, point->name,
-                 point->is_answer ? "  (recommended)" : "");
-        kvli_draw_text(p->cr, page_width - right - 360, top + 4 + NAME_HEIGHT * (double)(n_named - 1),
-                       small_text, anchor_left, 356, line);
+        snprintf(line, sizeof line, "%zu  %s%s", n_named, point->is_answer ? "recommended: " : "",
+                 point->name);
+        kvli_draw_text(p->cr, page_width - right - 430, top + 4 + NAME_HEIGHT * (double)(n_named - 1),
+                       small_text, anchor_left, 426, line);
     }
 }
 
