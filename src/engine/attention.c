@@ -264,17 +264,33 @@ static size_t n_together(const kvl_engine *e, const kvl_span *span) {
     return n;
 }
 
+/* Groups the spans; *n_items is what they make together. */
+static void group_spans(kvl_engine *e, size_t *n_items) {
+    const size_t n_kv_heads = e->model->shape.n_kv_heads;
+    *n_items = 0;
+    e->n_groups = 0;
+    for (size_t i = 0, n = 0; i < e->n_spans; i += n) {
+        n = n_together(e, &e->spans[i]);
+        e->groups[e->n_groups++] = (kvl_span_group){i, n, *n_items};
+        *n_items += n_blocks(&e->spans[i]) * n_kv_heads;
+    }
+}
+
 /* The spans of an item; *item becomes its number among theirs. */
 static const kvl_span *find_spans(const kvl_engine *e, size_t *item, size_t *n) {
-    const size_t n_kv_heads = e->model->shape.n_kv_heads;
-    const kvl_span *span = e->spans;
-    *n = n_together(e, span);
-    while (*item >= n_blocks(span) * n_kv_heads) {
-        *item -= n_blocks(span) * n_kv_heads;
-        span += *n;
-        *n = n_together(e, span);
+    size_t low = 0;
+    size_t high = e->n_groups;
+    while (high - low > 1) {
+        const size_t mid = (low + high) / 2;
+        if (e->groups[mid].first_item <= *item) {
+            low = mid;
+        } else {
+            high = mid;
+        }
     }
-    return span;
+    *item -= e->groups[low].first_item;
+    *n = e->groups[low].n_spans;
+    return &e->spans[e->groups[low].first_span];
 }
 
 /* Item i of n spans: block i / K, so that neighbours in time are of equal cost, of head i % K. */
@@ -337,11 +353,11 @@ kvl_status kvli_engine_attention(kvl_engine *e, uint32_t layer, kvl_err *err) {
     const size_t n_kv_heads = e->model->shape.n_kv_heads;
     size_t n_items = 0;
     bool is_short = true;
-    for (size_t i = 0, n = 0; i < e->n_spans; i += n) {
-        n = n_together(e, &e->spans[i]);
-        n_items += n_blocks(&e->spans[i]) * n_kv_heads;
-        note_inputs(e, layer, &e->spans[i]);
-        is_short = is_short && n_blocks(&e->spans[i]) == 1;
+    group_spans(e, &n_items);
+    for (size_t i = 0; i < e->n_groups; i++) {
+        const kvl_span *span = &e->spans[e->groups[i].first_span];
+        note_inputs(e, layer, span);
+        is_short = is_short && n_blocks(span) == 1;
     }
     if (is_short) {
         return kvli_engine_run(e, n_items, append_and_attend_item, &job, err);

@@ -87,6 +87,12 @@ typedef struct kvl_thread_scratch {
     kvl_err err;
 } kvl_thread_scratch;
 
+/* Neighbouring spans that attend together, and the first of their items of attention. */
+typedef struct kvl_span_group {
+    size_t first_span, n_spans;
+    size_t first_item;
+} kvl_span_group;
+
 struct kvl_engine {
     const kvl_model *model;
     const kvl_kernels *kernels;
@@ -104,6 +110,8 @@ struct kvl_engine {
     int32_t position[KVL_BATCH_ROWS]; /* of each row */
     kvl_span spans[KVL_BATCH_ROWS];
     size_t n_spans;
+    kvl_span_group groups[KVL_BATCH_ROWS]; /* of the layer being computed */
+    size_t n_groups;
     uint64_t scratch_bytes;
     const kvl_prompts *prompts; /* NULL: not known */
 };
