@@ -31,6 +31,12 @@ static void write_side(kvl_str *out, const kvl_finding *f) {
     }
 }
 
+/* The distance from the threshold that such an interval would leave out with 80 % power. */
+static double smallest_detectable(const kvl_estimate *e) {
+    const double halves = (1.96 + 0.84) / 1.96; /* of the interval; normal quantiles at 0.975 and 0.8 */
+    return 0.5 * (e->high - e->low) * halves;
+}
+
 static void write_finding(kvl_str *out, const kvl_finding *f) {
     kvl_str_printf(out, "| %s%s | ", f->is_deciding ? "**decides** " : "", f->what);
     write_estimate(out, &f->effect);
@@ -41,7 +47,11 @@ static void write_finding(kvl_str *out, const kvl_finding *f) {
     } else {
         kvl_str_printf(out, " | %.2g | ", f->p_adjusted);
     }
-    kvl_str_printf(out, "%s |\n", f->side == KVL_NO_SIDE ? "-" : kvl_outcome_name(f->outcome));
+    kvl_str_puts(out, f->side == KVL_NO_SIDE ? "-" : kvl_outcome_name(f->outcome));
+    if (f->side != KVL_NO_SIDE && f->outcome == KVL_OUTCOME_UNDECIDED && f->effect.has_interval) {
+        kvl_str_printf(out, "; smallest detectable about %.2g", smallest_detectable(&f->effect));
+    }
+    kvl_str_puts(out, " |\n");
 }
 
 static void write_command(kvl_str *out, const kvl_explain_report *r, const char *id) {

@@ -14,7 +14,7 @@
 typedef enum kvl_study_id {
     KVL_STUDY_STEP,   /* token by token, a cap of 32 entries: the published loop against a matched baseline */
     KVL_STUDY_ONCE,   /* a context compressed once, the tokens behind it scored */
-    KVL_STUDY_CAP_16, /* as the first with other caps, on texts of four caps */
+    KVL_STUDY_CAP_16, /* as the first with other caps, on texts of three or four caps */
     KVL_STUDY_CAP_64,
     KVL_STUDY_CAP_128,
     KVL_STUDY_CAP_256,

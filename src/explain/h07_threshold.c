@@ -57,7 +57,7 @@ const kvl_hypothesis kvl_hypothesis_threshold = {
     .name = "threshold bug",
     .claim = "the curve exists only because compression fires at 32 entries",
     .prediction = "no spike (under 0.01 nats) at caps of 128 and more",
-    .experiment = "caps from 16 to 1024, each on texts of up to four caps",
+    .experiment = "caps from 16 to 1024, each on texts of three or four caps",
     .arms = arms,
     .judge = judge,
 };
