@@ -217,14 +217,44 @@ static json_t *run_object(const kvl_explain_report *r) {
     return o;
 }
 
+/* Of lags 1, 2 ... the share of steps and heads that see them, mean over texts. */
+static json_t *lag_list(const kvl_evidence *ev, const kvl_arm *arm) {
+    const size_t n_texts = ev->studies[arm->study].n_texts;
+    json_t *list = json_array();
+    for (size_t j = 1; j <= KVL_EVIDENCE_LAGS; j++) {
+        double sum = 0;
+        for (size_t t = 0; t < n_texts; t++) {
+            sum += arm->texts[t].lag_visible[j];
+        }
+        json_array_append_new(list, kvl_json_number(sum / (double)n_texts));
+    }
+    return list;
+}
+
 static json_t *arm_object(const kvl_evidence *ev, const kvl_arm *arm) {
     const kvl_sums excess = kvl_contrast(ev, arm->study, arm->policy, "none", kvl_step_nll, KVL_ALL_STEPS);
     const kvl_sums nll = kvl_contrast(ev, arm->study, arm->policy, NULL, kvl_step_nll, KVL_ALL_STEPS);
     const kvl_estimate e = kvl_sums_mean(ev, &excess, 0);
     const kvl_estimate level = kvl_sums_mean(ev, &nll, 0);
-    return json_pack("{s:s, s:s, s:s, s:o, s:o}", "schema", "kvlab.arm/1", "study",
+    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "schema", "kvlab.arm/1", "study",
                      kvl_study_name(arm->study), "policy", arm->policy, "nll", estimate_object(&level),
-                     "excess", estimate_object(&e));
+                     "excess", estimate_object(&e), "lag_visible", lag_list(ev, arm));
+}
+
+static double mean_over_texts(const kvl_norm_facts *f, const double *figure, size_t layer) {
+    double sum = 0;
+    for (size_t t = 0; t < f->n_texts; t++) {
+        sum += figure[t * f->n_layers + layer];
+    }
+    return sum / (double)f->n_texts;
+}
+
+static json_t *norms_object(const kvl_norm_facts *f, size_t layer) {
+    return json_pack("{s:s, s:I, s:o, s:o, s:o, s:o}", "schema", "kvlab.norms/1", "layer", (json_int_t)layer,
+                     "correlation", kvl_json_number(mean_over_texts(f, f->correlation, layer)),
+                     "lost_by_highest_norms", kvl_json_number(mean_over_texts(f, f->lost_norm, layer)),
+                     "lost_by_least_attended", kvl_json_number(mean_over_texts(f, f->lost_best, layer)),
+                     "lost_at_random", kvl_json_number(mean_over_texts(f, f->lost_random, layer)));
 }
 
 static json_t *cause_object(const kvl_explain_report *r) {
@@ -258,6 +288,9 @@ kvl_status kvl_explain_write_jsonl(kvl_str *out, const kvl_explain_report *r, kv
     }
     for (size_t i = 0; i < r->evidence->n_arms; i++) {
         KVL_TRY(kvl_json_write(out, arm_object(r->evidence, &r->evidence->arms[i]), false, err));
+    }
+    for (size_t l = 0; r->evidence->norms.n_texts != 0 && l < r->evidence->norms.n_layers; l++) {
+        KVL_TRY(kvl_json_write(out, norms_object(&r->evidence->norms, l), false, err));
     }
     KVL_TRY(kvl_json_write(out, cause_object(r), false, err));
     return kvl_str_check(out, "explanation", err);

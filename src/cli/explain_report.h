@@ -25,7 +25,8 @@ typedef struct kvl_explain_report {
 /* For people: verdicts, then each hypothesis with its findings, then the model of section "additive", then
  * the cause. */
 void kvl_explain_write_text(kvl_str *out, const kvl_explain_report *r);
-/* One object for the run, for each hypothesis with its findings, for each arm, and for the cause. */
+/* One object for the run, for each hypothesis with its findings, each arm, each layer where norms were looked
+ * at, and for the cause. */
 kvl_status kvl_explain_write_jsonl(kvl_str *out, const kvl_explain_report *r, kvl_err *err) KVL_MUST_USE;
 
 #endif
