@@ -14,16 +14,16 @@ enum { KVLI_N_CURVE = 11 };
 extern const char *const kvli_curve[KVLI_N_CURVE];
 extern const double kvli_curve_ratios[KVLI_N_CURVE];
 #define KVLI_CURVE_ARMS                                                                                      \
-    {KVL_STUDY_STEP, KVLI_STEP("knorm", "0.95"), true}, {KVL_STUDY_STEP, KVLI_STEP("knorm", "0.9"), false},  \
-        {KVL_STUDY_STEP, KVLI_STEP("knorm", "0.85"), false},                                                 \
-        {KVL_STUDY_STEP, KVLI_STEP("knorm", "0.8"), false},                                                  \
-        {KVL_STUDY_STEP, KVLI_STEP("knorm", "0.75"), false},                                                 \
-        {KVL_STUDY_STEP, KVLI_STEP("knorm", "0.7"), false},                                                  \
-        {KVL_STUDY_STEP, KVLI_STEP("knorm", "0.6"), false},                                                  \
-        {KVL_STUDY_STEP, KVLI_STEP("knorm", "0.5"), false},                                                  \
-        {KVL_STUDY_STEP, KVLI_STEP("knorm", "0.4"), false},                                                  \
-        {KVL_STUDY_STEP, KVLI_STEP("knorm", "0.3"), false}, {                                                \
-        KVL_STUDY_STEP, KVLI_STEP("knorm", "0.1"), false                                                     \
+    {KVL_STUDY_STEP, KVLI_STEP("knorm", "0.95"), true}, {KVL_STUDY_STEP, KVLI_STEP("knorm", "0.9"), true},   \
+        {KVL_STUDY_STEP, KVLI_STEP("knorm", "0.85"), true},                                                  \
+        {KVL_STUDY_STEP, KVLI_STEP("knorm", "0.8"), true},                                                   \
+        {KVL_STUDY_STEP, KVLI_STEP("knorm", "0.75"), true},                                                  \
+        {KVL_STUDY_STEP, KVLI_STEP("knorm", "0.7"), true},                                                   \
+        {KVL_STUDY_STEP, KVLI_STEP("knorm", "0.6"), true},                                                   \
+        {KVL_STUDY_STEP, KVLI_STEP("knorm", "0.5"), true},                                                   \
+        {KVL_STUDY_STEP, KVLI_STEP("knorm", "0.4"), true},                                                   \
+        {KVL_STUDY_STEP, KVLI_STEP("knorm", "0.3"), true}, {                                                 \
+        KVL_STUDY_STEP, KVLI_STEP("knorm", "0.1"), true                                                      \
     }
 
 /* KnormPress at 0.95: the published worst setting. */

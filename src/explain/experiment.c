@@ -113,7 +113,8 @@ static kvl_status finish_cell(void *ud, const kvl_cell *cell, const kvl_stream *
     KVL_TRY(kvli_account_fill(r, cell, stream, err));
     if (cell->policy != 0) {
         return r->is_ranked[cell->policy - 1]
-                   ? kvl_departures_fork(&r->ranked_log[cell->sample], stream->departures, err)
+                   ? kvl_departures_fork(&r->ranked_logs[(cell->policy - 1) * r->texts.n + cell->sample],
+                                         stream->departures, err)
                    : KVL_OK;
     }
     if (r->study != KVL_STUDY_STEP) {
@@ -136,9 +137,10 @@ static bool show_progress(void *ud, const kvl_sweep_progress *p) {
 static void rank_accounts(kvli_study_run *r) {
     for (size_t p = 0; p < r->n_policies; p++) {
         for (size_t t = 0; t < r->texts.n && r->is_ranked[p]; t++) {
-            if (r->ranked_log[t] != NULL && r->norms[t] != NULL) {
-                kvli_account_rank(&r->ev->arms[r->first_arm + 1 + p].texts[t], r->ranked_log[t],
-                                  &r->policies[p], r->norms[t]);
+            const kvl_departures *log = r->ranked_logs[p * r->texts.n + t];
+            if (log != NULL && r->norms[t] != NULL) {
+                kvli_account_rank(&r->ev->arms[r->first_arm + 1 + p].texts[t], log, &r->policies[p],
+                                  r->norms[t]);
             }
         }
     }
@@ -199,12 +201,12 @@ static void end_study(kvli_study_run *r) {
         if (r->norms != NULL) {
             kvl_free(r->norms[t]);
         }
-        if (r->ranked_log != NULL) {
-            kvl_departures_destroy(r->ranked_log[t]);
-        }
+    }
+    for (size_t i = 0; r->ranked_logs != NULL && i < r->n_policies * r->texts.n; i++) {
+        kvl_departures_destroy(r->ranked_logs[i]);
     }
     kvl_free(r->norms);
-    kvl_free(r->ranked_log);
+    kvl_free(r->ranked_logs);
     kvl_free(r->texts.items);
 }
 
@@ -229,8 +231,8 @@ static kvl_status do_study(kvli_study_run *r, const study_plan *plan, kvl_engine
         goto done;
     }
     r->norms = kvl_calloc(r->texts.n, sizeof *r->norms);
-    r->ranked_log = kvl_calloc(r->texts.n, sizeof(kvl_departures *));
-    if (r->norms == NULL || r->ranked_log == NULL) {
+    r->ranked_logs = kvl_calloc(plan->n_arms * r->texts.n, sizeof(kvl_departures *));
+    if (r->norms == NULL || r->ranked_logs == NULL) {
         KVL_GO(kvl_fail_nomem(err, "evidence"));
     }
     KVL_GO(begin_study(r, plan, policies, err));

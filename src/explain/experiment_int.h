@@ -16,9 +16,9 @@ typedef struct kvli_study_run {
     const kvl_policy *policies; /* [n_policies] of the sweep's policies 1 .. */
     const bool *is_ranked;      /* [n_policies] */
     size_t n_policies;
-    kvl_samples texts;           /* shallow */
-    float **norms;               /* [texts] key norms [L, K, tokens] of the full cache, or NULL */
-    kvl_departures **ranked_log; /* [texts] log of the ranked arm, or NULL */
+    kvl_samples texts;            /* shallow */
+    float **norms;                /* [texts] key norms [L, K, tokens] of the full cache, or NULL */
+    kvl_departures **ranked_logs; /* [n_policies, texts] logs of the ranked arms, NULL for others */
     const kvl_explain_config *config;
     size_t rows_before, rows_total; /* of earlier studies; of all */
 } kvli_study_run;

@@ -125,7 +125,7 @@ static void judge_schedules(const kvl_evidence *ev, kvl_judgement *out) {
 static void judge(const kvl_evidence *ev, kvl_judgement *out) {
     judge_rankings(ev, out);
     judge_schedules(ev, out);
-    kvli_judge_steps(ev, KVLI_LIGHT, out);
+    kvli_judge_steps(ev, out);
 }
 
 extern const kvl_hypothesis kvl_hypothesis_recency;

@@ -14,8 +14,8 @@ extern const kvl_protection kvl_protections_tried[KVL_N_PROTECTIONS];
 /* The share of the excess NLL of KnormPress at 0.95 over the full cache that protection i removes. */
 kvl_estimate kvl_protection_share(const kvl_evidence *ev, size_t i);
 
-/* (h): excess NLL of single steps of a policy against how much of lags 1 to 4 is missing, and against the
- * norm rank of what was evicted last. */
-void kvli_judge_steps(const kvl_evidence *ev, const char *policy, kvl_judgement *out);
+/* (h): the NLL of a token under the settings of the curve against how much of lags 1 to 4 is missing there,
+ * and against the norm rank of what was evicted last. */
+void kvli_judge_steps(const kvl_evidence *ev, kvl_judgement *out);
 
 #endif

@@ -1,4 +1,9 @@
-/* Step by step: what does the excess NLL go with, missing recent tokens or the norms of what went? */
+/* Token by token: what does the NLL go with, missing recent tokens or the norms of what went?
+ *
+ * The settings of the curve are compared on one and the same token, so that nothing of the token itself is
+ * seen: at that step one has just compressed, another has not.
+ */
+#include "explain/arms.h"
 #include "explain/recency.h"
 
 #include <math.h>
@@ -14,78 +19,100 @@ static double missing(const kvl_step *s) {
     return sum;
 }
 
-static double rank(const kvl_step *s) { return (double)s->evicted_rank; }
+/* A token under the settings of the curve: what differs between them is not the token. */
+typedef struct token {
+    double lags[KVLI_N_CURVE], rank[KVLI_N_CURVE], nll[KVLI_N_CURVE]; /* [n] less their means */
+    size_t n;
+} token;
 
-/* One step of all texts: x and the excess NLL, less their means over the texts that have the step; so nothing
- * is seen that only goes along with the length of the text so far. */
-typedef struct step_means {
-    double n, x, excess;
-} step_means;
-
-/* The steps of a text that count: affected, and of a known x. */
-static bool counts(const kvl_evidence *ev, const kvl_account *a, size_t i, kvl_step_value *x) {
-    return i < a->n && a->first + i >= ev->studies[KVL_STUDY_STEP].first_affected && !isnan(x(&a->steps[i]));
+static void subtract_mean(double *x, size_t n) {
+    double mean = 0;
+    for (size_t i = 0; i < n; i++) {
+        mean += x[i] / (double)n;
+    }
+    for (size_t i = 0; i < n; i++) {
+        x[i] -= mean;
+    }
 }
 
-static double excess_of(const kvl_arm *arm, const kvl_arm *full, size_t text, size_t i) {
-    return arm->texts[text].steps[i].nll - full->texts[text].steps[i].nll;
-}
-
-static step_means mean_step(const kvl_evidence *ev, const kvl_arm *arm, const kvl_arm *full, size_t i,
-                            kvl_step_value *x) {
-    step_means m = {0};
-    for (size_t t = 0; t < ev->studies[KVL_STUDY_STEP].n_texts; t++) {
-        if (counts(ev, &arm->texts[t], i, x)) {
-            m.n++;
-            m.x += x(&arm->texts[t].steps[i]);
-            m.excess += excess_of(arm, full, t, i);
+/* Settings that had compressed before the step; n is below 2 where nothing can be compared. */
+static token read_token(const kvl_arm *const *arms, size_t text, size_t i) {
+    token t = {.n = 0};
+    for (size_t k = 0; k < KVLI_N_CURVE; k++) {
+        const kvl_step *s = &arms[k]->texts[text].steps[i];
+        if (!isnan(s->evicted_rank)) {
+            t.lags[t.n] = missing(s);
+            t.rank[t.n] = (double)s->evicted_rank;
+            t.nll[t.n++] = s->nll;
         }
     }
-    m.x /= m.n;
-    m.excess /= m.n;
-    return m;
+    subtract_mean(t.lags, t.n);
+    subtract_mean(t.rank, t.n);
+    subtract_mean(t.nll, t.n);
+    return t;
 }
 
-/* Sums whose share is the change of the excess NLL that goes with one standard deviation of x. */
-static kvl_sums slope(const kvl_evidence *ev, const kvl_arm *arm, const kvl_arm *full, kvl_step_value *x) {
-    kvl_sums s = {.study = KVL_STUDY_STEP, .n = ev->studies[KVL_STUDY_STEP].n_texts};
-    double n = 0;
-    double squares = 0;
-    size_t n_steps = 0;
-    for (size_t t = 0; t < s.n; t++) {
-        n_steps = kvl_max_size(n_steps, arm->texts[t].n);
-    }
-    for (size_t i = 0; i < n_steps; i++) {
-        const step_means m = mean_step(ev, arm, full, i, x);
-        for (size_t t = 0; t < s.n; t++) {
-            if (counts(ev, &arm->texts[t], i, x)) {
-                const double d = x(&arm->texts[t].steps[i]) - m.x;
-                s.num[t] += d * (excess_of(arm, full, t, i) - m.excess);
-                s.den[t] += d * d;
-                squares += d * d;
-                n++;
+typedef struct moments {
+    double n, xx, xz, zz;
+} moments;
+
+/* Of x and z over all tokens; x is the one whose slope is sought. */
+static moments find_moments(const kvl_arm *const *arms, size_t n_texts, bool is_rank) {
+    moments m = {0};
+    for (size_t t = 0; t < n_texts; t++) {
+        for (size_t i = 0; i < arms[0]->texts[t].n; i++) {
+            const token at = read_token(arms, t, i);
+            const double *x = is_rank ? at.rank : at.lags;
+            const double *z = is_rank ? at.lags : at.rank;
+            for (size_t k = 0; k < at.n; k++) {
+                m.n++;
+                m.xx += x[k] * x[k];
+                m.xz += x[k] * z[k];
+                m.zz += z[k] * z[k];
             }
         }
     }
-    const double deviation = n > 0 ? sqrt(squares / n) : 0;
-    s.is_missing = !(deviation > 1e-9);
-    for (size_t t = 0; t < s.n; t++) {
-        s.num[t] *= deviation;
+    return m;
+}
+
+/* Sums whose share is the change of NLL that goes with one standard deviation of x, z held: of x what z does
+ * not foretell is taken (Frisch and Waugh 1933). */
+static kvl_sums slope(const kvl_arm *const *arms, size_t n_texts, bool is_rank) {
+    kvl_sums s = {.study = KVL_STUDY_STEP, .n = n_texts};
+    const moments m = find_moments(arms, n_texts, is_rank);
+    const double deviation = m.n > 0 ? sqrt(m.xx / m.n) : 0;
+    s.is_missing = !(deviation > 1e-9 && m.zz > 0 && m.xx * m.zz > m.xz * m.xz * (1 + 1e-9));
+    for (size_t t = 0; t < n_texts && !s.is_missing; t++) {
+        for (size_t i = 0; i < arms[0]->texts[t].n; i++) {
+            const token at = read_token(arms, t, i);
+            const double *x = is_rank ? at.rank : at.lags;
+            const double *z = is_rank ? at.lags : at.rank;
+            for (size_t k = 0; k < at.n; k++) {
+                const double rest = x[k] - m.xz / m.zz * z[k];
+                s.num[t] += rest * at.nll[k] * deviation;
+                s.den[t] += rest * rest;
+            }
+        }
     }
     return s;
 }
 
-void kvli_judge_steps(const kvl_evidence *ev, const char *policy, kvl_judgement *out) {
-    const kvl_arm *arm = kvl_evidence_find(ev, KVL_STUDY_STEP, policy);
-    const kvl_arm *full = kvl_evidence_find(ev, KVL_STUDY_STEP, "none");
+void kvli_judge_steps(const kvl_evidence *ev, kvl_judgement *out) {
+    const kvl_arm *arms[KVLI_N_CURVE];
     kvl_sums by_lags = {.is_missing = true};
     kvl_sums by_rank = {.is_missing = true};
-    if (arm != NULL && full != NULL) {
-        by_lags = slope(ev, arm, full, missing);
-        by_rank = slope(ev, arm, full, rank);
+    bool is_run = true;
+    for (size_t k = 0; k < KVLI_N_CURVE; k++) {
+        arms[k] = kvl_evidence_find(ev, KVL_STUDY_STEP, kvli_curve[k]);
+        is_run &= arms[k] != NULL;
+    }
+    if (is_run) {
+        by_lags = slope(arms, ev->studies[KVL_STUDY_STEP].n_texts, false);
+        by_rank = slope(arms, ev->studies[KVL_STUDY_STEP].n_texts, true);
     }
     kvl_find(out, kvl_sums_mean(ev, &by_lags, 0), "nats/token per sd", KVL_ABOVE, 0, false,
-             "(h) steps of 0.95: excess NLL with one standard deviation more of lags 1-4 missing");
+             "(h) one token under all settings of the curve: NLL with one standard deviation more of lags "
+             "1-4 missing");
     kvl_find(out, kvl_sums_mean(ev, &by_rank, 0), "nats/token per sd", KVL_NO_SIDE, 0, false,
-             "(h) the same with the norm rank of what was evicted last");
+             "(h) the same with the norm rank of what was evicted last, each with the other held");
 }
