@@ -267,7 +267,7 @@ static kvl_status do_studies(kvl_evidence *ev, kvl_engine *engine, const kvl_exp
                             .rows_before = *n_rows,
                             .rows_total = n_total};
         plan_study(&plan, study, config, shape->n_context);
-        if (plan.n_arms != 0) {
+        if (plan.n_arms != 0 || (study == KVL_STUDY_STEP && wants_norms(config))) {
             KVL_TRY(do_study(&r, &plan, engine, is_planning, &n, err));
         }
         *n_rows += n;
