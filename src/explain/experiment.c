@@ -34,7 +34,7 @@ static void add_arm(study_plan *plan, const kvl_arm_spec *spec) {
 /* Tokens of a text, and how many texts: quick runs read less. */
 static void plan_lengths(study_plan *plan, kvl_study_id study, const kvl_explain_config *config,
                          size_t n_context) {
-    enum { n_prefill = 256, text_quick = 200, text_full = 512, score_quick = 32, score_full = 64 };
+    enum { n_prefill = 256, text_quick = 176, text_full = 768, score_quick = 32, score_full = 64 };
     const size_t cap = kvl_study_cap(study);
     plan->max_texts = config->is_full ? KVL_MAX_TEXTS : 64;
     if (study == KVL_STUDY_ONCE) {
