@@ -39,6 +39,7 @@ typedef struct session {
     kvl_samples texts;
     kvl_evidence evidence;
     uint64_t start_ns, last_progress_ns;
+    int last_study; /* that a line was printed of; -1: none */
 } session;
 
 /* ---- options ---- */
@@ -89,17 +90,26 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
 
 /* ---- running ---- */
 
+static void print_bar(const session *s, const kvl_explain_progress *p, uint64_t now) {
+    enum { width = 30 };
+    const int filled = (int)(width * p->rows_done / kvl_max_size(p->rows_total, 1));
+    const double rate = (double)p->rows_done / ((double)(now - s->start_ns) * 1e-9);
+    fprintf(stderr, "\r[%.*s%*s] %s, %.0f tokens/s, %.0f s left \x1b[K", filled,
+            "##############################", width - filled, "", kvl_study_name(p->study), rate,
+            (double)(p->rows_total - p->rows_done) / rate);
+}
+
 static bool show_progress(void *ud, const kvl_explain_progress *p) {
-    enum { update_ns = 200000000, width = 30 };
+    enum { update_ns = 200000000 };
     session *s = ud;
     const uint64_t now = kvl_clock_ns();
     if (!s->run.is_quiet && isatty(STDERR_FILENO) == 1 && now - s->last_progress_ns > update_ns) {
         s->last_progress_ns = now;
-        const int filled = (int)(width * p->rows_done / kvl_max_size(p->rows_total, 1));
-        const double rate = (double)p->rows_done / ((double)(now - s->start_ns) * 1e-9);
-        fprintf(stderr, "\r[%.*s%*s] %s, %.0f tokens/s, %.0f s left \x1b[K", filled,
-                "##############################", width - filled, "", kvl_study_name(p->study), rate,
-                (double)(p->rows_total - p->rows_done) / rate);
+        print_bar(s, p, now);
+    } else if (!s->run.is_quiet && isatty(STDERR_FILENO) != 1 && (int)p->study != s->last_study) {
+        s->last_study = (int)p->study;
+        fprintf(stderr, "%s: %zu of %zu tokens through the model are done\n", kvl_study_name(p->study),
+                p->rows_done, p->rows_total);
     }
     return !kvl_is_stopping();
 }
@@ -244,6 +254,7 @@ kvl_status kvl_cmd_explain(int argc, char **argv, kvl_err *err) {
     }
     s->run.samples = KVL_EXPLAIN_SAMPLES;
     s->seed = 1;
+    s->last_study = -1;
     kvl_status status = kvl_args_parse(table, n_table, argc, argv, 2, set_option, s, err);
     if (status == KVL_OK && s->n_hypotheses == 0) {
         size_t n = 0;

@@ -130,6 +130,7 @@ static kvl_conclusion conclude(kvl_judgement *j) {
                  undecided != NULL ? undecided->what : "nothing decides");
         return KVL_CANNOT_TELL;
     }
+    snprintf(j->why, sizeof j->why, "all %zu deciding findings are as predicted", n_deciding);
     return KVL_SUPPORTED;
 }
 
