@@ -53,6 +53,8 @@ docs: build
 lint: deps-dev
 	@tools/lint --self-test
 	@tools/lint
+	@tools/make-claims --self-test
+	@tools/make-claims --check
 	@$(CLANG_FORMAT) --dry-run -Werror $(C_FILES)
 	@test -f build-gcc/build.ninja || CC=gcc $(RUN_MESON) setup build-gcc -Dwerror=true
 	@$(RUN_MESON) compile -C build-gcc
