@@ -336,7 +336,7 @@ CLAIMS = (
     ),
     Claim(
         "Keeping the newest needs sinks",
-        "Keeping only the newest entries loses the first tokens, and that costs much.",
+        "Keeping only the newest entries loses the first tokens, and that costs quality.",
         FOLLOW_UP,
         "PPL 32.75 without, 15.92 with 4 first tokens at 512 entries (Pythia-2.8B)",
         (Need("H11", "what 4 forced sinks gain when the newest are kept", "above"),),
@@ -357,7 +357,7 @@ CLAIMS = (
 # not published there: what kvlab holds against it
 OWN = Claim(
     "Recency and refresh",
-    "The curve is set by which of the last few tokens are still visible, not by norms or meaning.",
+    "Most of the spike at light compression is there because the last few tokens are not visible any more.",
     "kvlab's own account ([explain.md](explain.md))",
     "none",
     (
