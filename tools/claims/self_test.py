@@ -348,6 +348,8 @@ def test_errors(t):
         lambda: t.ledger_of(t.run_of(changed("H6", "the spike in pooled", mean="1"))),
         "expected another type",
     )
+    t.expect("a line for others", t.run_of(lines + [{"schema": "kvlab.norms/1"}]).is_run, True)
+    t.expect_error("a line of others", lambda: t.run_of(lines + [{"schema": "x"}]), "found 'x'")
     t.expect_error("no JSON", lambda: t.run_of(lines + ["{\n"]), "line %d: expected JSON" % (len(lines) + 1))
     t.expect_error("no cause", lambda: t.run_of(lines[:-1]), "expected kvlab.explain/1 and kvlab.cause/1")
     t.expect_error(
