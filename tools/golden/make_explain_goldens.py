@@ -24,7 +24,7 @@ from transformers import GPTNeoXForCausalLM
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MODEL = os.path.join(ROOT, "models", "novels-7m")
-N_TOKENS, MIN_QUERIES, MIN_CHARS = 200, 32, 2000
+N_TOKENS, MIN_QUERIES, MIN_CHARS = 176, 32, 2000
 
 
 def articles():
