@@ -87,8 +87,7 @@ void kvl_write_cause(kvl_str *out, const kvl_cause *c, const kvl_model_facts *mo
         write_percent(out, &c->by_chance);
         kvl_str_puts(out, " of the spike");
         kvl_str_puts(out, c->by_chance.has_interval && c->by_chance.high < 1
-                              ? "; the rest is this ranking's own, which keeps keys worth less than random "
-                                "ones.\n"
+                              ? "; the rest goes with this ranking.\n"
                               : ".\n");
     } else {
         kvl_str_puts(out, recency == KVL_REFUTED
