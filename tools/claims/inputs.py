@@ -39,7 +39,7 @@ class ModelSpec:
 MODELS = (
     ModelSpec("novels-7m", "", "f32", "GPT-NeoX"),
     ModelSpec(
-        "smollm2-135m", "models-extra/SmolLM2-135M-Instruct.Q4_1.gguf", "int8", "Llama", "tools/get-smollm2"
+        "smollm2-135m", "models-extra/SmolLM2-135M-Instruct.Q4_1.gguf", "f32", "Llama", "tools/get-smollm2"
     ),
     ModelSpec("gemma-3-270m", "models-extra/gemma-3-270m.Q4_K_M.gguf", "int8", "Gemma 3", "tools/get-gemma3"),
 )
