@@ -44,13 +44,19 @@ typedef struct session {
 
 /* ---- options ---- */
 
+/* Each once, however often it is named. */
 static kvl_status add_hypothesis(void *ud, const char *item, kvl_err *err) {
     session *s = ud;
     const kvl_hypothesis *h = kvl_hypothesis_find(item);
-    if (h == NULL || s->n_hypotheses == MAX_HYPOTHESES) {
+    if (h == NULL) {
         size_t n = 0;
         kvl_hypotheses(&n);
         return kvl_fail(err, KVL_E_USAGE, "--only: expected H1 to H%zu, found '%.40s'", n, item);
+    }
+    for (size_t i = 0; i < s->n_hypotheses; i++) {
+        if (s->hypotheses[i] == h) {
+            return KVL_OK;
+        }
     }
     s->hypotheses[s->n_hypotheses++] = h;
     return KVL_OK;

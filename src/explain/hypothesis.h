@@ -68,7 +68,7 @@ const kvl_hypothesis *const *kvl_hypotheses(size_t *n);
 /* By id, upper or lower case; NULL when there is none. */
 const kvl_hypothesis *kvl_hypothesis_find(const char *id);
 
-/* Judges the given hypotheses together, one family. out [n]. */
+/* Judges the given hypotheses together, one family; each at most once. out [n]. */
 void kvl_judge(kvl_judgement *out, const kvl_evidence *ev, const kvl_hypothesis *const *list, size_t n);
 
 /* ---- for judges ---- */

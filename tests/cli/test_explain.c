@@ -29,7 +29,7 @@ static void test_options(void **state) {
 /* Too few texts: effects are shown, nothing is decided. */
 static void test_few_texts(void **state) {
     (void)state;
-    const char *out = run(0, "explain -q --only H9 --samples 'A1-A3'");
+    const char *out = run(0, "explain -q --only H9,h9 --samples 'A1-A3'");
     assert_has(out, "## H9 0.9-0.95 is always worst: cannot tell here");
     assert_has(out, "too few clusters");
     assert_has(out, "Again: `kvlab explain --only H9 --budget quick --samples 'A1-A3'`");
