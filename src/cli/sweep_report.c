@@ -4,9 +4,12 @@
 
 #include "base/alloc.h"
 #include "stats/blocks.h"
+#include "stats/inference.h"
 
 #include <math.h>
 #include <string.h>
+
+enum { BOOTSTRAP_SEED = 1 };
 
 kvl_str *kvl_sweep_add_note(kvl_sweep_run_info *info) {
     static const size_t n_max = sizeof info->notes / sizeof info->notes[0];
@@ -99,9 +102,15 @@ static size_t scored_bytes(const kvl_sweep_run_info *info, size_t first) {
     return next == text->ids.n ? text->n_bytes : 0;
 }
 
-/* Figures of each text, and over all of them. */
+/* Over clusters: by their resamples, or where there are none, because they are few, by Student's t. */
+static kvl_estimate mean_of(const kvl_resamples *r, const double *sums, const size_t *counts, size_t n) {
+    return r != NULL ? kvl_bootstrap_mean(r, sums, counts) : kvl_cluster_mean(sums, counts, n);
+}
+
+/* Figures of each text, and over all of them.
+ *   sums, counts  [samples] scratch */
 static void fill_quality(kvl_report_row *row, const kvl_sweep_run_info *info, size_t policy,
-                         kvl_report_text *texts, double *sums, size_t *counts) {
+                         kvl_report_text *texts, double *sums, size_t *counts, const kvl_resamples *r) {
     const kvl_sweep *s = &info->sweep;
     double nll = 0;
     double mean_ppl = 0;
@@ -123,17 +132,23 @@ static void fill_quality(kvl_report_row *row, const kvl_sweep_run_info *info, si
     }
     row->pooled_nll = nll / (double)row->n_scored;
     row->ppl = info->has_mean_ppl ? mean_ppl : exp(row->pooled_nll);
-    row->delta = kvl_cluster_mean(sums, counts, n_clusters(info->samples));
+    const size_t n = n_clusters(info->samples);
+    row->delta = mean_of(r, sums, counts, n);
+    row->smallest = n >= KVL_FEW_CLUSTERS ? kvl_smallest_detectable(sums, counts, n) : (double)NAN;
 }
 
 /* One text has no other to be told from; where it is long its blocks are the clusters. */
+static bool has_blocks(const kvl_sweep_run_info *info) {
+    size_t n_scored = 0;
+    for (size_t i = 0; i < info->sweep.n_samples; i++) {
+        n_scored += kvl_sweep_cell(&info->sweep, 0, i)->n_scored;
+    }
+    return n_clusters(info->samples) == 1 && n_scored >= (size_t)KVL_FEW_BLOCKS * KVL_BLOCK_TOKENS;
+}
+
 static kvl_status fill_blocks(kvl_report_row *row, const kvl_sweep_run_info *info, size_t policy,
                               kvl_err *err) {
     const kvl_sweep *s = &info->sweep;
-    if (policy == 0 || n_clusters(info->samples) != 1 ||
-        row->n_scored < (size_t)KVL_FEW_BLOCKS * KVL_BLOCK_TOKENS) {
-        return KVL_OK;
-    }
     double *x = kvl_calloc(row->n_scored, sizeof *x);
     if (x == NULL) {
         return kvl_fail_nomem(err, "report");
@@ -145,43 +160,45 @@ static kvl_status fill_blocks(kvl_report_row *row, const kvl_sweep_run_info *inf
         }
     }
     kvl_block_estimates e;
-    kvl_status status =
-        kvl_bootstrap_blocks(&e, x, row->n_scored, KVL_BLOCK_TOKENS, KVL_BOOTSTRAP_RESAMPLES, 1, err);
+    const kvl_status status = kvl_bootstrap_blocks(&e, x, row->n_scored, KVL_BLOCK_TOKENS,
+                                                   KVL_BOOTSTRAP_RESAMPLES, BOOTSTRAP_SEED, err);
     kvl_free(x);
-    row->delta = status == KVL_OK ? e.blocks : row->delta;
+    if (status == KVL_OK) {
+        row->delta = e.blocks;
+        row->delta_half = e.half;
+        row->delta_twice = e.twice;
+        row->smallest = e.smallest;
+    }
     return status;
 }
 
-/* The difference over the steps after a cell's first compression only: what came before cannot differ. */
-static kvl_status fill_affected(kvl_report_row *row, const kvl_sweep_run_info *info, size_t policy,
-                                kvl_err *err) {
+/* The difference over the steps after a cell's first compression only: what came before cannot differ.
+ *   sums, counts  [samples] scratch */
+static void fill_affected(kvl_report_row *row, const kvl_sweep_run_info *info, size_t policy, double *sums,
+                          size_t *counts, const kvl_resamples *r) {
     const kvl_sweep *s = &info->sweep;
-    double *sums = kvl_calloc(s->n_samples, sizeof *sums);
-    size_t *counts = kvl_calloc(s->n_samples, sizeof *counts);
     size_t n = 0;
-    kvl_status status = KVL_OK;
-    if (sums == NULL || counts == NULL) {
-        KVL_GO(kvl_fail_nomem(err, "report"));
-    }
-    for (size_t i = 0; i < s->n_samples; i++) {
+    memset(sums, 0, s->n_samples * sizeof *sums);
+    memset(counts, 0, s->n_samples * sizeof *counts);
+    for (size_t i = 0, k = 0; i < s->n_samples; k = next_cluster(info->samples, i, k), i++) {
         const kvl_cell *c = kvl_sweep_cell(s, policy, i);
         const kvl_cell *none = kvl_sweep_cell(s, 0, i);
         size_t first = c->first_event + 1 > c->first_scored ? c->first_event + 1 - c->first_scored : 0;
         for (size_t t = first; t < c->n_scored && c->n_events != 0; t++) {
-            sums[n] += c->nll[t] - none->nll[t];
-            counts[n]++;
+            sums[k] += c->nll[t] - none->nll[t];
+            counts[k]++;
+            row->n_affected++;
         }
-        const bool is_last = i + 1 == s->n_samples || next_cluster(info->samples, i, 0) != 0;
-        row->n_affected += is_last ? counts[n] : 0;
-        n += is_last && counts[n] != 0; /* a text without any is no cluster */
     }
-    if (n != 0) {
-        row->delta_affected = kvl_cluster_mean(sums, counts, n);
+    for (size_t k = 0; k < n_clusters(info->samples); k++) { /* a text without any is no cluster */
+        if (counts[k] != 0) {
+            sums[n] = sums[k];
+            counts[n++] = counts[k];
+        }
     }
-done:
-    kvl_free(sums);
-    kvl_free(counts);
-    return status;
+    if (n != 0) { /* resamples are of all clusters */
+        row->delta_affected = mean_of(n == n_clusters(info->samples) ? r : NULL, sums, counts, n);
+    }
 }
 
 static void fill_sizes(kvl_report_row *row, const kvl_sweep *s, size_t policy) {
@@ -241,12 +258,20 @@ static void name_curve(const kvl_sweep *s, size_t policy, kvl_str *out) {
 static kvl_status make_rows(kvl_sweep_report *out, const kvl_sweep_run_info *info, kvl_err *err) {
     const kvl_sweep *s = &info->sweep;
     const size_t n_texts = n_clusters(info->samples);
+    const bool is_block = has_blocks(info);
     double *sums = kvl_calloc(s->n_samples, sizeof *sums);
     size_t *counts = kvl_calloc(s->n_samples, sizeof *counts);
+    kvl_resamples *resamples = NULL;
     kvl_status status = KVL_OK;
     if (sums == NULL || counts == NULL) {
         KVL_GO(kvl_fail_nomem(err, "report"));
     }
+    if (n_texts >= KVL_FEW_CLUSTERS) {
+        KVL_GO(kvl_resamples_create(&resamples, n_texts, KVL_BOOTSTRAP_RESAMPLES, BOOTSTRAP_SEED, err));
+    }
+    out->report.block_tokens = is_block ? KVL_BLOCK_TOKENS : 0;
+    out->report.n_resamples = is_block || resamples != NULL ? KVL_BOOTSTRAP_RESAMPLES : 0;
+    out->report.seed = BOOTSTRAP_SEED;
     for (size_t p = 0; p < s->n_policies; p++) {
         kvl_report_row *row = &out->rows[p];
         name_curve(s, p, &out->texts[2 * p]);
@@ -256,13 +281,14 @@ static kvl_status make_rows(kvl_sweep_report *out, const kvl_sweep_run_info *inf
         row->policy = kvl_str_text(&out->texts[2 * p + 1]);
         row->is_baseline = p == 0;
         row->keep_ratio = keep_of(s, p);
-        fill_quality(row, info, p, &out->per_text[p * n_texts], sums, counts);
-        KVL_GO(fill_blocks(row, info, p, err));
+        fill_quality(row, info, p, &out->per_text[p * n_texts], sums, counts, resamples);
+        KVL_GO(is_block && p != 0 ? fill_blocks(row, info, p, err) : KVL_OK);
         fill_sizes(row, s, p);
-        KVL_GO(fill_affected(row, info, p, err));
+        fill_affected(row, info, p, sums, counts, resamples);
         row->change_percent = 100.0 * (row->ppl / out->rows[0].ppl - 1.0);
     }
 done:
+    kvl_resamples_destroy(resamples);
     kvl_free(sums);
     kvl_free(counts);
     return status;
@@ -334,6 +360,7 @@ static void describe(kvl_sweep_report *out, const kvl_sweep_run_info *info) {
     for (size_t i = 0; i < info->n_notes; i++) {
         out->notes[i] = kvl_str_text(&info->notes[i]);
     }
+    const kvl_report method = out->report; /* of the intervals */
     out->report = (kvl_report){
         .title = kvl_str_text(&out->title),
         .protocol = kvl_str_text(&out->protocol),
@@ -344,6 +371,9 @@ static void describe(kvl_sweep_report *out, const kvl_sweep_run_info *info) {
         .rows = out->rows,
         .n_rows = out->n_rows,
         .n_samples = n_clusters(info->samples),
+        .block_tokens = method.block_tokens,
+        .n_resamples = method.n_resamples,
+        .seed = method.seed,
         .has_mean_ppl = info->has_mean_ppl,
     };
 }

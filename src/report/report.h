@@ -3,6 +3,7 @@
 #define KVL_REPORT_REPORT_H
 
 #include "base/str.h"
+#include "stats/inference.h"
 #include "stats/stats.h"
 
 /* What a row is on one text. */
@@ -19,9 +20,12 @@ typedef struct kvl_report_row {
     const char *press;  /* canonical, "knorm" */
     const char *policy; /* canonical policy text */
     double keep_ratio;
-    double ppl;                  /* exp of pooled_nll; or, as the report says, the published aggregate */
-    double pooled_nll;           /* nats per scored token */
-    kvl_estimate delta;          /* pooled NLL minus the token-matched baseline, nats per token */
+    double ppl;               /* exp of pooled_nll; or, as the report says, the published aggregate */
+    double pooled_nll;        /* nats per scored token */
+    kvl_estimate delta;       /* pooled NLL minus the token-matched baseline, nats per token */
+    kvl_estimate delta_half;  /* of one long text: the same with blocks of half the length, */
+    kvl_estimate delta_twice; /* and of twice */
+    double smallest; /* difference that the clusters of delta find with 80 % power; NAN: few clusters */
     kvl_estimate delta_affected; /* the same over the tokens whose query read a compressed cache */
     size_t n_affected;           /* those tokens; 0 when nothing was evicted */
     double change_percent;       /* ppl against the baseline's, 100 * (ppl / base - 1) */
@@ -46,6 +50,10 @@ typedef struct kvl_report {
     const kvl_report_row *rows; /* grouped by press, keep ratio decreasing; baseline first */
     size_t n_rows;
     size_t n_samples;
+    size_t
+        block_tokens;   /* least tokens of a block of one long text, which are its clusters; 0: samples are */
+    size_t n_resamples; /* of the bootstrap that intervals are from, and its seed; 0: Student's t */
+    uint64_t seed;
     bool has_mean_ppl; /* the rows' ppl is the arithmetic mean of per-sample PPLs, the published aggregate */
 } kvl_report;
 
@@ -53,8 +61,9 @@ typedef enum kvl_format { KVL_FORMAT_TABLE, KVL_FORMAT_MD, KVL_FORMAT_CSV, KVL_F
 
 /* Appends the report as text. TABLE is for people (units in heads, notes, reading of the intervals, worst and
  * best named); MD the same as Markdown; CSV one line per row with %.17g numbers; JSON one object with all.
- * A row whose interval holds 0 says so ("inside interval"); "nothing evicted" rows say that instead of a
- * stage. JSON numbers that are not finite become null. */
+ * A row whose interval holds 0 says so ("inside interval"); that there is no loss is said only of rows whose
+ * whole interval lies within KVL_MARGIN_NATS. "nothing evicted" rows say that instead of a stage. JSON
+ * numbers that are not finite become null. */
 void kvl_report_write(kvl_str *out, const kvl_report *r, kvl_format format);
 
 /* Writes the curve as path.png and path.svg (cairo + pango, one drawing code): PPL against keep ratio

@@ -2,9 +2,11 @@
 #include "stats/blocks.h"
 
 #include "base/alloc.h"
+#include "stats/inference.h"
 
-static kvl_status estimate(kvl_estimate *out, const double *x, size_t n_tokens, size_t block_tokens,
-                           size_t n_resamples, uint64_t seed, kvl_err *err) {
+/* smallest: what these blocks could show, or NULL. */
+static kvl_status estimate(kvl_estimate *out, double *smallest, const double *x, size_t n_tokens,
+                           size_t block_tokens, size_t n_resamples, uint64_t seed, kvl_err *err) {
     const size_t n_blocks = kvl_max_size(n_tokens / block_tokens, 1);
     kvl_status status = KVL_OK;
     kvl_resamples *r = NULL;
@@ -22,6 +24,9 @@ static kvl_status estimate(kvl_estimate *out, const double *x, size_t n_tokens, 
         }
     }
     *out = kvl_bootstrap_mean(r, sums, counts);
+    if (smallest != NULL) {
+        *smallest = kvl_smallest_detectable(sums, counts, n_blocks);
+    }
 done:
     kvl_free(sums);
     kvl_free(counts);
@@ -38,9 +43,9 @@ kvl_status kvl_bootstrap_blocks(kvl_block_estimates *out, const double *x, size_
                         KVL_BLOCK_TOKENS, n_tokens, block_tokens);
     }
     *out = (kvl_block_estimates){.block_tokens = block_tokens};
-    KVL_TRY(estimate(&out->half, x, n_tokens, block_tokens / 2, n_resamples, seed, err));
-    KVL_TRY(estimate(&out->blocks, x, n_tokens, block_tokens, n_resamples, seed, err));
-    KVL_TRY(estimate(&out->twice, x, n_tokens, 2 * block_tokens, n_resamples, seed, err));
+    KVL_TRY(estimate(&out->half, NULL, x, n_tokens, block_tokens / 2, n_resamples, seed, err));
+    KVL_TRY(estimate(&out->blocks, &out->smallest, x, n_tokens, block_tokens, n_resamples, seed, err));
+    KVL_TRY(estimate(&out->twice, NULL, x, n_tokens, 2 * block_tokens, n_resamples, seed, err));
     out->blocks.is_few = out->blocks.n_clusters < KVL_FEW_BLOCKS;
     return KVL_OK;
 }

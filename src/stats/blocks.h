@@ -9,6 +9,7 @@ enum { KVL_BLOCK_TOKENS = 512, KVL_FEW_BLOCKS = 30 };
 typedef struct kvl_block_estimates {
     size_t block_tokens; /* least tokens of a block of `blocks` */
     kvl_estimate blocks;
+    double smallest;    /* kvl_smallest_detectable over these blocks */
     kvl_estimate half;  /* the same with blocks of half the length, */
     kvl_estimate twice; /* and of twice: intervals that grow with the length say that blocks are too short */
 } kvl_block_estimates;

@@ -108,6 +108,35 @@ static void test_bits_per_byte(void **state) {
     }
 }
 
+/* With 20 texts intervals come from resamples of them, with fewer from Student's t; rows name the protocol.
+ */
+static void test_intervals(void **state) {
+    (void)state;
+    for (size_t n = 19; n <= 20; n++) {
+        char args[200];
+        snprintf(args, sizeof args, "sweep --samples A1-A%zu --max-tokens 48 -r 0.5 --no-chart -o json", n);
+        json_t *root = json_loads(run_ok(args), 0, NULL);
+        const json_t *row = json_array_get(json_object_get(root, "rows"), 1);
+        const char *intervals = json_string_value(json_object_get(root, "intervals"));
+        assert_true(json_is_number(json_object_get(row, "delta_low")));
+        assert_true(json_is_number(json_object_get(row, "p_holm")));
+        if (n == 20) {
+            assert_string_equal(intervals, "widened percentile bootstrap over samples");
+            assert_int_equal(int_of(root, "n_resamples"), 10000);
+            assert_int_equal(int_of(root, "seed"), 1);
+            assert_true(json_real_value(json_object_get(row, "smallest_detectable")) > 0);
+        } else {
+            assert_string_equal(intervals, "Student's t over samples");
+            assert_true(json_is_null(json_object_get(root, "n_resamples")));
+            assert_true(json_is_null(json_object_get(row, "smallest_detectable")));
+        }
+        json_decref(root);
+    }
+    const char *csv = run_ok("sweep --protocol llama-chunk -c 64 --samples W1 -r 0.5 --no-chart -o csv");
+    assert_non_null(strstr(csv, "smallest_detectable,protocol\n"));
+    assert_non_null(strstr(csv, "\"llama-chunk protocol: "));
+}
+
 static void test_bad_numbers(void **state) {
     (void)state;
     check_error("sweep --protocol hf", 2,
@@ -127,6 +156,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_protocols),
         cmocka_unit_test(test_bits_per_byte),
+        cmocka_unit_test(test_intervals),
         cmocka_unit_test(test_bad_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -95,16 +95,67 @@ static void test_no_claim_without_evidence(void **state) {
     f = make();
     f->rows[1].stage = KVL_STAGE_PLATEAU; /* worst is lightest, but not told apart */
     f->report.n_samples = 1;
+    f->report.block_tokens = 512;
+    f->report.n_resamples = 10000;
+    f->report.seed = 1;
     f->rows[4].delta.n_clusters = 32;
+    f->rows[3].delta_half = f->rows[3].delta_twice = f->rows[3].delta;
+    f->rows[3].delta_twice.high += 0.15; /* 1.5 times as wide */
     out = written(&f->report, KVL_FORMAT_TABLE);
     assert_null(strstr(kvl_str_text(&out), "U-curve"));
     check_has(kvl_str_text(&out), "interval clustered by block of tokens");
-    check_has(kvl_str_text(&out), "One sample: its 32 blocks of tokens are taken as independent");
+    check_has(kvl_str_text(&out),
+              "One sample: its 32 blocks of at least 512 tokens are taken as independent");
+    check_has(kvl_str_text(&out), "blocks of half the length intervals are 1.00 to 1.00 times as wide, of "
+                                  "twice the length 1.50 to 1.50.");
     kvl_str_free(&out);
+    f->report.block_tokens = f->report.n_resamples = 0;
     f->rows[4].delta.has_interval = false;
     out = written(&f->report, KVL_FORMAT_TABLE);
     check_has(kvl_str_text(&out), "interval clustered by sample");
     check_has(kvl_str_text(&out), "One sample: no interval");
+    kvl_str_free(&out);
+}
+
+/* No loss is claimed of a row whose whole interval lies within the margin; a wide one that holds 0 says what
+ * could have been seen; with few clusters neither is said. */
+static void test_no_loss_needs_a_margin(void **state) {
+    (void)state;
+    fixture *f = make();
+    for (size_t i = 1; i < 5; i++) {
+        f->rows[i].delta.n_clusters = 24;
+        f->rows[i].delta.p = i == 4 ? 0.4 : 0.001;
+        f->rows[i].smallest = 0.071;
+    }
+    f->report.n_samples = 24;
+    f->report.n_resamples = 10000;
+    f->report.seed = 1;
+    f->rows[3].delta = (kvl_estimate){
+        .mean = 0.004, .low = -0.001, .high = 0.0099, .n_clusters = 24, .has_interval = true, .p = 0.1};
+    kvl_str out = written(&f->report, KVL_FORMAT_TABLE);
+    check_has(kvl_str_text(&out), "; no loss beyond 0.01 nats at keep 0.5.\n");
+    check_has(kvl_str_text(&out), "no difference seen; smallest detectable about 0.071 nats.\n");
+    check_has(kvl_str_text(&out),
+              "bootstrap over the 24 samples, 10000 resamples, widened percentiles, seed 1");
+    check_has(kvl_str_text(&out), "adjusted for all 4 rows (Holm)");
+    kvl_str_free(&out);
+    out = written(&f->report, KVL_FORMAT_CSV);
+    check_has(kvl_str_text(&out), ",delta_affected,p_holm,smallest_detectable,protocol\n");
+    check_has(kvl_str_text(&out), ",0.40000000000000002,0.070999999999999994,\"stream\"\n");
+    kvl_str_free(&out);
+    f->rows[3].delta.high = 0.01; /* reaches the margin */
+    f->rows[4].smallest = 0.14;
+    out = written(&f->report, KVL_FORMAT_TABLE);
+    assert_null(strstr(kvl_str_text(&out), "no loss"));
+    check_has(kvl_str_text(&out), "smallest detectable about 0.071 to 0.14 nats.\n");
+    kvl_str_free(&out);
+    f->rows[3].delta.high = 0.009;
+    for (size_t i = 1; i < 5; i++) {
+        f->rows[i].delta.is_few = true;
+    }
+    out = written(&f->report, KVL_FORMAT_TABLE);
+    assert_null(strstr(kvl_str_text(&out), "no loss"));
+    assert_null(strstr(kvl_str_text(&out), "detectable"));
     kvl_str_free(&out);
 }
 
@@ -121,6 +172,7 @@ static void test_names_are_escaped(void **state) {
     kvl_str_free(&out);
     out = written(&f->report, KVL_FORMAT_CSV);
     check_has(kvl_str_text(&out), "\"knorm\",\"x,\"\"y\"\"\",0.94999999999999996,");
+    check_has(kvl_str_text(&out), "4.1024780621188226,0,,,1233,"); /* no interval: no number */
     kvl_str_free(&out);
 }
 
@@ -138,6 +190,21 @@ static void test_json(void **state) {
     assert_true(json_is_null(json_object_get(json_array_get(rows, 3), "pooled_nll")));
     assert_true(json_real_value(json_object_get(json_array_get(rows, 1), "ppl")) == 181.26);
     assert_true(json_is_true(json_object_get(json_array_get(rows, 4), "inside_interval")));
+    assert_null(json_object_get(json_array_get(rows, 4), "delta_half_blocks_low"));
+    assert_string_equal(json_string_value(json_object_get(root, "intervals")), "Student's t over samples");
+    assert_true(json_is_null(json_object_get(root, "seed")));
+    json_decref(root);
+    kvl_str_free(&out);
+    f->report.block_tokens = 512;
+    f->report.n_resamples = 10000;
+    f->rows[4].delta_half = (kvl_estimate){.low = 0.25, .high = 0.5, .has_interval = true};
+    out = written(&f->report, KVL_FORMAT_JSON);
+    root = json_loads(kvl_str_text(&out), JSON_REJECT_DUPLICATES, NULL);
+    const json_t *row = json_array_get(json_object_get(root, "rows"), 4);
+    assert_int_equal(json_integer_value(json_object_get(root, "block_tokens")), 512);
+    assert_true(json_real_value(json_object_get(row, "delta_half_blocks_low")) == 0.25);
+    assert_true(json_real_value(json_object_get(row, "delta_half_blocks_high")) == 0.5);
+    assert_true(json_is_null(json_object_get(row, "delta_twice_blocks_low")));
     json_decref(root);
     kvl_str_free(&out);
 }
@@ -185,6 +252,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_no_claim_without_evidence),
+        cmocka_unit_test(test_no_loss_needs_a_margin),
         cmocka_unit_test(test_names_are_escaped),
         cmocka_unit_test(test_json),
         cmocka_unit_test(test_pictures),
