@@ -70,6 +70,15 @@ kvl_status kvl_json_load(json_t **out, const char *path, uint64_t max_bytes, kvl
 
 json_t *kvl_json_number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
 
+json_t *kvl_json_join(json_t *object, json_t *rest) {
+    if (object == NULL || rest == NULL || json_object_update(object, rest) != 0) {
+        json_decref(object);
+        object = NULL;
+    }
+    json_decref(rest);
+    return object;
+}
+
 kvl_status kvl_json_write(kvl_str *out, json_t *value, bool is_indented, kvl_err *err) {
     size_t layout = is_indented ? JSON_INDENT(2) : JSON_COMPACT;
     char *text = value != NULL ? json_dumps(value, layout | JSON_REAL_PRECISION(17)) : NULL;

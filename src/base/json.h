@@ -17,6 +17,9 @@ kvl_status kvl_json_load(json_t **out, const char *path, uint64_t max_bytes, kvl
 
 /* A real number, or null where JSON has no form for it (infinite, NaN). */
 json_t *kvl_json_number(double x);
+/* Adds the members of `rest` to an object; takes both, of which either may be NULL. NULL if anything failed.
+ */
+json_t *kvl_json_join(json_t *object, json_t *rest);
 /* Appends the text of a value (all 17 digits) and a line end, and releases the value; NULL is E_NOMEM. */
 kvl_status kvl_json_write(kvl_str *out, json_t *value, bool is_indented, kvl_err *err) KVL_MUST_USE;
 

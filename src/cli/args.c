@@ -217,6 +217,27 @@ kvl_status kvl_args_bytes(uint64_t *out, const char *option, const char *value, 
                     value);
 }
 
+void kvl_args_quote(kvl_str *out, const char *word) {
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-";
+    if (word[0] != '\0' && word[strspn(word, plain)] == '\0') {
+        kvl_str_puts(out, word);
+        return;
+    }
+    kvl_str_puts(out, "'");
+    for (; *word != '\0'; word++) {
+        kvl_str_append(out, *word == '\'' ? "'\\''" : word, *word == '\'' ? 4 : 1);
+    }
+    kvl_str_puts(out, "'");
+}
+
+void kvl_args_command(kvl_str *out, int argc, char **argv) {
+    kvl_str_puts(out, "kvlab");
+    for (int i = 1; i < argc; i++) {
+        kvl_str_puts(out, " ");
+        kvl_args_quote(out, argv[i]);
+    }
+}
+
 void kvl_print_bytes(char text[KVL_BYTES_TEXT], uint64_t n) {
     double x = (double)n;
     size_t unit = 0;

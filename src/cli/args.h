@@ -42,6 +42,10 @@ kvl_status kvl_args_count(size_t *out, const char *option, const char *value, si
                           kvl_err *err) KVL_MUST_USE;
 /* Reads a size as 8GiB, 512MiB, 1.5KiB or 65536; E_USAGE naming the option. */
 kvl_status kvl_args_bytes(uint64_t *out, const char *option, const char *value, kvl_err *err) KVL_MUST_USE;
+/* Appends a word as a shell reads it: as it is, or between quotes. */
+void kvl_args_quote(kvl_str *out, const char *word);
+/* Appends the command that a shell would run again: kvlab and argv[1..]. */
+void kvl_args_command(kvl_str *out, int argc, char **argv);
 enum { KVL_BYTES_TEXT = 32 };
 /* Three digits and a unit, as 1.5 GiB. */
 void kvl_print_bytes(char text[KVL_BYTES_TEXT], uint64_t n);

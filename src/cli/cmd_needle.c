@@ -1,4 +1,5 @@
 /* kvlab needle: retrieval from compressed caches. */
+#include "cli/args.h"
 #include "cli/cmd.h"
 #include "cli/needle_report.h"
 
@@ -216,11 +217,7 @@ kvl_status kvl_cmd_needle(int argc, char **argv, kvl_err *err) {
         kvl_needle_options_help(&s->out);
         status = flush(s, err);
     } else if (status == KVL_OK) {
-        kvl_str_puts(&s->command, "kvlab");
-        for (int i = 1; i < argc; i++) {
-            const bool is_plain = strpbrk(argv[i], " ()>&|;'\"$*?") == NULL;
-            kvl_str_printf(&s->command, is_plain ? " %s" : " '%s'", argv[i]);
-        }
+        kvl_args_command(&s->command, argc, argv);
         status = run_session(s, err);
     }
     kvl_setup_close(&s->setup);

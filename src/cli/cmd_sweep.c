@@ -1,4 +1,5 @@
 /* kvlab sweep: model, samples and policies in; table, picture and records out. */
+#include "cli/args.h"
 #include "cli/cmd.h"
 #include "cli/setup.h"
 #include "cli/sweep_options.h"
@@ -293,11 +294,7 @@ kvl_status kvl_cmd_sweep(int argc, char **argv, kvl_err *err) {
         status = kvl_print(kvl_str_text(&help), help.len, err);
         kvl_str_free(&help);
     } else if (status == KVL_OK) {
-        kvl_str_puts(&s->command, "kvlab");
-        for (int i = 1; i < argc; i++) {
-            bool is_plain = strpbrk(argv[i], " ()>&|;'\"$*?") == NULL;
-            kvl_str_printf(&s->command, is_plain ? " %s" : " '%s'", argv[i]);
-        }
+        kvl_args_command(&s->command, argc, argv);
         status = run_session(s, err);
     }
     close_session(s);

@@ -42,7 +42,14 @@ static kvl_status add_task(void *ud, const char *word, kvl_err *err) {
     if (o->n_tasks == KVL_NEEDLE_MAX) {
         return kvl_fail(err, KVL_E_USAGE, "--task: expected at most %d items", KVL_NEEDLE_MAX);
     }
-    return kvl_retrieval_find(&o->tasks[o->n_tasks++], word, err);
+    KVL_TRY(kvl_retrieval_find(&o->tasks[o->n_tasks], word, err));
+    for (size_t i = 0; i < o->n_tasks; i++) {
+        if (o->tasks[i] == o->tasks[o->n_tasks]) {
+            return kvl_fail(err, KVL_E_USAGE, "--task: expected distinct tasks, found %s twice", word);
+        }
+    }
+    o->n_tasks++;
+    return KVL_OK;
 }
 
 typedef struct number_list {

@@ -1,9 +1,12 @@
 /* Writing what `kvlab needle` found. */
 #include "cli/needle_report.h"
 
+#include "base/alloc.h"
 #include "base/json.h"
+#include "stats/inference.h"
 #include "stats/rates.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -59,6 +62,21 @@ static kvl_needle_cell add_up(const kvl_needle_run *run, size_t task, size_t pol
         sum.n_gained += c->n_gained;
     }
     return sum;
+}
+
+/* McNemar's p of each policy of a task, then the same adjusted by Holm for all of them: [2 n_policies], to be
+ * freed; NAN where nothing can be compared. NULL without memory. */
+static double *mcnemar_of(const kvl_needle_run *run, size_t task) {
+    double *p = kvl_calloc(2 * run->n_policies, sizeof *p);
+    for (size_t i = 0; p != NULL && i < run->n_policies; i++) {
+        size_t n_cells, n_of[2];
+        const kvl_needle_cell sum = add_up(run, task, i, &n_cells, n_of);
+        p[i] = i != 0 && n_cells != 0 ? kvl_mcnemar(sum.n_lost, sum.n_gained) : (double)NAN;
+    }
+    if (p != NULL) {
+        kvl_holm(p + run->n_policies, p, run->n_policies);
+    }
+    return p;
 }
 
 static const char *moment_text(const kvl_needle_run *run) {
@@ -132,12 +150,7 @@ static json_t *trial_object(const kvl_needle_run *run, size_t task, size_t polic
         "is_right", (int)r->is_right, "n_events", (json_int_t)r->n_events, "kept_min",
         (json_int_t)r->kept_min, "kept_mean", r->kept_mean, "kept_max", (json_int_t)r->kept_max,
         "kv_bytes_live", (json_int_t)r->kv_bytes);
-    if (o == NULL || rest == NULL || json_object_update(o, rest) != 0) {
-        json_decref(o);
-        o = NULL;
-    }
-    json_decref(rest);
-    return o;
+    return kvl_json_join(o, rest);
 }
 
 static json_t *cell_object(const kvl_needle_run *run, size_t task, size_t policy, size_t length,
@@ -157,12 +170,7 @@ static json_t *cell_object(const kvl_needle_run *run, size_t task, size_t policy
         is_rate ? kvl_json_number(rate.high) : json_null(), "n_events", (json_int_t)c->n_events, "kept_min",
         (json_int_t)c->kept_min, "kept_mean", c->kept_sum / (double)c->n, "kept_max", (json_int_t)c->kept_max,
         "kv_bytes_live", c->kv_bytes_sum / (double)c->n);
-    if (o == NULL || rest == NULL || json_object_update(o, rest) != 0) {
-        json_decref(o);
-        o = NULL;
-    }
-    json_decref(rest);
-    return o;
+    return kvl_json_join(o, rest);
 }
 
 kvl_status kvl_needle_write_trials(kvl_str *out, const kvl_needle_run *run, size_t task, size_t length,
@@ -182,25 +190,23 @@ kvl_status kvl_needle_write_trials(kvl_str *out, const kvl_needle_run *run, size
 }
 
 kvl_status kvl_needle_write_pairs(kvl_str *out, const kvl_needle_run *run, size_t task, kvl_err *err) {
-    for (size_t p = 1; p < run->n_policies; p++) {
+    double *p_values = mcnemar_of(run, task);
+    kvl_status status = p_values != NULL ? KVL_OK : kvl_fail_nomem(err, "needle");
+    for (size_t p = 1; p < run->n_policies && status == KVL_OK; p++) {
         size_t n_cells, n_of[2];
         const kvl_needle_cell sum = add_up(run, task, p, &n_cells, n_of);
         json_t *o = identity(run, "kvlab.needle-pair/1", task, p);
         json_t *rest =
-            json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "n_cells", (json_int_t)n_cells,
+            json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "n_cells", (json_int_t)n_cells,
                       "n_cells_full_fails", (json_int_t)n_of[0], "n_cells_nothing_evicted",
                       (json_int_t)n_of[1], "n", (json_int_t)sum.n, "n_right", (json_int_t)sum.n_right,
                       "n_right_full", (json_int_t)sum.n_right_full, "n_lost", (json_int_t)sum.n_lost,
-                      "n_gained", (json_int_t)sum.n_gained, "p_mcnemar",
-                      sum.n != 0 ? kvl_json_number(kvl_mcnemar(sum.n_lost, sum.n_gained)) : json_null());
-        if (o == NULL || rest == NULL || json_object_update(o, rest) != 0) {
-            json_decref(o);
-            o = NULL;
-        }
-        json_decref(rest);
-        KVL_TRY(kvl_json_write(out, o, false, err));
+                      "n_gained", (json_int_t)sum.n_gained, "p_mcnemar", kvl_json_number(p_values[p]),
+                      "p_holm", kvl_json_number(p_values[run->n_policies + p]));
+        status = kvl_json_write(out, kvl_json_join(o, rest), false, err);
     }
-    return KVL_OK;
+    kvl_free(p_values);
+    return status;
 }
 
 /* ---- CSV ---- */
@@ -295,16 +301,17 @@ static void put_kept(kvl_str *out, const kvl_needle_run *run, size_t task, size_
     kvl_str_puts(out, "\n\n");
 }
 
-static void put_pair(kvl_str *out, const kvl_needle_run *run, size_t task, size_t policy) {
+static void put_pair(kvl_str *out, const kvl_needle_run *run, size_t task, size_t policy, double p,
+                     double p_holm) {
     size_t n_cells, n_of[2];
     const kvl_needle_cell sum = add_up(run, task, policy, &n_cells, n_of);
     if (n_cells != 0) {
         kvl_str_printf(out, "%zu cells where the full cache passes:", n_cells);
         put_rate(out, " ", sum.n_right, sum.n);
         put_rate(out, ", full cache ", sum.n_right_full, sum.n);
-        kvl_str_printf(out, "; %+.1f points, %zu lost, %zu gained, McNemar p = %.3g",
+        kvl_str_printf(out, "; %+.1f points, %zu lost, %zu gained, McNemar p = %.3g (%.3g by Holm)",
                        100 * ((double)sum.n_right - (double)sum.n_right_full) / (double)sum.n, sum.n_lost,
-                       sum.n_gained, kvl_mcnemar(sum.n_lost, sum.n_gained));
+                       sum.n_gained, p, p_holm);
     } else {
         kvl_str_puts(out, "no cell to compare");
     }
@@ -321,7 +328,9 @@ void kvl_needle_write_grids(kvl_str *out, const kvl_needle_run *run, size_t task
         o->tasks[task]->name, kvl_engine_model(run->setup->engine)->name, moment_text(run),
         kvl_chat_name(run->chat), kvl_filler_name(filler_of(run, task)), o->n_trials, o->max_new,
         (unsigned long long)o->seed);
-    for (size_t p = 0; p < run->n_policies; p++) {
+    double *p_values = mcnemar_of(run, task);
+    out->failed = out->failed || p_values == NULL;
+    for (size_t p = 0; p < run->n_policies && p_values != NULL; p++) {
         kvl_str text = {0};
         kvl_policy_text(&run->policies[p], &text);
         kvl_str_printf(out, "### %s\n\n", p == 0 ? "full cache" : kvl_str_text(&text));
@@ -329,10 +338,11 @@ void kvl_needle_write_grids(kvl_str *out, const kvl_needle_run *run, size_t task
         put_grid(out, run, task, p);
         put_kept(out, run, task, p);
         if (p != 0) {
-            put_pair(out, run, task, p);
+            put_pair(out, run, task, p, p_values[p], p_values[run->n_policies + p]);
             kvl_str_puts(out, "\n");
         }
     }
+    kvl_free(p_values);
 }
 
 void kvl_needle_write_foot(kvl_str *out, const kvl_needle_run *run) {
@@ -343,7 +353,8 @@ void kvl_needle_write_foot(kvl_str *out, const kvl_needle_run *run) {
         out,
         "A cell: right answers / trials, their share with Wilson's 95 %% interval. A trial is right when "
         "the answer contains all that was asked for.\nThe full cache passes a cell with at least 80 %% "
-        "right; where it does not, nothing is said of other policies.\n");
+        "right; where it does not, nothing is said of other policies.\nHolm: p adjusted for all policies of "
+        "the task.\n");
     if (run->left_out[0] != '\0') {
         kvl_str_printf(out, "not run again: %s\n", run->left_out);
     }

@@ -105,6 +105,17 @@ static kvl_status parse(const char *text) {
     return status;
 }
 
+/* Takes both; one that could not be made makes the whole fail, without a leak. */
+static void test_json_join(void **state) {
+    (void)state;
+    json_t *o = kvl_json_join(json_pack("{s:i}", "a", 1), json_pack("{s:i}", "b", 2));
+    assert_int_equal(json_integer_value(json_object_get(o, "a")), 1);
+    assert_int_equal(json_integer_value(json_object_get(o, "b")), 2);
+    json_decref(o);
+    assert_null(kvl_json_join(json_object(), NULL));
+    assert_null(kvl_json_join(NULL, json_object()));
+}
+
 static void test_json_limits(void **state) {
     (void)state;
     char deep[200];
@@ -243,15 +254,11 @@ static void test_machine(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_status_table),
-        cmocka_unit_test(test_error_text_is_escaped_and_cut),
-        cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_strings),
-        cmocka_unit_test(test_cursor),
-        cmocka_unit_test(test_json_limits),
-        cmocka_unit_test(test_files),
-        cmocka_unit_test(test_random_numbers),
-        cmocka_unit_test(test_pool_runs_every_item_once),
+        cmocka_unit_test(test_status_table),   cmocka_unit_test(test_error_text_is_escaped_and_cut),
+        cmocka_unit_test(test_memory),         cmocka_unit_test(test_strings),
+        cmocka_unit_test(test_cursor),         cmocka_unit_test(test_json_join),
+        cmocka_unit_test(test_json_limits),    cmocka_unit_test(test_files),
+        cmocka_unit_test(test_random_numbers), cmocka_unit_test(test_pool_runs_every_item_once),
         cmocka_unit_test(test_machine),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -109,6 +109,7 @@ static void check_lines(const char *args, const char *moment) {
             assert_int_equal(get(o, "n_cells"), 0);
             assert_int_equal(get(o, "n_cells_full_fails"), 2);
             assert_true(json_is_null(json_object_get(o, "p_mcnemar")));
+            assert_true(json_is_null(json_object_get(o, "p_holm")));
             n_pairs++;
         }
         json_decref(o);
@@ -146,6 +147,7 @@ static void errors_are_one_line(void **state) {
         {"needle -c 1020", "--length: expected at most 992", 2},
         {"needle -c 40", "expected at least", 2},
         {"needle -c 200,200", "distinct", 2},
+        {"needle --task passkey,needle,passkey", "found passkey twice", 2},
         {"needle --depth 101", "from 0 to 100", 2},
         {"needle --question never", "--question", 2},
         {"needle --chat chatml -c 200", "<|im_start|>", 2},

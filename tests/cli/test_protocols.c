@@ -137,6 +137,16 @@ static void test_intervals(void **state) {
     assert_non_null(strstr(csv, "\"llama-chunk protocol: "));
 }
 
+/* The command that is printed is one that a shell reads as it was given. */
+static void test_again(void **state) {
+    (void)state;
+    const char *o = run_ok("sweep --samples 'W1 W2' -P 'adakv(snapkv)' -r 0.5 --max-tokens 48 --no-chart "
+                           "--out=\"it's [x]\"");
+    assert_non_null(strstr(o,
+                           "\nagain: kvlab sweep --samples 'W1 W2' -P 'adakv(snapkv)' -r 0.5 --max-tokens 48 "
+                           "--no-chart '--out=it'\\''s [x]'\n"));
+}
+
 static void test_bad_numbers(void **state) {
     (void)state;
     check_error("sweep --protocol hf", 2,
@@ -154,9 +164,8 @@ static void test_bad_numbers(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_protocols),
-        cmocka_unit_test(test_bits_per_byte),
-        cmocka_unit_test(test_intervals),
+        cmocka_unit_test(test_protocols),   cmocka_unit_test(test_bits_per_byte),
+        cmocka_unit_test(test_intervals),   cmocka_unit_test(test_again),
         cmocka_unit_test(test_bad_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
