@@ -84,12 +84,18 @@ static kvl_status find_policy(options *o, const kvl_trace *t, kvl_err *err) {
             n_found++;
         }
     }
-    return o->policy == NULL || n_found == 1
-               ? KVL_OK
-               : kvl_fail(err, KVL_E_USAGE,
-                          "--policy: expected one of the %zu policies of the trace, found '%.80s', "
-                          "which %zu begin with",
-                          t->n_policies, o->policy, n_found);
+    if (o->policy == NULL || n_found == 1) {
+        return KVL_OK;
+    }
+    kvl_str all = {0};
+    for (size_t p = 0; p < t->n_policies; p++) {
+        kvl_str_printf(&all, "%s%s", p == 0 ? "" : ", ", t->policies[p].text);
+    }
+    const kvl_status status =
+        kvl_fail(err, KVL_E_USAGE, "--policy: '%.80s' begins %zu policies; expected one of %s", o->policy,
+                 n_found, kvl_str_text(&all));
+    kvl_str_free(&all);
+    return status;
 }
 
 static kvl_status find_text(options *o, const kvl_trace *t, kvl_err *err) {
@@ -177,6 +183,11 @@ static kvl_status run(options *o, kvl_err *err) {
     KVL_GO(is_lines || !o->has_heads
                ? KVL_OK
                : kvl_fail(err, KVL_E_USAGE, "--heads: expected -o csv or jsonl, found another"));
+    KVL_GO(o->has_heads || (!is_lines && o->pick.step != SIZE_MAX) ||
+                   (o->pick.layer == SIZE_MAX && o->pick.head == SIZE_MAX)
+               ? KVL_OK
+               : kvl_fail(err, KVL_E_USAGE,
+                          "--layer, --head: expected --heads, or --step for a picture, found neither"));
     KVL_GO(kvl_file_load(&bytes, &n, o->path, (uint64_t)1 << 36, err));
     KVL_GO(kvl_trace_read(&t, bytes, n, o->path, err));
     KVL_GO(find_pick(o, t, err));

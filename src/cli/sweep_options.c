@@ -255,6 +255,10 @@ kvl_status kvl_sweep_options_parse(kvl_sweep_options *o, int argc, char **argv, 
     if (status == KVL_OK && o->trace_path != NULL && o->is_timing) {
         status = kvl_fail(err, KVL_E_USAGE, "expected --trace or --timing, found both");
     }
+    if (status == KVL_OK && o->nll_path != NULL && (o->is_timing || o->is_dry_run)) {
+        status = kvl_fail(err, KVL_E_USAGE, "expected --nll or %s, found both",
+                          o->is_timing ? "--timing" : "--dry-run");
+    }
     if (status == KVL_OK && o->samples != NULL && o->n_files != 0) {
         status = kvl_fail(err, KVL_E_USAGE, "expected --samples or --file, found both");
     }

@@ -87,13 +87,16 @@ static void test_picture(void **state) {
 static void test_errors(void **state) {
     (void)state;
     int exit_code = -1;
-    assert_non_null(strstr(trace(2, "-P snapkv"), "--policy: expected one of the 4 policies"));
-    assert_non_null(strstr(trace(2, "-P knorm:keep=0."), "which 2 begin with"));
+    assert_non_null(
+        strstr(trace(2, "-P snapkv"), "--policy: 'snapkv' begins 0 policies; expected one of none, "));
+    assert_non_null(strstr(trace(2, "-P knorm:keep=0."), "begins 2 policies"));
     assert_non_null(strstr(trace(2, "--text W2"), "--text: expected one of the 2 texts"));
-    assert_non_null(strstr(trace(2, "--layer 6"), "--layer: expected a number below 6, found 6"));
+    assert_non_null(strstr(trace(2, "--step 5 --layer 6"), "--layer: expected a number below 6, found 6"));
     assert_non_null(strstr(trace(2, "--step 89"), "--step: expected a number below 89"));
     assert_non_null(strstr(trace(2, "--step -1"), "--step: expected a whole number"));
     assert_non_null(strstr(trace(2, "--heads"), "--heads: expected -o csv or jsonl"));
+    assert_non_null(strstr(trace(2, "--head 1"), "--layer, --head: expected --heads, or --step"));
+    assert_non_null(strstr(trace(2, "--step 5 --layer 1 -o csv"), "--layer, --head: expected --heads, or"));
     assert_non_null(strstr(test_run(&exit_code, "trace"), "expected a file"));
     assert_int_equal(exit_code, 2);
     assert_non_null(strstr(test_run(&exit_code, "trace README.md"), "E_IO"));
