@@ -1,4 +1,5 @@
 /* kvlab recommend: a model, limits and texts in; the setting to deploy out. */
+#include "cli/args.h"
 #include "cli/calibration_arg.h"
 #include "cli/cmd.h"
 #include "cli/recommend_options.h"
@@ -221,8 +222,8 @@ static kvl_status set_config(session *s, kvl_err *err) {
     set_forms(s);
     if (o->max_kv_ratio > 0) {
         const double n_tokens = (double)(c->n_prompt + c->n_new);
-        o->wish.max_bytes =
-            (uint64_t)(o->max_kv_ratio * n_tokens * (double)kvl_shape_kv_bytes(&s->model->shape));
+        const double n_bytes = o->max_kv_ratio * n_tokens * (double)kvl_shape_kv_bytes(&s->model->shape);
+        o->wish.max_bytes = n_bytes > 1 ? (uint64_t)n_bytes : 1; /* 0 is no limit */
     }
     add_fitting_ratios(s);
     KVL_TRY(load_texts(s, err));
@@ -302,11 +303,7 @@ kvl_status kvl_cmd_recommend(int argc, char **argv, kvl_err *err) {
         status = kvl_print(kvl_str_text(&help), help.len, err);
         kvl_str_free(&help);
     } else if (status == KVL_OK) {
-        kvl_str_puts(&s->command, "kvlab");
-        for (int i = 1; i < argc; i++) {
-            const bool is_plain = strpbrk(argv[i], " ()>&|;'\"$*?") == NULL;
-            kvl_str_printf(&s->command, is_plain ? " %s" : " '%s'", argv[i]);
-        }
+        kvl_args_command(&s->command, argc, argv);
         status = run_session(s, err);
     }
     close_session(s);

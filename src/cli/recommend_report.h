@@ -17,6 +17,10 @@ typedef struct kvl_recommend_info {
 
 /* Appends it in the format of the options. */
 kvl_status kvl_recommend_write(kvl_str *out, const kvl_recommend_info *info, kvl_err *err) KVL_MUST_USE;
+/* JSON lines: one for each finalist and one for the full cache. */
+kvl_status kvl_recommend_write_lines(kvl_str *out, const kvl_recommend_info *info, kvl_err *err) KVL_MUST_USE;
+/* The same as CSV. */
+void kvl_recommend_write_csv(kvl_str *out, const kvl_recommend_info *info);
 /* The picture. */
 kvl_status kvl_recommend_chart(const kvl_recommend_info *info, const char *path, kvl_err *err) KVL_MUST_USE;
 

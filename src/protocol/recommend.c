@@ -3,20 +3,13 @@
 
 #include "base/alloc.h"
 #include "base/os.h"
+#include "protocol/timing.h"
 
 #include <math.h>
 #include <string.h>
 
 static const uint64_t sink_choices[] = {0, 4};
 static const uint64_t recent_choices[] = {0, 16, 64};
-
-kvl_policy kvl_recommend_once(const kvl_policy *policy) {
-    kvl_policy once = *policy;
-    once.cap_tok = 1;
-    once.is_trigger_gt = false;
-    once.cadence_tok = 0;
-    return once;
-}
 
 size_t kvl_coarse_budgets(size_t indices[3], size_t n) {
     const size_t wanted[] = {n > 3 ? 1 : 0, n / 2, n > 3 ? n - 2 : n - 1};
@@ -86,24 +79,17 @@ static bool is_fixed(const kvl_policy *p) {
            kvl_policy_press(p)->is_identity;
 }
 
-static bool is_same_policy(const kvl_policy *a, const kvl_policy *b) {
-    kvl_str texts[2] = {{0}, {0}};
-    kvl_policy_text(a, &texts[0]);
-    kvl_policy_text(b, &texts[1]);
-    const bool is_same = strcmp(kvl_str_text(&texts[0]), kvl_str_text(&texts[1])) == 0;
-    kvl_str_free(&texts[0]);
-    kvl_str_free(&texts[1]);
-    return is_same;
-}
+typedef void policy_words(const kvl_policy *p, kvl_str *out);
 
-static bool is_same_press(const kvl_policy *a, const kvl_policy *b) {
+/* Whether two policies are the same in words: kvl_policy_text, or kvl_policy_press_text. */
+static bool is_same(policy_words *words, const kvl_policy *a, const kvl_policy *b) {
     kvl_str texts[2] = {{0}, {0}};
-    kvl_policy_press_text(a, &texts[0]);
-    kvl_policy_press_text(b, &texts[1]);
-    const bool is_same = strcmp(kvl_str_text(&texts[0]), kvl_str_text(&texts[1])) == 0;
+    words(a, &texts[0]);
+    words(b, &texts[1]);
+    const bool same = strcmp(kvl_str_text(&texts[0]), kvl_str_text(&texts[1])) == 0;
     kvl_str_free(&texts[0]);
     kvl_str_free(&texts[1]);
-    return is_same;
+    return same;
 }
 
 /* The trial of a setting, a new one if it was not tried yet: *index. */
@@ -113,7 +99,7 @@ static kvl_status add_trial(kvli_search *s, const kvl_policy *policy, size_t for
     size_t policy_id = r->n_trials;
     for (*index = 0; *index < r->n_trials; ++*index) {
         const kvl_trial *t = &r->trials[*index];
-        if (is_same_policy(&t->policy, policy)) {
+        if (is_same(kvl_policy_text, &t->policy, policy)) {
             policy_id = kvl_min_size(policy_id, *index);
             if (t->form == form) {
                 return KVL_OK;
@@ -193,7 +179,7 @@ done:
 }
 
 static kvl_policy at_ratio(const kvl_policy *policy, double ratio) {
-    kvl_policy p = kvl_recommend_once(policy);
+    kvl_policy p = kvl_timing_once(policy);
     p.keep_ratio = ratio;
     return p;
 }
@@ -243,7 +229,7 @@ static kvl_status search_budgets(kvli_search *s, batch *b, const bool *stays, kv
     const kvl_recommend_config *c = s->config;
     b->n = 0;
     for (size_t p = 0; p < c->n_policies; p++) {
-        const kvl_policy once = kvl_recommend_once(&c->policies[p]);
+        const kvl_policy once = kvl_timing_once(&c->policies[p]);
         if (is_fixed(&once) && !kvl_policy_press(&once)->is_identity) {
             KVL_TRY(push(s, b, &once, 0, true, err));
         }
@@ -263,7 +249,7 @@ static size_t best_at(const kvli_search *s, double ratio, size_t but) {
     for (size_t i = 0; i < r->n_trials; i++) {
         const kvl_trial *t = &r->trials[i];
         if (t->is_whole && !t->is_fixed && t->form == 0 && t->policy.keep_ratio == ratio &&
-            (but == SIZE_MAX || !is_same_press(&t->policy, &r->trials[but].policy)) &&
+            (but == SIZE_MAX || !is_same(kvl_policy_press_text, &t->policy, &r->trials[but].policy)) &&
             (best == r->n_trials || t->loss < r->trials[best].loss)) {
             best = i;
         }
@@ -312,7 +298,7 @@ static kvl_status search_form(kvli_search *s, batch *b, size_t form, kvl_err *er
         }
     }
     for (size_t p = 0; p < c->n_policies; p++) {
-        const kvl_policy once = kvl_recommend_once(&c->policies[p]);
+        const kvl_policy once = kvl_timing_once(&c->policies[p]);
         if (is_fixed(&once) && !kvl_policy_press(&once)->is_identity) {
             KVL_TRY(push(s, b, &once, form, true, err));
         }
@@ -367,6 +353,11 @@ static kvl_status run_all(kvli_search *s, kvl_err *err) {
     s->out->n_threads = kvl_engine_threads(engine);
     KVL_TRY(kvl_identity_check(engine, &c->tune->windows.items[0], err));
     KVL_TRY(search(s, err));
+    if (s->out->n_trials == 0) {
+        return kvl_fail(
+            err, KVL_E_USAGE,
+            "settings: expected a press that evicts, or smaller types for the cache, found neither");
+    }
     const uint64_t start = kvl_clock_ns();
     KVL_TRY(kvli_confirm(s, err));
     const uint64_t confirmed = kvl_clock_ns();
@@ -400,5 +391,6 @@ kvl_status kvl_recommend_run(kvl_recommend *out, const kvl_model *model, const k
 
 void kvl_recommend_free(kvl_recommend *r) {
     kvl_free(r->trials);
+    kvl_free(r->times);
     *r = (kvl_recommend){0};
 }

@@ -18,8 +18,10 @@
 
 #include "engine/engine.h"
 #include "protocol/cut.h"
+#include "protocol/timing.h"
 #include "stats/choice.h"
 
+enum { KVL_RECOMMEND_SEED = 1 }; /* of the resamples that intervals are from */
 enum { KVL_RECOMMEND_STAGES = 6, KVL_MAX_FORMS = 4, KVL_MAX_FINALISTS = 12 };
 
 /* How a cache is stored. */
@@ -41,6 +43,7 @@ typedef struct kvl_trial {
 typedef struct kvl_finalist {
     size_t trial; /* index */
     kvl_claim claim;
+    double smallest;        /* difference that the clusters find with 80 % power; NAN: a single one */
     unsigned lacks;         /* of the wish: bits as in choice.h */
     bool is_behind;         /* another one is as good in loss, bytes, TTFT and TPOT, and better in one */
     double compress_ns;     /* median, part of TTFT */
@@ -82,11 +85,15 @@ typedef struct kvl_recommend {
     size_t n_finalists;
     kvl_finalist full;               /* the full cache in form 0; its loss is 0 */
     kvl_median same_ttft, same_tpot; /* ratios of the full cache to itself: what this machine can tell */
+    kvl_timing_sample *times;        /* [n_finalists + 2, repetitions] all that was measured: the full cache,
+                                      * the same once more, the finalists */
     double full_nll;                 /* nats per token on the windows to test on */
     size_t n_clusters; /* that intervals take for independent: texts, or windows if texts are few */
     bool is_by_window;
     size_t answer;   /* index into finalists; n_finalists: none qualifies */
     size_t nearest;  /* the finalist that misses by least; n_finalists: there is none */
+    size_t missed;   /* where no finalist evicts, the evicting trial that came nearest to the limits of loss
+                      * and bytes on the texts to choose on; n_trials: one does, or none was tried */
     const char *isa; /* of the engines, and their threads */
     unsigned n_threads;
     size_t rows; /* tokens through the model, times left out */
@@ -94,14 +101,11 @@ typedef struct kvl_recommend {
 } kvl_recommend;
 
 /* Runs it on views of the model, whose shape's types are not used. Results are owned by *out: free with
- * kvl_recommend_free. Errors: E_TEXT without windows, E_USAGE where the first form cannot be stored (later
- * ones are to be checked before), those of sweeps and timing. */
+ * kvl_recommend_free. Errors: E_TEXT without windows, E_USAGE where nothing is to be searched or where the
+ * first form cannot be stored (later ones are to be checked before), those of sweeps and timing. */
 kvl_status kvl_recommend_run(kvl_recommend *out, const kvl_model *model, const kvl_recommend_config *config,
                              kvl_err *err) KVL_MUST_USE;
 void kvl_recommend_free(kvl_recommend *r);
-
-/* The policy as it is searched and timed: once, when the prompt has ended. */
-kvl_policy kvl_recommend_once(const kvl_policy *policy);
 
 /* Budgets that stage 1 tries, of n falling ones: indices [3]; returns how many. */
 size_t kvl_coarse_budgets(size_t indices[3], size_t n);

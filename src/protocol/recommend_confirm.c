@@ -2,13 +2,11 @@
 #include "protocol/recommend_int.h"
 
 #include "base/alloc.h"
-#include "protocol/timing.h"
+#include "stats/inference.h"
 #include "stats/resample.h"
 
 #include <math.h>
 #include <string.h>
-
-enum { RESAMPLE_SEED = 1 };
 
 /* ---- quality ---- */
 
@@ -125,14 +123,18 @@ static kvl_status estimate(kvli_search *s, const double *nll, const double *full
     r->n_clusters = r->is_by_window ? test->windows.n : test->n_texts;
     double *num = kvl_calloc(r->n_clusters, sizeof *num);
     double *den = kvl_calloc(r->n_clusters, sizeof *den);
+    size_t *counts = kvl_calloc(r->n_clusters, sizeof *counts);
     kvl_status status = KVL_OK;
-    if (num == NULL || den == NULL) {
+    if (num == NULL || den == NULL || counts == NULL) {
         KVL_GO(kvl_fail_nomem(err, "finalists"));
     }
-    KVL_GO(kvl_resamples_create(&resamples, r->n_clusters, KVL_BOOTSTRAP_RESAMPLES, RESAMPLE_SEED, err));
+    KVL_GO(kvl_resamples_create(&resamples, r->n_clusters, KVL_BOOTSTRAP_RESAMPLES, KVL_RECOMMEND_SEED, err));
     for (size_t w = 0; w < test->windows.n; w++) {
-        den[r->is_by_window ? w : test->windows.items[w].text] += (double)s->config->n_new;
+        counts[r->is_by_window ? w : test->windows.items[w].text] += s->config->n_new;
         r->full_nll += full[w] / (double)(test->windows.n * s->config->n_new);
+    }
+    for (size_t i = 0; i < r->n_clusters; i++) {
+        den[i] = (double)counts[i];
     }
     for (size_t i = 0; i < r->n_finalists; i++) {
         memset(num, 0, r->n_clusters * sizeof *num);
@@ -140,11 +142,13 @@ static kvl_status estimate(kvli_search *s, const double *nll, const double *full
             num[r->is_by_window ? w : test->windows.items[w].text] += nll[i * test->windows.n + w] - full[w];
         }
         r->finalists[i].claim.loss = kvl_bootstrap_ratio(resamples, num, den, s->config->wish.max_loss);
+        r->finalists[i].smallest = kvl_smallest_detectable(num, counts, r->n_clusters);
     }
 done:
     kvl_resamples_destroy(resamples);
     kvl_free(num);
     kvl_free(den);
+    kvl_free(counts);
     return status;
 }
 
@@ -219,7 +223,7 @@ kvl_status kvli_measure_time(kvli_search *s, kvl_err *err) {
     kvl_engine *engines[N_TIMED];
     kvl_timing timings[N_TIMED];
     kvl_claim same = {0};
-    kvl_timing_sample *samples = kvl_calloc(n * n_reps, sizeof *samples);
+    kvl_timing_sample *samples = r->times = kvl_calloc(n * n_reps, sizeof *samples);
     double *x = kvl_calloc(n_reps, sizeof *x);
     kvl_status status = KVL_OK;
     if (samples == NULL || x == NULL) {
@@ -254,7 +258,6 @@ kvl_status kvli_measure_time(kvli_search *s, kvl_err *err) {
     r->same_ttft = same.ttft_ratio;
     r->same_tpot = same.tpot_ratio;
 done:
-    kvl_free(samples);
     kvl_free(x);
     return status;
 }
@@ -285,6 +288,29 @@ static void mark_front(kvl_recommend *r) {
     r->full.is_behind = is_behind[r->n_finalists];
 }
 
+/* By how much a trial missed the limits on the texts to choose on: the larger share of one. */
+static double miss_of(const kvl_trial *t, const kvl_wish *wish) {
+    const double of_bytes = wish->max_bytes != 0 ? (double)t->bytes / (double)wish->max_bytes : 0;
+    return fmax(t->loss / wish->max_loss, of_bytes);
+}
+
+static size_t find_missed(const kvl_recommend *r, const kvl_wish *wish) {
+    size_t nearest = r->n_trials;
+    for (size_t i = 0; i < r->n_finalists; i++) {
+        if (!kvl_policy_press(&r->trials[r->finalists[i].trial].policy)->is_identity) {
+            return r->n_trials;
+        }
+    }
+    for (size_t i = 0; i < r->n_trials; i++) {
+        const kvl_trial *t = &r->trials[i];
+        if (t->is_whole && !kvl_policy_press(&t->policy)->is_identity &&
+            (nearest == r->n_trials || miss_of(t, wish) < miss_of(&r->trials[nearest], wish))) {
+            nearest = i;
+        }
+    }
+    return nearest;
+}
+
 void kvli_conclude(kvli_search *s) {
     kvl_recommend *r = s->out;
     const kvl_wish *wish = &s->config->wish;
@@ -295,5 +321,6 @@ void kvli_conclude(kvli_search *s) {
     }
     r->answer = kvl_choose(claims, r->n_finalists, wish);
     r->nearest = kvl_nearest(claims, r->n_finalists, wish);
+    r->missed = find_missed(r, wish);
     mark_front(r);
 }

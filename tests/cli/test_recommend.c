@@ -38,6 +38,7 @@ static void test_usage(void **state) {
         {"--budget some", "--budget: expected"},
         {"-r 1", "--ratio: expected a keep ratio above 0 and below 1"},
         {"-P nosuch", "nosuch"},
+        {"-P none --same-types --prompt 64 --new 16", "expected a press that evicts, or smaller types"},
         {"-o json", "--output: expected"},
         {"--prompt 1000 --new 100", "expected at most 1024 tokens"},
         {"word", "expected options only, found 'word'"},
@@ -71,9 +72,18 @@ static void test_answers(void **state) {
     assert_true(strncmp(text, "none qualifies: ", 16) == 0);
     assert_non_null(strstr(text, "nearest  -P "));
     assert_non_null(strstr(text, "lacks    quality"));
+    assert_non_null(strstr(text, "not shown to be below 1e-07; smallest detectable difference about 0.0"));
+    text = run(0, "-P knorm -r 0.25 --prompt 64 --new 16 --same-types --no-chart --max-dnll 0.01");
+    assert_non_null(strstr(text, "held-out texts: above 0.01\n"));
     text = run(0, SMALL "--kv-budget 100");
     assert_true(strncmp(text, "none qualifies: ", 16) == 0);
     assert_non_null(strstr(text, "nothing that was tried fits: the least is"));
+    text = run(0, SMALL "--max-kv-ratio 1e-9"); /* not: no limit */
+    assert_non_null(strstr(text, "at most 1 B\n"));
+    text = run(0, "-P streaming -r 0.5 --prompt 64 --new 16 --no-chart --max-dnll 0.01");
+    assert_non_null(
+        strstr(text, "no setting that evicts came to the finals; nearest on the texts to choose on:"));
+    assert_non_null(strstr(text, "nats/token, limit 0.01\n"));
 }
 
 /* One object a finalist and one for the full cache; what is named the answer lacks nothing. */
@@ -82,6 +92,7 @@ static void test_records(void **state) {
     json_t *line = NULL;
     size_t n_answers = 0;
     size_t n_lines = 0;
+    size_t n_again = 0;
     const char *text = run(0, SMALL "--max-dnll 5 -o jsonl");
     while (*text == '{') {
         const size_t n = strcspn(text, "\n");
@@ -93,11 +104,19 @@ static void test_records(void **state) {
             n_answers++;
         }
         assert_true(json_integer_value(json_object_get(line, "kv_bytes_peak")) > 0);
+        const json_t *all = json_object_get(line, "repetitions");
+        assert_int_equal(json_array_size(json_object_get(all, "ttft_ns")), 11);
+        assert_int_equal(json_array_size(json_object_get(all, "compress_ns")), 11);
+        assert_int_equal(json_array_size(json_object_get(all, "tpot_ns")), 11);
+        assert_int_equal(json_array_size(json_object_get(line, "same_tpot_ratio")), 3);
+        const json_t *again = json_object_get(json_object_get(line, "repetitions_again"), "tpot_ns");
+        n_again += json_array_size(again);
         json_decref(line);
         n_lines++;
         text += n + 1;
     }
     assert_int_equal(n_answers, 1);
+    assert_int_equal(n_again, 11); /* of the full cache alone */
     assert_true(n_lines > 2);
     text = run(0, SMALL "--max-dnll 5 -o csv");
     assert_true(strncmp(text, "policy,cache,is_answer,", 23) == 0);

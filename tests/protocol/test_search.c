@@ -85,6 +85,22 @@ static kvl_recommend_config config_of(const kvl_cuts *tune, const kvl_cuts *test
                                   .options = {.n_threads = 2}};
 }
 
+/* Medians are those of the repetitions, which are all there. */
+static void check_times(const kvl_recommend *r) {
+    for (size_t i = 0; i < r->n_finalists + 2; i++) {
+        const kvl_claim *claim = i < 2 ? &r->full.claim : &r->finalists[i - 2].claim;
+        const kvl_timing_sample *own = r->times + 2 * i;
+        assert_true(own[0].tpot_ns > 0 && own[1].tpot_ns > 0);
+        if (i != 1) {
+            assert_true(claim->tpot_ns.value == 0.5 * (own[0].tpot_ns + own[1].tpot_ns));
+        } else {
+            const double ratios[2] = {own[0].tpot_ns / r->times[0].tpot_ns,
+                                      own[1].tpot_ns / r->times[1].tpot_ns};
+            assert_true(r->same_tpot.value == 0.5 * (ratios[0] + ratios[1]));
+        }
+    }
+}
+
 static void test_search(void **state) {
     (void)state;
     kvl_cuts tune = {0};
@@ -116,9 +132,23 @@ static void test_search(void **state) {
         assert_true(f->kv_bytes_peak >= N_PROMPT * (trial->form == 0 ? 12288 : 3264));
         assert_true(f->claim.loss.has_interval && isfinite(f->claim.p));
         assert_true(i == 0 || f->claim.bytes >= r.finalists[i - 1].claim.bytes);
+        assert_true(f->smallest > 0);
         n_none += is_none;
     }
     assert_int_equal(n_none, 1); /* q8_0 */
+    assert_int_equal(r.missed, r.n_trials);
+    check_times(&r);
+    kvl_recommend_free(&r);
+    /* only types are within this limit: the evicting setting that lost least is named */
+    config.wish.max_loss = 0.01;
+    assert_ok(kvl_recommend_run(&r, model, &config, &assert_ok_err));
+    assert_int_equal(r.n_finalists, 1);
+    assert_true(r.missed < r.n_trials && r.trials[r.missed].loss > 0.01);
+    for (size_t i = 0; i < r.n_trials; i++) {
+        const kvl_trial *t = &r.trials[i];
+        assert_true(!t->is_whole || kvl_policy_press(&t->policy)->is_identity ||
+                    t->loss >= r.trials[r.missed].loss);
+    }
     kvl_recommend_free(&r);
     config.progress = stop_at_finals;
     config.progress_ud = &stage;
@@ -140,12 +170,28 @@ static void test_no_texts(void **state) {
     assert_non_null(strstr(err.msg, "at least 57 tokens"));
 }
 
+/* Presses that keep everything, in a cache that stays as it is. */
+static void test_nothing_to_search(void **state) {
+    (void)state;
+    kvl_cuts tune = {0};
+    kvl_recommend r;
+    kvl_err err = {0};
+    assert_ok(kvl_cut(&tune, &samples, 0, 20, KVL_WHOLE, N_PROMPT, N_NEW, 1, &assert_ok_err));
+    const kvl_policy policy = test_policy("none");
+    kvl_recommend_config config = config_of(&tune, &tune, &policy, 1);
+    config.n_forms = 1;
+    assert_int_equal(kvl_recommend_run(&r, model, &config, &err), KVL_E_USAGE);
+    assert_non_null(strstr(err.msg, "expected a press that evicts"));
+    kvl_cuts_free(&tune);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cut),
         cmocka_unit_test(test_coarse),
         cmocka_unit_test(test_search),
         cmocka_unit_test(test_no_texts),
+        cmocka_unit_test(test_nothing_to_search),
     };
     return cmocka_run_group_tests(tests, open_all, close_bundled);
 }
