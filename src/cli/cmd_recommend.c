@@ -202,12 +202,7 @@ static kvl_status open_model(session *s, kvl_err *err) {
     KVL_GO(kvl_calibration_arg_apply(&s->calibration, o->calibration, s->model, o->policies, o->n_policies,
                                      &s->config.options, err));
     KVL_GO(kvl_cache_arg_apply(&o->cache, &s->model->shape, err));
-    KVL_GO(kvl_tokenizer_open(&s->tokenizer, kvl_str_text(&path), err));
-    if (kvl_tokenizer_vocab_size(s->tokenizer) > s->model->n_vocab_in) {
-        KVL_GO(kvl_fail(err, KVL_E_VOCAB,
-                        "%s: vocabulary: expected at most %u ids (rows of the model's embedding), found %zu",
-                        kvl_str_text(&path), s->model->n_vocab_in, kvl_tokenizer_vocab_size(s->tokenizer)));
-    }
+    KVL_GO(kvl_tokenizer_open_for(&s->tokenizer, kvl_str_text(&path), s->model, err));
     KVL_GO(kvl_prompts_encode(&s->prompts, &s->prompt_ids, s->tokenizer, err));
     s->config.prompts = &s->prompts;
 done:

@@ -24,6 +24,22 @@ kvl_status kvl_prompts_encode(kvl_prompts *out, kvl_ids *ids, kvl_tokenizer *tok
     return KVL_OK;
 }
 
+kvl_status kvl_tokenizer_open_for(kvl_tokenizer **out, const char *path, const kvl_model *model,
+                                  kvl_err *err) {
+    kvl_tokenizer *t = NULL;
+    *out = NULL;
+    KVL_TRY(kvl_tokenizer_open(&t, path, err));
+    const size_t n = kvl_tokenizer_vocab_size(t);
+    if (n > model->n_vocab_in) {
+        kvl_tokenizer_close(t);
+        return kvl_fail(err, KVL_E_VOCAB,
+                        "%s: vocabulary: expected at most %u ids (rows of the model's embedding), found %zu",
+                        path, model->n_vocab_in, n);
+    }
+    *out = t;
+    return KVL_OK;
+}
+
 kvl_status kvl_setup_open(kvl_setup *s, const kvl_sweep_options *options, const kvl_policy *policies,
                           size_t n_policies, kvl_err *err) {
     kvl_str dir = {0};
@@ -34,12 +50,7 @@ kvl_status kvl_setup_open(kvl_setup *s, const kvl_sweep_options *options, const 
     KVL_GO(kvl_calibration_arg_apply(&s->calibration, options->calibration, s->model, policies, n_policies,
                                      &engine, err));
     KVL_GO(kvl_cache_arg_apply(&options->cache, &s->model->shape, err));
-    KVL_GO(kvl_tokenizer_open(&s->tokenizer, kvl_str_text(&dir), err));
-    if (kvl_tokenizer_vocab_size(s->tokenizer) > s->model->n_vocab_in) {
-        KVL_GO(kvl_fail(err, KVL_E_VOCAB,
-                        "%s: vocabulary: expected at most %u ids (rows of the model's embedding), found %zu",
-                        kvl_str_text(&dir), s->model->n_vocab_in, kvl_tokenizer_vocab_size(s->tokenizer)));
-    }
+    KVL_GO(kvl_tokenizer_open_for(&s->tokenizer, kvl_str_text(&dir), s->model, err));
     KVL_GO(kvl_engine_create(&s->engine, s->model, &engine, err));
     KVL_GO(kvl_prompts_encode(&s->prompts, &s->prompt_ids, s->tokenizer, err));
     kvl_engine_set_prompts(s->engine, &s->prompts);

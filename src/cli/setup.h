@@ -22,6 +22,10 @@ kvl_status kvl_setup_open(kvl_setup *s, const kvl_sweep_options *options, const 
                           size_t n_policies, kvl_err *err) KVL_MUST_USE;
 void kvl_setup_close(kvl_setup *s);
 
+/* The tokenizer of a checkpoint, whose ids the model must have: E_VOCAB otherwise. *out is the caller's. */
+kvl_status kvl_tokenizer_open_for(kvl_tokenizer **out, const char *path, const kvl_model *model,
+                                  kvl_err *err) KVL_MUST_USE;
+
 /* What presses ask a model that is to repeat its text (kvzip): ids [empty at first] hold it and are the
  * caller's, as long as *out is used. */
 kvl_status kvl_prompts_encode(kvl_prompts *out, kvl_ids *ids, kvl_tokenizer *tokenizer,

@@ -186,6 +186,7 @@ static void set_summary(json_t *o, const tokens *t, const kvl_quality *q) {
                         t->n_bytes != 0 ? json_integer((json_int_t)t->n_bytes) : json_null());
     set_number(o, "bits_per_byte", t->n_bytes != 0 ? kvl_bits_per_byte(t->nll_sum, t->n_bytes) : (double)NAN);
     set_number(o, "delta_nll_mean_nats", t->delta_sum / (double)t->list.n);
+    set_points(o, "abs_delta_nll", "_nats", kvl_tail_shares, q->delta_tails, KVL_N_TAILS);
     set_count(o, "n_affected", t->n_affected);
     set_number(o, "delta_nll_affected_mean_nats",
                t->n_affected != 0 ? t->delta_affected_sum / (double)t->n_affected : (double)NAN);

@@ -285,6 +285,11 @@ uint64_t kvl_plan_most_scratch_bytes(const kvl_model *model, const kvl_policy *p
     return r.scratch_bytes + (2 * (uint64_t)n_threads + 1) * thread_bytes;
 }
 
+uint64_t kvl_plan_copied_bytes(const kvl_shape *shape, unsigned n_threads, size_t n_tokens) {
+    return n_threads * (kvl_cache_head_bytes(shape, true, 2 * (n_tokens + KVL_KEY_PANEL)) +
+                        kvl_cache_window_bytes(shape, shape->n_residual + 2 * (size_t)KVL_CACHE_PASS));
+}
+
 size_t kvl_plan_longest(const kvl_model *model, const kvl_policy *policy, unsigned n_threads,
                         size_t max_tokens, uint64_t memory_bytes) {
     size_t fits = 0;

@@ -36,6 +36,9 @@ void kvl_plan_make(kvl_plan *out, const kvl_model *model, const kvl_policy *poli
  * once. */
 uint64_t kvl_plan_most_scratch_bytes(const kvl_model *model, const kvl_policy *policies, size_t n_policies,
                                      unsigned n_threads, size_t n_tokens);
+/* Blocks of the cache that exist twice for a moment while heads grow or shrink: one for each thread, larger
+ * than any can be with n_tokens entries. */
+uint64_t kvl_plan_copied_bytes(const kvl_shape *shape, unsigned n_threads, size_t n_tokens);
 /* The number of tokens, at most max_tokens, whose peak is within memory_bytes and with one more is not; 0:
  * not even one. By bisection: whether a head is copied when it shrinks depends on how full it was, so that a
  * few more tokens may fit again. */

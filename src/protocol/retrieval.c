@@ -3,7 +3,6 @@
 
 #include "base/alloc.h"
 #include "engine/plan.h"
-#include "kernel/kernel.h"
 #include "protocol/timing.h"
 
 #include <string.h>
@@ -360,13 +359,6 @@ done:
     return status;
 }
 
-/* Blocks of the cache that exist twice for a moment: one for each thread, larger than any can be. */
-static uint64_t copied_bytes(const run *r, size_t n_tokens) {
-    return kvl_engine_threads(r->engine) *
-           (kvl_cache_head_bytes(r->shape, true, 2 * (n_tokens + KVL_KEY_PANEL)) +
-            kvl_cache_window_bytes(r->shape, r->shape->n_residual + 2 * (size_t)KVL_CACHE_PASS));
-}
-
 /* How many prompts run at once: as many as the memory has room for, when prompts are like the longest, and no
  * more than make reading the weights cheap. */
 static kvl_status plan_waves(size_t *n_at_once, const run *r, kvl_err *err) {
@@ -393,8 +385,9 @@ static kvl_status plan_waves(size_t *n_at_once, const run *r, kvl_err *err) {
     const uint64_t most = kvl_plan_most_scratch_bytes(model, r->once, c->n_policies,
                                                       kvl_engine_threads(r->engine), n_first + n_rest);
     const uint64_t now = kvl_engine_scratch_bytes(r->engine);
-    const uint64_t fixed =
-        model->weight_bytes + (most > now ? most : now) + copied_bytes(r, n_first + n_rest) + open;
+    const uint64_t fixed = model->weight_bytes + (most > now ? most : now) +
+                           kvl_plan_copied_bytes(r->shape, kvl_engine_threads(r->engine), n_first + n_rest) +
+                           open;
     if (c->memory_bytes != 0 && fixed + live > c->memory_bytes) {
         return kvl_fail(
             err, KVL_E_NOMEM,

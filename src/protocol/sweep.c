@@ -4,7 +4,6 @@
 #include "base/alloc.h"
 #include "base/os.h"
 #include "engine/plan.h"
-#include "kernel/kernel.h"
 
 #include <string.h>
 
@@ -206,14 +205,6 @@ static kvl_status add_waves(kvli_run *r, const kvl_wave *wave, kvl_err *err) {
     return KVL_OK;
 }
 
-/* Blocks of the cache that exist twice for a moment: one for each thread, larger than any can be. */
-static uint64_t copied_bytes(const kvli_run *r, size_t n_tokens) {
-    size_t cap = 2 * (n_tokens + KVL_KEY_PANEL);
-    return kvl_engine_threads(r->engine) *
-           (kvl_cache_head_bytes(r->shape, true, cap) +
-            kvl_cache_window_bytes(r->shape, r->shape->n_residual + 2 * (size_t)KVL_CACHE_PASS));
-}
-
 static kvl_status plan(kvli_run *r, kvl_err *err) {
     kvl_sweep *s = r->sweep;
     const kvl_protocol *p = &r->config->protocol;
@@ -224,7 +215,8 @@ static kvl_status plan(kvli_run *r, kvl_err *err) {
     uint64_t most = kvl_plan_most_scratch_bytes(model, s->policies, s->n_policies,
                                                 kvl_engine_threads(r->engine), n_tokens);
     uint64_t now = kvl_engine_scratch_bytes(r->engine); /* of an engine that has seen longer texts */
-    s->scratch_bytes = (most > now ? most : now) + copied_bytes(r, n_tokens);
+    s->scratch_bytes =
+        (most > now ? most : now) + kvl_plan_copied_bytes(r->shape, kvl_engine_threads(r->engine), n_tokens);
     r->is_counting = true;
     kvl_wave all = {.first_policy = kvli_is_covered_by_one_pass(p) ? 1 : 0,
                     .end_sample = s->n_samples,

@@ -63,6 +63,18 @@ static double mean_of(const json_t *o, const char *key, size_t first) {
     return sum / (double)(n - first);
 }
 
+/* Of the NLL of a token. */
+static double largest_change(const json_t *own, const json_t *full) {
+    const json_t *a = json_object_get(own, "nll_nats");
+    const json_t *b = json_object_get(full, "nll_nats");
+    double most = 0;
+    for (size_t i = 0; i < json_array_size(a); i++) {
+        most = fmax(most,
+                    fabs(json_number_value(json_array_get(a, i)) - json_number_value(json_array_get(b, i))));
+    }
+    return most;
+}
+
 /* A cell's summary from its lists and those of the full cache. */
 static void check_summary(const json_t *cell, const json_t *own, const json_t *full) {
     const size_t n = (size_t)number(cell, "n_scored");
@@ -89,6 +101,8 @@ static void check_summary(const json_t *cell, const json_t *own, const json_t *f
     check_near(cell, "top_probability_mean", mean_of(own, "top_probability", 0));
     check_near(cell, "accuracy", mean_of(own, "is_hit", 0));
     check_near(cell, "delta_nll_mean_nats", mean_of(own, "nll_nats", 0) - mean_of(full, "nll_nats", 0));
+    check_near(cell, "abs_delta_nll_max_nats", largest_change(own, full));
+    assert_true(number(cell, "abs_delta_nll_median_nats") <= number(cell, "abs_delta_nll_p99_9_nats"));
     check_near(cell, "delta_nll_affected_mean_nats",
                mean_of(own, "nll_nats", first) - mean_of(full, "nll_nats", first));
 }
