@@ -75,7 +75,7 @@ kvl_estimate kvl_sums_difference(const kvl_evidence *ev, const kvl_sums *a, cons
 
 const char *kvl_best_of(const kvl_evidence *ev, kvl_study_id study, const char *const *policies, size_t n) {
     const char *best = NULL;
-    double least = INFINITY;
+    double least = (double)INFINITY;
     for (size_t i = 0; i < n; i++) {
         const kvl_sums s = kvl_contrast(ev, study, policies[i], "none", kvl_step_nll, KVL_ALL_STEPS);
         double sum = 0;

@@ -59,7 +59,7 @@ static kvl_sums damage(const kvl_evidence *ev, const char *policy) {
 /* The band of 5 % that hurts most, for information: chosen by the very figure that is shown. */
 static void find_worst_band(const kvl_evidence *ev, kvl_judgement *out) {
     const char *worst = NULL;
-    double most = -INFINITY;
+    double most = -(double)INFINITY;
     for (size_t i = 0; i < N_BANDS; i++) {
         const kvl_sums s = damage(ev, bands[i]);
         const kvl_estimate e = kvl_sums_mean(ev, &s, 0);

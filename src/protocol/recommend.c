@@ -111,8 +111,11 @@ static kvl_status add_trial(kvli_search *s, const kvl_policy *policy, size_t for
         return kvl_fail_nomem(err, "settings");
     }
     r->trials = trials;
-    trials[r->n_trials++] = (kvl_trial){
-        .policy = *policy, .policy_id = policy_id, .form = form, .is_fixed = is_fixed_there, .loss = NAN};
+    trials[r->n_trials++] = (kvl_trial){.policy = *policy,
+                                        .policy_id = policy_id,
+                                        .form = form,
+                                        .is_fixed = is_fixed_there,
+                                        .loss = (double)NAN};
     return KVL_OK;
 }
 

@@ -96,7 +96,7 @@ static void write_group(kvl_str *out, const kvl_report *r, size_t first, size_t 
 
 /* What a mark says, of intervals that could have shown something: what they could have. */
 static void write_marks(kvl_str *out, const kvl_report *r) {
-    double least = INFINITY;
+    double least = (double)INFINITY;
     double most = 0;
     bool has_few = true;
     for (size_t i = 0; i < r->n_rows; i++) {
@@ -126,7 +126,7 @@ static void write_marks(kvl_str *out, const kvl_report *r) {
 
 /* How wide intervals are with blocks of half and of twice the length, as shares of those shown. */
 static void write_block_lengths(kvl_str *out, const kvl_report *r) {
-    double low[2] = {INFINITY, INFINITY};
+    double low[2] = {(double)INFINITY, (double)INFINITY};
     double high[2] = {0, 0};
     for (size_t i = 0; i < r->n_rows; i++) {
         const kvl_report_row *row = &r->rows[i];
