@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-kvl_needle_cell *kvl_needle_cell_at(const kvl_needle_run *run, size_t task, size_t policy, size_t length,
-                                    size_t depth) {
+static kvl_needle_cell *cell_at(const kvl_needle_run *run, size_t task, size_t policy, size_t length,
+                                size_t depth) {
     const kvl_needle_options *o = run->options;
     return &run->cells[((task * run->n_policies + policy) * o->n_lengths + length) * o->n_depths + depth];
 }
@@ -23,8 +23,7 @@ void kvl_needle_count(const kvl_needle_run *run, size_t task, size_t length,
     for (size_t i = 0; i < run->n_policies * n_prompts; i++) {
         const kvl_retrieval_result *r = &results[i];
         const kvl_retrieval_result *full = &results[i % n_prompts];
-        kvl_needle_cell *c =
-            kvl_needle_cell_at(run, task, i / n_prompts, length, i % n_prompts / o->n_trials);
+        kvl_needle_cell *c = cell_at(run, task, i / n_prompts, length, i % n_prompts / o->n_trials);
         c->kept_min = c->n == 0 ? r->kept_min : kvl_min_size(c->kept_min, r->kept_min);
         c->kept_max = kvl_max_size(c->kept_max, r->kept_max);
         c->n++;
@@ -48,7 +47,7 @@ static kvl_needle_cell add_up(const kvl_needle_run *run, size_t task, size_t pol
     kvl_needle_cell sum = {0};
     *n_cells = n_of[0] = n_of[1] = 0;
     for (size_t i = 0; i < run->options->n_lengths * run->options->n_depths; i++) {
-        const kvl_needle_cell *c = kvl_needle_cell_at(run, task, policy, 0, i);
+        const kvl_needle_cell *c = cell_at(run, task, policy, 0, i);
         const kvl_retrieval_verdict verdict = judge(c, policy);
         if (verdict != KVL_RETRIEVAL_RATE) {
             n_of[verdict == KVL_RETRIEVAL_NOTHING_EVICTED]++;
@@ -155,7 +154,7 @@ static json_t *trial_object(const kvl_needle_run *run, size_t task, size_t polic
 
 static json_t *cell_object(const kvl_needle_run *run, size_t task, size_t policy, size_t length,
                            size_t depth) {
-    const kvl_needle_cell *c = kvl_needle_cell_at(run, task, policy, length, depth);
+    const kvl_needle_cell *c = cell_at(run, task, policy, length, depth);
     const kvl_retrieval_verdict verdict = judge(c, policy);
     const kvl_estimate rate = kvl_wilson(c->n_right, c->n);
     const bool is_rate = verdict == KVL_RETRIEVAL_RATE;
@@ -222,7 +221,7 @@ void kvl_needle_write_csv(kvl_str *out, const kvl_needle_run *run, size_t task, 
     for (size_t i = 0; i < run->n_policies * o->n_depths; i++) {
         const size_t policy = i / o->n_depths;
         const size_t depth = i % o->n_depths;
-        const kvl_needle_cell *c = kvl_needle_cell_at(run, task, policy, length, depth);
+        const kvl_needle_cell *c = cell_at(run, task, policy, length, depth);
         const kvl_retrieval_verdict verdict = judge(c, policy);
         const kvl_estimate rate = kvl_wilson(c->n_right, c->n);
         kvl_str text = {0};
@@ -265,7 +264,7 @@ static void put_grid(kvl_str *out, const kvl_needle_run *run, size_t task, size_
     for (size_t d = 0; d < o->n_depths; d++) {
         kvl_str_printf(out, "\n| %3zu %% |", o->depths[d]);
         for (size_t i = 0; i < o->n_lengths; i++) {
-            const kvl_needle_cell *c = kvl_needle_cell_at(run, task, policy, i, d);
+            const kvl_needle_cell *c = cell_at(run, task, policy, i, d);
             const kvl_retrieval_verdict verdict = judge(c, policy);
             kvl_str_clear(&cell);
             if (verdict == KVL_RETRIEVAL_RATE) {
@@ -288,7 +287,7 @@ static void put_kept(kvl_str *out, const kvl_needle_run *run, size_t task, size_
         size_t low = SIZE_MAX, high = 0;
         double kept = 0, bytes = 0, n = 0;
         for (size_t d = 0; d < o->n_depths; d++) {
-            const kvl_needle_cell *c = kvl_needle_cell_at(run, task, policy, i, d);
+            const kvl_needle_cell *c = cell_at(run, task, policy, i, d);
             low = kvl_min_size(low, c->kept_min);
             high = kvl_max_size(high, c->kept_max);
             kept += c->kept_sum;

@@ -27,8 +27,6 @@ typedef struct kvl_needle_run {
     const char *left_out;   /* policies that were given and not run; "" */
 } kvl_needle_run;
 
-kvl_needle_cell *kvl_needle_cell_at(const kvl_needle_run *run, size_t task, size_t policy, size_t length,
-                                    size_t depth);
 /* Counts the trials of a task and a length: prompts [n_depths, n_trials], results [n_policies, prompts]. */
 void kvl_needle_count(const kvl_needle_run *run, size_t task, size_t length,
                       const kvl_retrieval_result *results);

@@ -252,6 +252,9 @@ kvl_status kvl_sweep_options_parse(kvl_sweep_options *o, int argc, char **argv, 
     if (status == KVL_OK && o->is_dry_run && (o->is_timing || !is_plan_format)) {
         status = kvl_fail(err, KVL_E_USAGE, "--dry-run: expected no --timing, and -o table or json");
     }
+    if (status == KVL_OK && o->is_timing && o->format != KVL_SWEEP_TABLE && o->format != KVL_SWEEP_JSONL) {
+        status = kvl_fail(err, KVL_E_USAGE, "--timing: expected -o table or jsonl, found another");
+    }
     if (status == KVL_OK && o->trace_path != NULL && o->is_timing) {
         status = kvl_fail(err, KVL_E_USAGE, "expected --trace or --timing, found both");
     }

@@ -290,15 +290,20 @@ static kvl_status fill_maker(kvl_prompt_maker *m, kvl_filler filler, const char 
         "The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again.";
     if (m->chat == KVL_CHAT_CHATML && kvl_chat_of(m->tokenizer) != KVL_CHAT_CHATML) {
         return kvl_fail(err, KVL_E_USAGE,
-                        "chat format chatml: expected a tokenizer with %s and %s, found none of them",
-                        im_start, im_end);
+                        "chat format chatml: expected a tokenizer with %s and %s, found not both", im_start,
+                        im_end);
     }
     m->starts = kvl_calloc(1, sizeof *m->starts);
     if (m->starts == NULL) {
         return kvl_fail_nomem(err, "filler");
     }
     KVL_TRY(find_blank(m, err));
-    return filler == KVL_FILLER_BOOKS ? add_books(m, data_dir, err) : add_text(m, noise, err);
+    KVL_TRY(filler == KVL_FILLER_BOOKS ? add_books(m, data_dir, err) : add_text(m, noise, err));
+    /* a context is filled by going round until it is full */
+    return m->filler.n != 0 ? KVL_OK
+                            : kvl_fail(err, KVL_E_TEXT,
+                                       "filler %s: expected a text of tokens, found none of the tokenizer's",
+                                       kvl_filler_name(filler));
 }
 
 kvl_status kvl_prompt_maker_create(kvl_prompt_maker **out, kvl_tokenizer *tokenizer, kvl_chat chat,

@@ -11,7 +11,8 @@ double kvl_trace_nll(const kvl_trace *t, size_t policy, size_t text, size_t step
                                                                            : (double)NAN;
 }
 
-double kvl_trace_excess(const kvl_trace *t, size_t policy, size_t text, size_t step) {
+/* Above the full cache on the same token. */
+static double excess_of(const kvl_trace *t, size_t policy, size_t text, size_t step) {
     return kvl_trace_nll(t, policy, text, step) - kvl_trace_nll(t, 0, text, step);
 }
 
@@ -35,7 +36,7 @@ static void add_text(kvl_trace_figures *f, const kvl_trace *t, size_t policy, si
     kvl_visibility_add(&f->seen, d, t->policies[policy].skip, kvl_min_size(first, n_steps), n_steps);
     kvl_visibility_add_compressions(&f->seen, d, t->policies[policy].skip);
     for (size_t step = first; step < n_steps; step++) {
-        add_excess(f, kvl_trace_excess(t, policy, text, step), step, kvl_step_phase(d, step));
+        add_excess(f, excess_of(t, policy, text, step), step, kvl_step_phase(d, step));
         for (uint32_t layer = 0; layer < t->n_layers; layer++) {
             double sum = 0;
             for (uint32_t head = 0; head < t->n_kv_heads; head++) {

@@ -36,8 +36,7 @@ kvl_status kvl_trace_figures_make(kvl_trace_figures *out, const kvl_trace *t, si
                                   kvl_err *err) KVL_MUST_USE;
 void kvl_trace_figures_free(kvl_trace_figures *f);
 
-/* NLL of the step above that of the full cache on the same token; NAN where it was not scored. */
-double kvl_trace_excess(const kvl_trace *t, size_t policy, size_t text, size_t step);
+/* NLL of a step; NAN where it was not scored. */
 double kvl_trace_nll(const kvl_trace *t, size_t policy, size_t text, size_t step);
 
 #endif

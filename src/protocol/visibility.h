@@ -6,9 +6,8 @@
 
 #include "engine/departures.h"
 
-/* For the query of a token, the share of heads that see the key j tokens before: share [n_lags], of lags j =
- * 1
- * .. n_lags; 0 beyond the beginning of the text, and everywhere when all layers are skipped. */
+/* For the query of a token, the share of heads that see the key j tokens before: share [n_lags], of the lags
+ * from 1 on; 0 beyond the beginning of the text, and everywhere when all layers are skipped. */
 void kvl_visible_lags(float *share, size_t n_lags, const kvl_departures *d, const uint64_t *skip,
                       size_t token);
 /* Keys that the query of a token sees, its own included, in the mean over heads. */

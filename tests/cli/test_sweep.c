@@ -90,6 +90,7 @@ static void test_bad_usage(void **state) {
     check_error("sweep --dry-run --timing", 2, "--dry-run: expected no --timing");
     check_error("sweep --dry-run -o csv", 2, "-o table or json");
     check_error("sweep --dry-run --nll n", 2, "expected --nll or --dry-run, found both");
+    check_error("sweep --timing -o csv", 2, "--timing: expected -o table or jsonl");
     check_error("sweep --timing --nll n", 2, "expected --nll or --timing, found both");
 }
 
