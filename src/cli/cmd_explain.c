@@ -34,6 +34,7 @@ typedef struct session {
     size_t n_hypotheses;
     size_t seed;
     bool is_full, is_jsonl;
+    kvl_str command;
 
     kvl_setup setup;
     kvl_samples texts;
@@ -77,7 +78,9 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
         KVL_TRY(kvl_args_choice(&n, "--budget", value, budgets, 2, err));
         s->is_full = n == 1;
         return KVL_OK;
-    case OPT_ONLY: return kvl_args_items(value, add_hypothesis, s, err);
+    case OPT_ONLY: /* the last one counts, so that a command can be run again for one by adding it */
+        s->n_hypotheses = 0;
+        return kvl_args_items(value, add_hypothesis, s, err);
     case OPT_FILE:
         if (s->run.n_files == KVL_MAX_LIST) {
             return kvl_fail(err, KVL_E_USAGE, "--file: expected at most %d files", KVL_MAX_LIST);
@@ -136,46 +139,25 @@ static kvl_status load_texts(session *s, kvl_err *err) {
     return KVL_OK;
 }
 
-/* The options that change figures, as they were given. */
-static void describe(kvl_str *options, kvl_str *texts, const session *s) {
-    if (s->run.model.path != NULL) {
-        kvl_str_printf(options, " -m %s", s->run.model.path);
-    }
-    if (s->run.model.hf_repo != NULL) {
-        kvl_str_printf(options, " -hf %s", s->run.model.hf_repo);
-    }
-    if (s->run.model.hf_file != NULL) {
-        kvl_str_printf(options, " --hf-file %s", s->run.model.hf_file);
-    }
-    if (s->run.arith != KVL_ARITH_F32) {
-        kvl_str_printf(options, " --arith %s", kvl_arith_name(s->run.arith));
-    }
-    if (s->seed != 1) {
-        kvl_str_printf(options, " --seed %zu", s->seed);
-    }
+static void name_texts(kvl_str *texts, const session *s) {
     for (size_t i = 0; i < s->run.n_files; i++) {
-        kvl_str_printf(options, " -f %s", s->run.files[i]);
         kvl_str_printf(texts, "%s%s", i == 0 ? "" : ", ", s->texts.items[i].name);
     }
     if (s->run.n_files == 0) {
         kvl_str_printf(texts, "%zu samples, %s", s->texts.n, s->run.samples);
-        if (strcmp(s->run.samples, KVL_EXPLAIN_SAMPLES) != 0) {
-            kvl_str_printf(options, " --samples '%s'", s->run.samples);
-        }
     }
 }
 
 static kvl_status write_report(kvl_str *out, const session *s, const kvl_judgement *judgements,
                                kvl_err *err) {
     kvl_cause cause;
-    kvl_str options = {0};
     kvl_str texts = {0};
     kvl_additive *additive = kvl_calloc(1, sizeof *additive);
     kvl_status status = additive != NULL ? KVL_OK : kvl_fail_nomem(err, "explanation");
     KVL_GO(status);
     KVL_GO(kvl_additive_fit(additive, &s->evidence, err));
     kvl_find_cause(&cause, &s->evidence);
-    describe(&options, &texts, s);
+    name_texts(&texts, s);
     const kvl_explain_report report = {
         .evidence = &s->evidence,
         .hypotheses = s->hypotheses,
@@ -185,9 +167,8 @@ static kvl_status write_report(kvl_str *out, const session *s, const kvl_judgeme
         .additive = additive,
         .engine = s->setup.engine,
         .texts = kvl_str_text(&texts),
-        .options = kvl_str_text(&options),
+        .command = kvl_str_text(&s->command),
         .wall_ns = kvl_clock_ns() - s->start_ns,
-        .is_full = s->is_full,
     };
     if (s->is_jsonl) {
         KVL_GO(kvl_explain_write_jsonl(out, &report, err));
@@ -197,7 +178,6 @@ static kvl_status write_report(kvl_str *out, const session *s, const kvl_judgeme
     }
 done:
     kvl_free(additive);
-    kvl_str_free(&options);
     kvl_str_free(&texts);
     return status;
 }
@@ -248,6 +228,7 @@ static void close_session(session *s) {
     kvl_evidence_free(&s->evidence);
     kvl_samples_free(&s->texts);
     kvl_setup_close(&s->setup);
+    kvl_str_free(&s->command);
     kvl_sweep_options_free(&s->run);
     kvl_free(s);
 }
@@ -261,6 +242,7 @@ kvl_status kvl_cmd_explain(int argc, char **argv, kvl_err *err) {
     s->run.samples = KVL_EXPLAIN_SAMPLES;
     s->seed = 1;
     s->last_study = -1;
+    kvl_args_command(&s->command, argc, argv);
     kvl_status status = kvl_args_parse(table, n_table, argc, argv, 2, set_option, s, err);
     if (status == KVL_OK && s->n_hypotheses == 0) {
         size_t n = 0;

@@ -54,14 +54,6 @@ static void write_finding(kvl_str *out, const kvl_finding *f) {
     kvl_str_puts(out, " |\n");
 }
 
-static void write_command(kvl_str *out, const kvl_explain_report *r, const char *id) {
-    kvl_str_puts(out, "kvlab explain");
-    if (id != NULL) {
-        kvl_str_printf(out, " --only %s", id);
-    }
-    kvl_str_printf(out, " --budget %s%s", r->is_full ? "full" : "quick", r->options);
-}
-
 static void write_hypothesis(kvl_str *out, const kvl_explain_report *r, size_t i) {
     const kvl_hypothesis *h = r->hypotheses[i];
     const kvl_judgement *j = &r->judgements[i];
@@ -72,7 +64,7 @@ static void write_hypothesis(kvl_str *out, const kvl_explain_report *r, size_t i
         kvl_str_printf(out, "- Verdict: %s (%s).\n", kvl_conclusion_name(j->verdict), j->why);
     }
     kvl_str_puts(out, "- Again: `");
-    write_command(out, r, h->id);
+    kvl_str_printf(out, "%s --only %s", r->command, h->id);
     kvl_str_puts(out, "`\n\n| finding | effect [95 %] | unit | predicted | p (Holm) | outcome |\n"
                       "|---|---|---|---|---|---|\n");
     for (size_t k = 0; k < j->n; k++) {
@@ -181,7 +173,7 @@ static json_t *hypothesis_object(const kvl_explain_report *r, size_t i) {
     const kvl_judgement *j = &r->judgements[i];
     kvl_str command = {0};
     json_t *findings = json_array();
-    write_command(&command, r, h->id);
+    kvl_str_printf(&command, "%s --only %s", r->command, h->id);
     for (size_t k = 0; k < j->n; k++) {
         json_array_append_new(findings, finding_object(&j->findings[k]));
     }
@@ -197,8 +189,6 @@ static json_t *hypothesis_object(const kvl_explain_report *r, size_t i) {
 static json_t *run_object(const kvl_explain_report *r) {
     const kvl_model_facts *m = &r->evidence->model;
     json_t *studies = json_array();
-    kvl_str command = {0};
-    write_command(&command, r, NULL);
     for (kvl_study_id s = 0; s < KVL_N_STUDIES; s++) {
         const kvl_study_facts *f = &r->evidence->studies[s];
         if (f->n_texts != 0) {
@@ -212,8 +202,7 @@ static json_t *run_object(const kvl_explain_report *r) {
                   "model", m->name, "n_params", (json_int_t)m->n_params, "is_rotary", m->is_rotary, "isa",
                   kvl_engine_isa(r->engine), "arith", kvl_arith_name(kvl_engine_model(r->engine)->arith),
                   "n_threads", (int)kvl_engine_threads(r->engine), "texts", r->texts, "wall_s",
-                  (double)r->wall_ns * 1e-9, "command", kvl_str_text(&command), "studies", studies);
-    kvl_str_free(&command);
+                  (double)r->wall_ns * 1e-9, "command", r->command, "studies", studies);
     return o;
 }
 

@@ -16,10 +16,8 @@ typedef struct kvl_explain_report {
     const kvl_additive *additive;
     const kvl_engine *engine;
     const char *texts; /* which, in words */
-    const char
-        *options; /* those of the command that change a figure, with a blank before each; may be empty */
+    const char *command; /* as it was given */
     uint64_t wall_ns;
-    bool is_full;
 } kvl_explain_report;
 
 /* For people: verdicts, then each hypothesis with its findings, then the model of section "additive", then

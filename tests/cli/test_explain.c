@@ -32,7 +32,7 @@ static void test_few_texts(void **state) {
     const char *out = run(0, "explain -q --only H9,h9 --samples 'A1-A3'");
     assert_has(out, "## H9 0.9-0.95 is always worst: cannot tell here");
     assert_has(out, "too few clusters");
-    assert_has(out, "Again: `kvlab explain --only H9 --budget quick --samples 'A1-A3'`");
+    assert_has(out, "Again: `kvlab explain -q --only H9,h9 --samples A1-A3 --only H9`");
     assert_has(out, "- single-shot: 3 texts of up to 289 tokens");
 }
 
