@@ -50,9 +50,14 @@ kvl_status kvli_account_fill(kvli_study_run *r, const kvl_cell *cell, const kvl_
     KVL_TRY(kvl_account_create(a, cell->n_scored, cell->first_scored, err));
     for (size_t i = 0; i < a->n; i++) {
         a->steps[i].nll = cell->nll[i];
-        a->steps[i].entropy = cell->quality[i].entropy;
-        a->steps[i].p_top = cell->quality[i].p_top;
-        a->steps[i].is_hit = cell->quality[i].is_hit;
+        if (cell->quality != NULL) {
+            a->steps[i].entropy = cell->quality[i].entropy;
+            a->steps[i].p_top = cell->quality[i].p_top;
+            a->steps[i].is_hit = cell->quality[i].is_hit;
+        }
+    }
+    if (stream->departures == NULL) {
+        return KVL_OK;
     }
     const kvl_policy *policy = cell->policy == 0 ? &all_layers : &r->policies[cell->policy - 1];
     fill_sight(a, stream->departures, policy);

@@ -109,16 +109,16 @@ static kvl_status choose_texts(kvl_samples *out, const study_plan *plan, const k
 
 static kvl_status finish_cell(void *ud, const kvl_cell *cell, const kvl_stream *stream, kvl_err *err) {
     kvli_study_run *r = ud;
-    const size_t n_tokens = kvl_departures_tokens(stream->departures);
     KVL_TRY(kvli_account_fill(r, cell, stream, err));
+    if (r->study != KVL_STUDY_STEP) {
+        return KVL_OK;
+    }
+    const size_t n_tokens = kvl_departures_tokens(stream->departures);
     if (cell->policy != 0) {
         return r->is_ranked[cell->policy - 1]
                    ? kvl_departures_fork(&r->ranked_logs[(cell->policy - 1) * r->texts.n + cell->sample],
                                          stream->departures, err)
                    : KVL_OK;
-    }
-    if (r->study != KVL_STUDY_STEP) {
-        return KVL_OK;
     }
     KVL_TRY(kvli_key_norms(&r->norms[cell->sample], stream, r->shape, n_tokens, err));
     return r->ev->norms.n_texts != 0 ? kvli_norm_facts(&r->ev->norms, cell->sample, stream, r->shape,
@@ -186,8 +186,8 @@ static kvl_sweep_config sweep_config(kvli_study_run *r, const study_plan *plan) 
         .policies = r->policies,
         .n_policies = plan->n_arms,
         .memory_bytes = r->config->memory_bytes,
-        .wants_quality = true,
-        .wants_departures = true,
+        .wants_quality = r->study == KVL_STUDY_STEP, /* elsewhere only NLLs are read */
+        .wants_departures = r->study == KVL_STUDY_STEP,
         .baseline_needs = {.has_mass = r->study == KVL_STUDY_STEP && wants_norms(r->config)},
         .finish = finish_cell,
         .finish_ud = r,
@@ -213,7 +213,7 @@ static void end_study(kvli_study_run *r) {
 /* Memory for some texts at a time: all arms of a text share its prefix, but with every text at once each step
  * would find none of its keys in the processor's caches (a sixth of the time). At most what there is. */
 static uint64_t memory_of(const kvl_sweep *plan, size_t n_texts, uint64_t most) {
-    const size_t texts_at_once = kvl_min_size(8, n_texts);
+    const size_t texts_at_once = kvl_min_size(4, n_texts);
     const uint64_t wanted =
         plan->weight_bytes + plan->scratch_bytes + plan->kv_bytes / n_texts * texts_at_once;
     return most != 0 && most < wanted ? most : wanted;
