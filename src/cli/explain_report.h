@@ -15,7 +15,7 @@ typedef struct kvl_explain_report {
     const kvl_cause *cause;
     const kvl_additive *additive;
     const kvl_engine *engine;
-    const char *texts; /* which, in words */
+    const char *texts;   /* which, in words */
     const char *command; /* as it was given */
     uint64_t wall_ns;
 } kvl_explain_report;

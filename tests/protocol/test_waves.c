@@ -415,10 +415,9 @@ static void test_nested_cells(void **state) {
                                         "knorm:keep=0.3:cadence=once:order=score"};
     const char *const turned[] = {mixed[1], mixed[2], mixed[0]};
     /* a cache that counts attention beside its entries is nobody's base */
-    static const char *const watched[] = {"observed:keep=0.5:cadence=once:order=score",
-                                          "observed:keep=0.3:cadence=once:order=score",
-                                          "knorm:keep=0.5:cadence=once:order=score",
-                                          "knorm:keep=0.3:cadence=once:order=score"};
+    static const char *const watched[] = {
+        "observed:keep=0.5:cadence=once:order=score", "observed:keep=0.3:cadence=once:order=score",
+        "knorm:keep=0.5:cadence=once:order=score", "knorm:keep=0.3:cadence=once:order=score"};
     check_nested(rankings, sizeof rankings / sizeof rankings[0]);
     check_nested(mixed, 3);
     check_nested(turned, 3);
