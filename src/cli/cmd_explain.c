@@ -18,7 +18,7 @@ enum { OPT_BUDGET, OPT_ONLY, OPT_FILE, OPT_SAMPLES, OPT_OUT, OPT_SEED };
 
 static const kvl_arg table[] = {
     KVL_MODEL_ARGS,
-    {OPT_BUDGET, 0, "budget", "quick|full", "about 1 or 10 minutes for the bundled model on 2 cores (quick)"},
+    {OPT_BUDGET, 0, "budget", "quick|full", "about 1 or 5 minutes for the bundled model on 2 cores (quick)"},
     {OPT_ONLY, 0, "only", "H8[,...]", "these hypotheses only (default: all)"},
     {OPT_FILE, 'f', "file", "TEXT", "a text of your own instead (repeatable; at least 20 for intervals)"},
     {OPT_SAMPLES, 0, "samples", "NAMES", "samples of data/ (default " KVL_EXPLAIN_SAMPLES ")"},
