@@ -339,12 +339,32 @@ kvl_status kvl_explain_plan(size_t *n_rows, kvl_engine *engine, const kvl_explai
     return status;
 }
 
+/* Texts that are all too short would leave nothing but verdicts without evidence. */
+static kvl_status check_texts(size_t n_rows, kvl_engine *engine, const kvl_explain_config *config,
+                              kvl_err *err) {
+    size_t longest = 0;
+    for (size_t i = 0; i < config->texts->n; i++) {
+        longest = kvl_max_size(longest, config->texts->items[i].ids.n);
+    }
+    for (kvl_study_id study = KVL_STUDY_STEP; study <= KVL_STUDY_ONCE && n_rows == 0; study++) {
+        study_plan plan;
+        plan_study(&plan, study, config, kvl_engine_model(engine)->shape.n_context);
+        if (plan.n_arms != 0 || (study == KVL_STUDY_STEP && wants_norms(config))) {
+            return kvl_fail(err, KVL_E_TEXT,
+                            "texts: expected at least 2 of %zu tokens or more, the longest has %zu",
+                            plan.min_tokens, longest);
+        }
+    }
+    return KVL_OK;
+}
+
 kvl_status kvl_explain_run(kvl_evidence *out, kvl_engine *engine, const kvl_explain_config *config,
                            kvl_err *err) {
     size_t n_total = 0;
     size_t n_rows = 0;
     *out = (kvl_evidence){.model = facts_of(kvl_engine_model(engine))};
     KVL_TRY(kvl_explain_plan(&n_total, engine, config, err));
+    KVL_TRY(check_texts(n_total, engine, config, err));
     KVL_TRY(do_studies(out, engine, config, false, n_total, &n_rows, err));
     for (size_t h = 0; h < config->n_hypotheses; h++) {
         if (config->hypotheses[h]->wants_times) {

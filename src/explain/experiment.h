@@ -29,7 +29,8 @@ typedef struct kvl_explain_config {
 kvl_status kvl_explain_plan(size_t *n_rows, kvl_engine *engine, const kvl_explain_config *config,
                             kvl_err *err) KVL_MUST_USE;
 /* Runs them. Free *out with kvl_evidence_free, also after an error. A study of which fewer than two texts are
- * long enough, or whose cap does not fit the model's context, is not run. Errors: those of the sweep. */
+ * long enough, or whose cap does not fit the model's context, is not run. Errors: those of the sweep, E_TEXT
+ * where all texts are too short for any. */
 kvl_status kvl_explain_run(kvl_evidence *out, kvl_engine *engine, const kvl_explain_config *config,
                            kvl_err *err) KVL_MUST_USE;
 

@@ -36,6 +36,16 @@ static void test_few_texts(void **state) {
     assert_has(out, "- single-shot: 3 texts of up to 289 tokens");
 }
 
+/* Texts too short for any study are refused: what is expected, what was found. */
+static void test_short_texts(void **state) {
+    (void)state;
+    char args[600];
+    const char *path = test_temp_path("short.txt");
+    test_save(path, "a short text", 12);
+    snprintf(args, sizeof args, "explain -q --only H9 -f %s -f %s", path, path);
+    assert_has(run(3, args), "texts: expected at least 2 of 132 tokens or more, the longest has");
+}
+
 /* JSON lines: each a document; the hypothesis has its findings, arms their excess. */
 static void test_jsonl(void **state) {
     (void)state;
@@ -61,6 +71,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_options),
         cmocka_unit_test(test_few_texts),
+        cmocka_unit_test(test_short_texts),
         cmocka_unit_test(test_jsonl),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
