@@ -1,6 +1,6 @@
 /* The log of departures says at every step what the cache held: for every press of the list, whatever the
  * passes, on forks and on nested streams. */
-#include "support.h"
+#include "press_texts.h"
 
 #include "cache/calibration.h"
 #include "engine/engine.h"
@@ -13,34 +13,6 @@ enum { n_text = 72, max_heads = 32 };
 static kvl_model *model;
 static kvl_calibration *calibration;
 static kvl_engine *engine;
-
-static const int32_t words[] = {5, 6, 7, 8, 9};
-static const kvl_prompts prompts = {
-    .first = words, .n_first = 3, .next = words + 1, .n_next = 4, .suffix = words + 4, .n_suffix = 1};
-
-static const struct {
-    const char *name, *text;
-} texts[] = {
-    {"duo-attention", "duo-attention(sinks=4,recent=20)"},
-    {"finch", "finch(window=8)"},
-    {"lagkv", "lagkv(sinks=2,lag=8)"},
-    {"noncausal", "noncausal(chunk=32)"},
-    {"compactor", "compactor(chunk=32,sketch=16)"},
-    {"l2_compress", "l2_compress(0.6,prune_after=40)"},
-    {"fix_size_l2", "fix_size_l2(30,keep_ratio=0.3,strategy=random)"},
-    {"h2o_l2", "h2o_l2(2,heavy_hitter_size=10,recent_size=20)"},
-    {"snapkv_lite", "snapkv_lite(8,keep_size=30)"},
-    {"pyramid_kv", "pyramid_kv(40,min_size=10)"},
-    {"adaptive_l2", "adaptive_l2(30,soft_limit=20,hard_limit=60)"},
-    {"simlayerkv", "simlayerkv(threshold=0.3,recent=16,initial=2)"},
-    {"snapkv", "snapkv(window=8)"},
-    {"decoding", "decoding(snapkv(window=8),interval=6)"},
-    {"block", "block(snapkv(window=8),block=16)"},
-    {"block-oracle", "block-oracle(knorm,block=16)"},
-    {"kvzip", "kvzip(chunk=32,plus=on)"},
-    {"dms", "dms(knorm,threshold=-6,window=16)"},
-    {"cam", "cam(knorm,merge=4,interval=6)"},
-};
 
 static int open_model(void **state) {
     (void)state;
@@ -60,21 +32,6 @@ static int close_model(void **state) {
     kvl_model_close(model);
     kvl_calibration_destroy(calibration);
     return 0;
-}
-
-static kvl_policy policy_of(const kvl_press *press, const char *rest) {
-    char text[512];
-    snprintf(text, sizeof text, "%s%s%s", press->name,
-             press->n_inner == 0 || press->inner != NULL ? ""
-             : press->n_inner == 1                       ? "(knorm)"
-                                                         : "(knorm,recency)",
-             rest);
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        if (strcmp(texts[i].name, press->name) == 0) {
-            snprintf(text, sizeof text, "%s%s", texts[i].text, rest);
-        }
-    }
-    return test_policy(text);
 }
 
 /* More than are run: for presses that look ahead. */

@@ -1,6 +1,6 @@
 /* What holds for every press of the list: budgets are met, what is protected stays, the same bits for every
  * number of threads and every cut of the text, entries keep their keys and positions, bytes are counted. */
-#include "support.h"
+#include "press_texts.h"
 
 #include "cache/calibration.h"
 #include "engine/engine.h"
@@ -13,36 +13,6 @@ enum { n_text = 90, n_more = 12 };
 static kvl_model *model;
 static kvl_calibration *calibration;
 static kvl_engine *engines[2]; /* of 1 and of 2 threads */
-
-static const int32_t words[] = {5, 6, 7, 8, 9};
-static const kvl_prompts prompts = {
-    .first = words, .n_first = 3, .next = words + 1, .n_next = 4, .suffix = words + 4, .n_suffix = 1};
-
-/* Text of presses that need more than their names; others are tested as NAME, wrappers as NAME(knorm,...). */
-static const struct {
-    const char *name, *text;
-} texts[] = {
-    {"duo-attention", "duo-attention(sinks=4,recent=20)"},
-    {"finch", "finch(window=8)"},
-    {"lagkv", "lagkv(sinks=2,lag=8)"},
-    {"cur", "cur(random=on)"},
-    {"noncausal", "noncausal(chunk=32)"},
-    {"compactor", "compactor(chunk=32,sketch=16)"},
-    {"l2_compress", "l2_compress(0.6,prune_after=40)"},
-    {"fix_size_l2", "fix_size_l2(30,keep_ratio=0.3,strategy=random)"},
-    {"h2o_l2", "h2o_l2(2,heavy_hitter_size=10,recent_size=20)"},
-    {"snapkv_lite", "snapkv_lite(8,keep_size=30)"},
-    {"pyramid_kv", "pyramid_kv(40,min_size=10)"},
-    {"adaptive_l2", "adaptive_l2(30,soft_limit=20,hard_limit=60)"},
-    {"simlayerkv", "simlayerkv(threshold=0.3,recent=16,initial=2)"},
-    {"snapkv", "snapkv(window=8)"},
-    {"decoding", "decoding(snapkv(window=8),interval=6)"},
-    {"block", "block(snapkv(window=8),block=16)"},
-    {"block-oracle", "block-oracle(knorm,block=16)"},
-    {"kvzip", "kvzip(chunk=32,plus=on)"},
-    {"dms", "dms(knorm,threshold=-6,window=16)"},
-    {"cam", "cam(knorm,merge=4,interval=6)"},
-};
 
 /* Lengths that depend on data, not on the policy's budget alone. */
 static const char *const outcomes[] = {"chunkkv", "simlayerkv", "dms", NULL};
@@ -82,32 +52,6 @@ static int close_model(void **state) {
     kvl_model_close(model);
     kvl_calibration_destroy(calibration);
     return 0;
-}
-
-static const char *text_of(const kvl_press *press, char out[256]) {
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        if (strcmp(texts[i].name, press->name) == 0) {
-            return texts[i].text;
-        }
-    }
-    snprintf(out, 256, "%s%s", press->name,
-             press->n_inner == 0 || press->inner != NULL ? ""
-             : press->n_inner == 1                       ? "(knorm)"
-                                                         : "(knorm,recency)");
-    return out;
-}
-
-static kvl_policy policy_of(const kvl_press *press, const char *rest) {
-    char name[256];
-    char text[512];
-    kvl_policy p;
-    kvl_err err = {0};
-    snprintf(text, sizeof text, "%s%s", text_of(press, name), rest);
-    kvl_policy_init(&p);
-    if (kvl_policy_parse(&p, text, &err) != KVL_OK) {
-        fail_msg("%s: %s", text, err.msg);
-    }
-    return p;
 }
 
 static int32_t token_at(size_t t) { return (int32_t)((t * 7919 + 13) % 61); }
