@@ -13,6 +13,8 @@
  */
 #include "engine/engine_int.h"
 
+#include "kernel/gram.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -340,11 +342,7 @@ static void note_inputs(const kvl_engine *e, uint32_t layer, const kvl_span *spa
     const size_t width = e->model->shape.width;
     for (size_t i = 0; kvl_tap_needs(span->stream->tap).has_inputs && i < span->n_rows; i++) {
         const float *x = e->act.attn_in + e->order[span->first_row + i] * width;
-        double sum = 0;
-        for (size_t d = 0; d < width; d++) {
-            sum += (double)x[d] * (double)x[d];
-        }
-        kvl_tap_note_input(span->stream->tap, layer, span->n_seen + i, (float)sqrt(sum));
+        kvl_tap_note_input(span->stream->tap, layer, span->n_seen + i, kvl_row_norm(x, width));
     }
 }
 

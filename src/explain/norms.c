@@ -2,10 +2,8 @@
 #include "explain/experiment_int.h"
 
 #include "base/alloc.h"
+#include "kernel/gram.h"
 #include "stats/order.h"
-
-#include <math.h>
-#include <string.h>
 
 /* Keys of fewer queries than this behind them say little of the attention they receive. */
 enum { MIN_QUERIES = 32 };
@@ -25,11 +23,7 @@ kvl_status kvli_key_norms(float **out, const kvl_stream *stream, const kvl_shape
             const kvl_head_entries entries = kvl_cache_entries(stream->cache, layer, head);
             kvl_cache_copy_keys(stream->cache, layer, head, keys);
             for (size_t j = 0; j < entries.n; j++) {
-                double sum = 0;
-                for (size_t d = 0; d < dim; d++) {
-                    sum += (double)keys[j * dim + d] * (double)keys[j * dim + d];
-                }
-                to[entries.positions[j]] = (float)sqrt(sum);
+                to[entries.positions[j]] = kvl_row_norm(keys + j * dim, dim);
             }
         }
     }

@@ -6,6 +6,14 @@
 
 enum { tile = KVL_PANEL_COLS };
 
+float kvl_row_norm(const float *x, size_t n) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += (double)x[i] * (double)x[i];
+    }
+    return (float)sqrt(sum);
+}
+
 /* Products of columns i .. i + n_i - 1 with j .. j + n_j - 1 over n rows, n <= KVL_GRAM_ROWS.
  *   left  [n_i, n] the first columns, transposed */
 static void add_tile(const kvl_kernels *k, double *gram, const float *x, size_t n, size_t dim,

@@ -1,6 +1,7 @@
 /* Accessors of a view: from the cache and the tap to rows of numbers. */
 #include "press/view.h"
 
+#include "kernel/gram.h"
 #include "model/model.h"
 
 #include <math.h>
@@ -33,11 +34,7 @@ void kvl_view_key_norms(const kvl_head_view *view, float *norms, float *scratch)
     const size_t dim = view->in->shape->head_dim;
     kvl_view_keys(view, scratch);
     for (size_t j = 0; j < view->n; j++) {
-        double sum = 0;
-        for (size_t d = 0; d < dim; d++) {
-            sum += (double)scratch[j * dim + d] * (double)scratch[j * dim + d];
-        }
-        norms[j] = (float)sqrt(sum);
+        norms[j] = kvl_row_norm(scratch + j * dim, dim);
     }
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/os.h"
+#include "kernel/gram.h"
 #include "protocol/mass_lost.h"
 
 #include <math.h>
@@ -249,12 +250,8 @@ static kvl_status write_norms(kvl_trace_writer *w, const kvl_cell *cell, const k
     for (uint32_t layer = 0; layer < s->n_layers; layer++) {
         for (uint32_t head = 0; head < s->n_kv_heads; head++) {
             for (size_t p = 0; p + 1 < cell->n_tokens; p++) {
-                double sum = 0;
                 kvl_cache_copy_key_rows(full->cache, layer, head, p, 1, key);
-                for (size_t i = 0; i < s->head_dim; i++) {
-                    sum += (double)key[i] * (double)key[i];
-                }
-                put_f32(&w->section, (float)sqrt(sum));
+                put_f32(&w->section, kvl_row_norm(key, s->head_dim));
             }
         }
     }

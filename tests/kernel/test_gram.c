@@ -94,11 +94,27 @@ static void test_whiten_is_inverse(void **state) {
     }
 }
 
+/* 3, 4, 12 -> 13; ones behind 4096, whose square leaves no room for them in a sum of floats. */
+static void test_row_norm(void **state) {
+    (void)state;
+    enum { n = 4097 };
+    const float whole[] = {3, 4, 12};
+    static float apart[n];
+    for (size_t i = 0; i < n; i++) {
+        apart[i] = i == 0 ? 4096 : 1;
+    }
+    assert_true(kvl_row_norm(whole, 3) == 13);
+    assert_true(kvl_row_norm(apart, n) == (float)sqrt(4096.0 * 4096 + 4096));
+    assert_true(kvl_row_norm(apart, n) > 4096.4F);
+    assert_true(kvl_row_norm(whole, 0) == 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_add),
         cmocka_unit_test(test_whiten),
         cmocka_unit_test(test_whiten_is_inverse),
+        cmocka_unit_test(test_row_norm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
