@@ -25,7 +25,10 @@ static void add_arm(study_plan *plan, const kvl_arm_spec *spec) {
     while (i < plan->n_arms && strcmp(plan->arms[i], spec->policy) != 0) {
         i++;
     }
-    if (i == plan->n_arms && i < MAX_ARMS) {
+    if (i == MAX_ARMS) {
+        return; /* its findings will say that it was not run */
+    }
+    if (i == plan->n_arms) {
         plan->arms[plan->n_arms++] = spec->policy;
     }
     plan->is_ranked[i] |= spec->is_ranked;
@@ -73,9 +76,10 @@ static void plan_study(study_plan *plan, kvl_study_id study, const kvl_explain_c
     }
 }
 
-static bool wants_norms(const kvl_explain_config *config) {
+/* Norms and attention are looked at in the full caches of the first study. */
+static bool wants_norms(const kvl_explain_config *config, kvl_study_id study) {
     bool wants = false;
-    for (size_t h = 0; h < config->n_hypotheses; h++) {
+    for (size_t h = 0; h < config->n_hypotheses && study == KVL_STUDY_STEP; h++) {
         wants |= config->hypotheses[h]->wants_norms;
     }
     return wants;
@@ -174,9 +178,8 @@ static kvl_status begin_study(kvli_study_run *r, const study_plan *plan, kvl_pol
     r->policies = policies;
     r->n_policies = plan->n_arms;
     r->is_ranked = plan->is_ranked;
-    return r->study == KVL_STUDY_STEP && wants_norms(r->config)
-               ? begin_norms(&r->ev->norms, r->texts.n, r->shape->n_layers, err)
-               : KVL_OK;
+    return wants_norms(r->config, r->study) ? begin_norms(&r->ev->norms, r->texts.n, r->shape->n_layers, err)
+                                            : KVL_OK;
 }
 
 static kvl_sweep_config sweep_config(kvli_study_run *r, const study_plan *plan) {
@@ -188,7 +191,7 @@ static kvl_sweep_config sweep_config(kvli_study_run *r, const study_plan *plan) 
         .memory_bytes = r->config->memory_bytes,
         .wants_quality = r->study == KVL_STUDY_STEP, /* elsewhere only NLLs are read */
         .wants_departures = r->study == KVL_STUDY_STEP,
-        .baseline_needs = {.has_mass = r->study == KVL_STUDY_STEP && wants_norms(r->config)},
+        .baseline_needs = {.has_mass = wants_norms(r->config, r->study)},
         .finish = finish_cell,
         .finish_ud = r,
         .progress = show_progress,
@@ -267,7 +270,7 @@ static kvl_status do_studies(kvl_evidence *ev, kvl_engine *engine, const kvl_exp
                             .rows_before = *n_rows,
                             .rows_total = n_total};
         plan_study(&plan, study, config, shape->n_context);
-        if (plan.n_arms != 0 || (study == KVL_STUDY_STEP && wants_norms(config))) {
+        if (plan.n_arms != 0 || wants_norms(config, study)) {
             KVL_TRY(do_study(&r, &plan, engine, is_planning, &n, err));
         }
         *n_rows += n;
@@ -342,17 +345,13 @@ kvl_status kvl_explain_plan(size_t *n_rows, kvl_engine *engine, const kvl_explai
 /* Texts that are all too short would leave nothing but verdicts without evidence. */
 static kvl_status check_texts(size_t n_rows, kvl_engine *engine, const kvl_explain_config *config,
                               kvl_err *err) {
-    size_t longest = 0;
-    for (size_t i = 0; i < config->texts->n; i++) {
-        longest = kvl_max_size(longest, config->texts->items[i].ids.n);
-    }
     for (kvl_study_id study = KVL_STUDY_STEP; study <= KVL_STUDY_ONCE && n_rows == 0; study++) {
         study_plan plan;
         plan_study(&plan, study, config, kvl_engine_model(engine)->shape.n_context);
-        if (plan.n_arms != 0 || (study == KVL_STUDY_STEP && wants_norms(config))) {
+        if (plan.n_arms != 0 || wants_norms(config, study)) {
             return kvl_fail(err, KVL_E_TEXT,
                             "texts: expected at least 2 of %zu tokens or more, the longest has %zu",
-                            plan.min_tokens, longest);
+                            plan.min_tokens, longest_text(config->texts)->ids.n);
         }
     }
     return KVL_OK;
