@@ -57,6 +57,7 @@ extern "C" {
     X(KVL_E_NET, "E_NET", 4, "a download failed")                                                            \
     X(KVL_E_NOMEM, "E_NOMEM", 5, "out of memory")                                                            \
     X(KVL_E_CHECK, "E_CHECK", 6, "a self-check failed or a result is not finite")                            \
+    X(KVL_E_STORE, "E_STORE", 7, "a store of results that is damaged, or none")                              \
     X(KVL_E_INTERRUPTED, "E_INTERRUPTED", 130, "stopped on request")
 
 typedef enum kvl_status {
