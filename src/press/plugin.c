@@ -5,13 +5,12 @@
 
 #include "base/alloc.h"
 #include "base/os.h"
+#include "base/sha256.h"
 
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <string.h>
-
-#include <openssl/evp.h>
 
 enum { MAX_NAME = 40, MAX_FILE_BYTES = 1 << 28 };
 
@@ -138,17 +137,16 @@ static kvl_status check_press(const kvl_press *press, const char *path, kvl_err 
 /* ---- loading ---- */
 
 static kvl_status hash_of(char hash[9], const char *path, kvl_err *err) {
-    unsigned char digest[EVP_MAX_MD_SIZE];
+    char digits[KVL_SHA256_TEXT];
     size_t n = 0;
     char *bytes = NULL;
-    static const char digits[] = "0123456789abcdef";
     KVL_TRY(kvl_file_load(&bytes, &n, path, MAX_FILE_BYTES, err));
-    const bool is_good = EVP_Digest(bytes, n, digest, NULL, EVP_sha256(), NULL) == 1;
+    const kvl_status status = kvl_sha256(digits, bytes, n, err);
     kvl_free(bytes);
-    for (size_t i = 0; i < 8; i++) {
-        hash[i] = is_good ? digits[i % 2 == 0 ? digest[i / 2] >> 4 : digest[i / 2] & 15] : '\0';
-    }
-    return is_good ? KVL_OK : kvl_fail_nomem(err, path);
+    KVL_TRY(status);
+    memcpy(hash, digits, 8);
+    hash[8] = '\0';
+    return KVL_OK;
 }
 
 /* What the loader says, without the file's name that it begins with. */

@@ -5,6 +5,7 @@
 #include "base/machine.h"
 #include "base/pool.h"
 #include "base/rng.h"
+#include "base/sha256.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -252,6 +253,17 @@ static void test_machine(void **state) {
     assert_true(m.cpu_quota > 0.49 && m.cpu_quota < 0.51);
 }
 
+static void test_sha256(void **state) {
+    (void)state;
+    kvl_err err = {0};
+    char digits[KVL_SHA256_TEXT];
+    /* examples of FIPS 180-2, and of nothing */
+    assert_int_equal(kvl_sha256(digits, "abc", 3, &err), KVL_OK);
+    assert_string_equal(digits, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    assert_int_equal(kvl_sha256(digits, "", 0, &err), KVL_OK);
+    assert_string_equal(digits, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_status_table),   cmocka_unit_test(test_error_text_is_escaped_and_cut),
@@ -259,7 +271,7 @@ int main(void) {
         cmocka_unit_test(test_cursor),         cmocka_unit_test(test_json_join),
         cmocka_unit_test(test_json_limits),    cmocka_unit_test(test_files),
         cmocka_unit_test(test_random_numbers), cmocka_unit_test(test_pool_runs_every_item_once),
-        cmocka_unit_test(test_machine),
+        cmocka_unit_test(test_machine),        cmocka_unit_test(test_sha256),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
