@@ -1,4 +1,4 @@
-/* SHA-256 by libcrypto. */
+/* SHA-256 as libcrypto computes it. */
 #include "base/sha256.h"
 
 #include "base/alloc.h"
