@@ -19,9 +19,7 @@ static const char *stage_text(const kvl_report_row *row) {
     return !row->is_baseline && !row->has_evicted ? "nothing evicted" : kvl_stage_name(row->stage);
 }
 
-/* p of each row's difference, adjusted by Holm for all that evicted: [n_rows], to be freed; NULL without
- * memory. */
-static double *adjusted(const kvl_report *r) {
+double *kvli_adjusted(const kvl_report *r) {
     double *p = kvl_calloc(2 * r->n_rows, sizeof *p);
     if (p == NULL) {
         return NULL;
@@ -64,7 +62,7 @@ static void put_csv_row(kvl_str *out, const kvl_report_row *row, double p_holm, 
 }
 
 void kvli_write_csv(kvl_str *out, const kvl_report *r) {
-    double *p_holm = adjusted(r);
+    double *p_holm = kvli_adjusted(r);
     out->failed = out->failed || p_holm == NULL;
     kvl_str_puts(out,
                  "press,policy,keep_ratio,compression_ratio,ppl,change_percent,stage,pooled_nll,delta_nll,"
@@ -171,7 +169,7 @@ static void set_method(json_t *o, const kvl_report *r) {
 }
 
 void kvli_write_json(kvl_str *out, const kvl_report *r) {
-    double *p_holm = adjusted(r);
+    double *p_holm = kvli_adjusted(r);
     json_t *root = json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:[], s:[]}", "schema", "kvlab.report/1", "title", r->title,
         "protocol", r->protocol, "ppl", r->has_mean_ppl ? "mean of the samples' PPLs" : "exp of pooled_nll",

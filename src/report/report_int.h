@@ -10,6 +10,9 @@ size_t kvli_group_end(const kvl_report *r, size_t first);
 bool kvli_is_inside(const kvl_report_row *row);
 /* Rows of highest and lowest ΔNLL among those that evicted; `end` when none did. */
 void kvli_group_extremes(const kvl_report *r, size_t first, size_t end, size_t *worst, size_t *best);
+/* p of each row's difference, adjusted by Holm for all that evicted: [n_rows], to be freed; NULL without
+ * memory. NAN: not of them. */
+double *kvli_adjusted(const kvl_report *r);
 /* Appends the reading in plain words. */
 void kvli_write_reading(kvl_str *out, const kvl_report *r);
 

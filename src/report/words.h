@@ -5,7 +5,9 @@
 #include "base/str.h"
 
 typedef enum kvl_lang { KVL_EN, KVL_ZH, KVL_N_LANGS } kvl_lang;
-const char *kvl_lang_code(kvl_lang lang); /* "en", "zh-Hans" */
+
+/* As in HTML's lang. */
+static inline const char *kvl_lang_code(kvl_lang lang) { return lang == KVL_ZH ? "zh-Hans" : "en"; }
 
 static inline const char *kvl_word(kvl_lang lang, const char *en, const char *zh) {
     return lang == KVL_ZH ? zh : en;
