@@ -69,13 +69,14 @@ static json_t *run_json(const kvl_recommend_info *info) {
     const kvl_recommend *r = info->result;
     char hash[17];
     snprintf(hash, sizeof hash, "%016llx", (ull)info->model->hash);
-    return json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:b, s:s, s:I, s:s, s:s, s:s, s:s}", "same_ttft_ratio",
-                     median_json(&r->same_ttft), "same_tpot_ratio", median_json(&r->same_tpot), "n_settings",
-                     (json_int_t)r->n_trials, "n_finalists", (json_int_t)r->n_finalists, "n_resamples",
-                     (json_int_t)KVL_BOOTSTRAP_RESAMPLES, "seed", (json_int_t)KVL_RECOMMEND_SEED,
-                     "is_by_window", (int)r->is_by_window, "isa", r->isa, "threads", (json_int_t)r->n_threads,
-                     "arith", kvl_arith_name(info->model->arith), "model_hash", hash, "texts", info->texts,
-                     "command", info->command);
+    return json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:b, s:s, s:I, s:s, s:s, s:s, s:s, s:o}",
+                     "same_ttft_ratio", median_json(&r->same_ttft), "same_tpot_ratio",
+                     median_json(&r->same_tpot), "n_settings", (json_int_t)r->n_trials, "n_finalists",
+                     (json_int_t)r->n_finalists, "n_resamples", (json_int_t)KVL_BOOTSTRAP_RESAMPLES, "seed",
+                     (json_int_t)KVL_RECOMMEND_SEED, "is_by_window", (int)r->is_by_window, "isa", r->isa,
+                     "threads", (json_int_t)r->n_threads, "arith", kvl_arith_name(info->model->arith),
+                     "model_hash", hash, "texts", info->texts, "command", info->command, "max_loss",
+                     kvl_json_number(info->options->wish.max_loss));
 }
 
 /* Of the full cache's line: its second turn, and what came nearest where nothing that evicts is a finalist.

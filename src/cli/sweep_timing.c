@@ -57,13 +57,13 @@ static kvl_status write_lines(kvl_str *out, const kvl_timing *t, const kvl_polic
         kvl_str policy = {0};
         kvl_policy_text(&policies[i], &policy);
         json_t *o = json_pack(
-            "{s:s, s:s, s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:I, s:I, s:s, s:I}", "schema",
+            "{s:s, s:s, s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:I, s:I, s:s, s:I, s:I}", "schema",
             "kvlab.timing/1", "model", kvl_engine_model(engine)->name, "policy", kvl_str_text(&policy),
             "n_prompt", (json_int_t)t[i].n_prompt, "n_new", (json_int_t)t[i].n_new, "ttft_ns", t[i].ttft_ns,
             "compress_ns", t[i].compress_ns, "tpot_ns", t[i].tpot_ns, "tokens_per_s", t[i].tokens_per_s,
             "kv_bytes_live", (json_int_t)t[i].kv_bytes_live, "kv_bytes_peak", (json_int_t)t[i].kv_bytes_peak,
             "peak_rss_bytes", (json_int_t)t[i].peak_rss_bytes, "isa", kvl_engine_isa(engine), "threads",
-            (json_int_t)kvl_engine_threads(engine));
+            (json_int_t)kvl_engine_threads(engine), "n_repetitions", (json_int_t)repetitions);
         kvl_str_free(&policy);
         KVL_TRY(kvl_json_write(out, o, false, err));
     }
