@@ -41,7 +41,8 @@ typedef struct kvl_stroke {
     double opacity; /* 0 means 1 */
 } kvl_stroke;
 
-/* An empty figure. Errors stick: draw freely, writers tell (E_NOMEM). */
+/* An empty figure. Errors stick: draw freely, writers tell (E_NOMEM). What has a coordinate that is not
+ * finite is not drawn. */
 kvl_status kvl_figure_create(kvl_figure **out, double width, double height, kvl_err *err) KVL_MUST_USE;
 void kvl_figure_destroy(kvl_figure *f);
 double kvl_figure_width(const kvl_figure *f);
@@ -55,12 +56,14 @@ void kvl_figure_area(kvl_figure *f, const double *xy, size_t n, kvl_ink ink, dou
 /* A filled rectangle; tip [may be NULL] is shown when it is pointed at. */
 void kvl_figure_rect(kvl_figure *f, double x, double y, double w, double h, kvl_ink ink, double opacity,
                      const char *tip);
-/* The same in a colour of a scale from 0 to 1 (one hue, even in lightness); NAN: no data, hatched. */
+/* The same in a colour of a scale from 0 to 1 (one hue, from that of the page on); NAN: no data, hatched.
+ * Text over it reads in KVL_INK_TEXT up to KVL_HEAT_TURN and in KVL_INK_PAGE above. */
+#define KVL_HEAT_TURN 0.6
 void kvl_figure_heat(kvl_figure *f, double x, double y, double w, double h, double value, const char *tip);
 void kvl_figure_mark(kvl_figure *f, double x, double y, double r, kvl_mark mark, kvl_ink ink,
                      const char *tip);
 /* One line of text, the middle of whose height is at y; cut with an ellipsis at max_width (0: not cut).
- * Returns its width. */
+ * Returns its width. Here and in tips, what is no UTF-8 and what is not seen but acts becomes U+FFFD. */
 double kvl_figure_text(kvl_figure *f, double x, double y, double size, kvl_align align, kvl_ink ink,
                        double max_width, const char *text);
 /* The same turned by a quarter to the left, around its anchor. */
@@ -68,6 +71,15 @@ void kvl_figure_text_up(kvl_figure *f, double x, double y, double size, kvl_alig
                         const char *text);
 /* Width of a text that is not drawn. */
 double kvl_figure_measure(kvl_figure *f, double size, const char *text);
+/* Text in as many lines as it needs, broken at words, from y downwards. Returns its height, which the second
+ * tells without drawing. */
+double kvl_figure_paragraph(kvl_figure *f, double x, double y, double w, double size, kvl_align align,
+                            kvl_ink ink, const char *text);
+double kvl_figure_paragraph_height(kvl_figure *f, double w, double size, const char *text);
+/* The name of a point, where beside it no text stands and few marks and lines do, within a box (left, top,
+ * right, bottom) and `gap` away from the point. So draw the data first. False: no room, nothing is drawn. */
+bool kvl_figure_label(kvl_figure *f, double x, double y, double gap, double size, kvl_ink ink,
+                      const double box[4], const char *text);
 
 /* Appends an <svg role="img"> with title and description; id is unique in its page. Colours are CSS variables
  * (--text --soft --grid --page --good --bad --shade --s0 .. --s7) with the light theme's as fallback. */
@@ -96,13 +108,17 @@ typedef struct kvl_plot {
     kvl_axis x, y;
 } kvl_plot;
 
-/* Lays out frame, ticks, grid and labels within a box of the figure; labels never overlap: fewer ticks where
- * room is short. */
+/* Lays out frame, ticks, grid and labels within a box of the figure: the label of the y axis above the frame,
+ * that of x below. Labels never overlap: fewer ticks, and only every k-th name, where room is short. */
 void kvl_plot_begin(kvl_plot *p, kvl_figure *f, double x, double y, double w, double h, kvl_axis x_axis,
                     kvl_axis y_axis);
+/* Where a value stands; on the frame when it is beyond the axis, NAN stays. */
 double kvl_plot_x(const kvl_plot *p, double value);
 double kvl_plot_y(const kvl_plot *p, double value);
-/* A line of names with their marks above the frame, in as many rows as they need. Returns the height. */
+/* A number as axes write it: as short as it can be told from others `step` away. */
+void kvl_put_tick(kvl_str *out, double value, double step);
+/* A line of names with their marks, from y downwards, in as many rows as they need. Returns the height, which
+ * the second tells without drawing. */
 typedef struct kvl_legend_item {
     const char *name;
     kvl_ink ink;
@@ -110,5 +126,6 @@ typedef struct kvl_legend_item {
     bool is_dashed, has_line;
 } kvl_legend_item;
 double kvl_legend(kvl_figure *f, double x, double y, double w, const kvl_legend_item *items, size_t n);
+double kvl_legend_height(kvl_figure *f, double w, const kvl_legend_item *items, size_t n);
 
 #endif
