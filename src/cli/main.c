@@ -1,6 +1,7 @@
 /* The program `kvlab`: finds the command, prints errors, maps statuses to exit codes. */
 #include "cli/args.h"
 #include "cli/cmd.h"
+#include "commit.h"
 
 #include "base/os.h"
 #include "kernel/kernel.h"
@@ -12,11 +13,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <cairo.h>
 #include <curl/curl.h>
 #include <jansson.h>
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <openssl/crypto.h>
+#include <pango/pango.h>
 #include <pcre2.h>
+#include <sqlite3.h>
+#include <yaml.h>
 
 static const kvl_command commands[] = {
     {"bench", "speed of prompt and generation, beside the limits of this machine", kvl_cmd_bench},
@@ -89,12 +94,14 @@ static void print_help(FILE *to) {
 static void print_version(void) {
     char pcre_version[64] = "";
     pcre2_config(PCRE2_CONFIG_VERSION, pcre_version);
-    printf("kvlab %s\ncompiler: %s\ninstruction sets:", KVL_VERSION, __VERSION__);
+    printf("kvlab %s, commit %s\ncompiler: %s\ninstruction sets:", KVL_VERSION, KVL_COMMIT, __VERSION__);
     for (const char *const *name = kvl_kernels_names(); *name != NULL; name++) {
         printf(" %s", *name);
     }
-    printf("\njansson %s, pcre2 %s, libcurl %s, %s\n", jansson_version_str(), pcre_version,
-           curl_version_info(CURLVERSION_NOW)->version, OpenSSL_version(OPENSSL_VERSION));
+    printf("\njansson %s, pcre2 %s, libcurl %s, %s\nSQLite %s (%.10s), libyaml %s, cairo %s, pango %s\n",
+           jansson_version_str(), pcre_version, curl_version_info(CURLVERSION_NOW)->version,
+           OpenSSL_version(OPENSSL_VERSION), sqlite3_libversion(), sqlite3_sourceid(),
+           yaml_get_version_string(), cairo_version_string(), pango_version_string());
 }
 
 static kvl_status run_command(int argc, char **argv, kvl_err *err) {
