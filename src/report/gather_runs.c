@@ -237,14 +237,13 @@ static void make_grid(kvli_gather *g, kvl_needle_grid *grid, const needle_cells 
     }
 }
 
-/* The cells of the full cache are beside those of every policy. */
 static bool is_first_of_grid(const needle_cells *cells, size_t i) {
     for (size_t j = 0; j < i; j++) {
         if (is_same_grid(&cells->items[j], &cells->items[i])) {
             return false;
         }
     }
-    return strcmp(cells->items[i].policy, "none") != 0;
+    return true;
 }
 
 void kvli_gather_needle(kvli_gather *g) {

@@ -71,22 +71,23 @@ static kvl_stage stage_of(const press_line *p, size_t i) {
                     : KVL_STAGE_DECLINE;
 }
 
-static kvl_report_text *sweep_texts(fixture *f, double nll) {
+static kvl_report_text *sweep_texts(fixture *f, size_t n, double nll) {
     static const double offsets[n_texts] = {-0.31, -0.12, 0.02, 0.14, 0.27};
-    kvl_report_text *texts = take(f, n_texts, sizeof *texts);
-    for (size_t t = 0; t < n_texts; t++) {
+    kvl_report_text *texts = take(f, n, sizeof *texts);
+    for (size_t t = 0; t < n; t++) {
         char name[32];
         snprintf(name, sizeof name, "A%zu", t + 1);
         texts[t] = (kvl_report_text){.name = text_of(f, t == 0 ? f->text_name : name),
                                      .n_windows = 1,
                                      .n_scored = 400,
-                                     .nll_sum = 400 * (nll + offsets[t]),
+                                     .nll_sum = 400 * (nll + offsets[t % n_texts]),
                                      .n_bytes = 1650};
     }
     return texts;
 }
 
-static kvl_report_row sweep_row(fixture *f, const press_line *p, size_t i, double base_nll) {
+static kvl_report_row sweep_row(fixture *f, const press_line *p, size_t i, size_t n_samples,
+                                double base_nll) {
     const double keep = ratios[i];
     const double delta = p->delta[i];
     const double half = 0.006 + 0.09 * fabs(delta);
@@ -110,7 +111,7 @@ static kvl_report_row sweep_row(fixture *f, const press_line *p, size_t i, doubl
                             .kv_bytes = (uint64_t)(49152 * 0.5 * (1 + keep) * cap / 200),
                             .period_tok = cap - ceil(keep * cap),
                             .has_evicted = true,
-                            .texts = sweep_texts(f, base_nll + delta)};
+                            .texts = sweep_texts(f, n_samples, base_nll + delta)};
 }
 
 static kvl_report *sweep_of(fixture *f, size_t n_presses, size_t n_samples) {
@@ -127,11 +128,11 @@ static kvl_report *sweep_of(fixture *f, size_t n_presses, size_t n_samples) {
     rows[0].kept_min = rows[0].kept_max = 399;
     rows[0].kept_mean = 399;
     rows[0].kv_bytes = 98304;
-    rows[0].texts = sweep_texts(f, base_nll);
+    rows[0].texts = sweep_texts(f, n_samples, base_nll);
     for (size_t p = 0; p < n_presses; p++) {
         for (size_t i = 0; i < n_ratios; i++) {
             kvl_report_row *row = &rows[1 + p * n_ratios + i];
-            *row = sweep_row(f, &presses[p], i, base_nll);
+            *row = sweep_row(f, &presses[p], i, n_samples, base_nll);
             row->delta.n_clusters = n_samples;
             row->delta.is_few = n_samples < KVL_FEW_CLUSTERS;
         }
