@@ -18,7 +18,7 @@ typedef enum kvl_store_mode {
 } kvl_store_mode;
 
 /* Called about every 200 ms while another process has the lock, with its number (0: not known); false stops
- * with E_INTERRUPTED. */
+ * with E_INTERRUPTED. Where it is NULL nobody waits: E_STORE. */
 typedef bool kvl_store_wait(void *ud, long pid);
 
 /* Opens it. Errors: E_IO (no such file, no permission, a network file system that cannot lock), E_STORE for a
@@ -55,10 +55,28 @@ typedef struct kvl_store_groups {
 kvl_status kvl_store_find_groups(kvl_store *s, kvl_store_groups *out, kvl_err *err) KVL_MUST_USE;
 void kvl_store_groups_free(kvl_store_groups *g);
 
+enum { KVL_STORE_MOST_ATTEMPTS = 3 };
+
 /* A cell that could not be computed: its identity as in a record, and why. It is listed, and tried again by
- * the next run; after 3 attempts no more. */
+ * the next run; after KVL_STORE_MOST_ATTEMPTS no more. Leaves a cell that is done as it is. */
 kvl_status kvl_store_put_failed(kvl_store *s, const kvl_record *record, const char *why,
                                 kvl_err *err) KVL_MUST_USE;
+/* How often a cell of this key has failed; 0 where it is done, or was never tried. */
+kvl_status kvl_store_count_attempts(kvl_store *s, const char *key, size_t *n, kvl_err *err) KVL_MUST_USE;
+
+typedef struct kvl_failure {
+    kvl_record record; /* as in kvl_store_list */
+    size_t n_attempts;
+    char *why;
+} kvl_failure;
+typedef struct kvl_failures {
+    kvl_failure *items; /* [n] in order of arrival */
+    size_t n;
+} kvl_failures;
+/* The failed cells of a group. */
+kvl_status kvl_store_list_failed(kvl_store *s, const char *group, kvl_failures *out,
+                                 kvl_err *err) KVL_MUST_USE;
+void kvl_failures_free(kvl_failures *f);
 
 /* ---- documents ---- */
 
@@ -69,7 +87,7 @@ typedef struct kvl_document {
     char *key;     /* SHA-256 of what the document follows from; one of the same kind and key is replaced */
     char *group;   /* of the cells it belongs to; "" */
     char *command; /* that makes it again */
-    char *made;    /* UTC; set by put */
+    char *made;    /* UTC; NULL: now */
     char *lines;   /* [n_bytes] JSON lines, NUL behind */
     size_t n_bytes;
 } kvl_document;
