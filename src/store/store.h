@@ -99,6 +99,23 @@ kvl_status kvl_store_get_document(kvl_store *s, const char *kind, const char *mo
 
 /* ---- the whole ---- */
 
+/* Called for each cell in order of arrival, whole; a failed one says why and has no NLLs (why NULL: done). A
+ * status other than KVL_OK ends the walk with it. The store must not be written to meanwhile by the same
+ * handle. */
+typedef kvl_status kvl_store_cell(void *ud, const kvl_record *record, const char *why, size_t n_attempts,
+                                  kvl_err *err);
+/* All cells of a group, or of all where group is NULL. E_STORE at the first damaged one. */
+kvl_status kvl_store_each_cell(kvl_store *s, const char *group, kvl_store_cell *each, void *ud,
+                               kvl_err *err) KVL_MUST_USE;
+/* The same of documents, all kinds, oldest first. */
+typedef kvl_status kvl_store_document(void *ud, const kvl_document *d, kvl_err *err);
+kvl_status kvl_store_each_document(kvl_store *s, kvl_store_document *each, void *ud,
+                                   kvl_err *err) KVL_MUST_USE;
+
+/* Copies the store, as it is at this moment, to a file that must not be there yet; whole or not at all. The
+ * store may be in use. E_IO. */
+kvl_status kvl_store_backup(kvl_store *s, const char *path, kvl_err *err) KVL_MUST_USE;
+
 /* Checks every page of the file and every checksum; calls `found` for each fault with a line that names it
  * (key, what, expected, found). *n_faults of them. */
 typedef void kvl_store_found(void *ud, const char *line);

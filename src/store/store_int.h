@@ -95,7 +95,7 @@ bool kvli_is_network(uint64_t fs_type);
 /* What statements that read cells select first: kvli_read_cell expects it; and with bodies. */
 #define KVLI_SELECT_CELL "SELECT " KVLI_CELL_COLUMNS(KVLI_COMMA_COLUMN) "n_attempts, why, made, cell.sha256"
 #define KVLI_SELECT_WHOLE KVLI_SELECT_CELL ", identity, facts, nll, body.sha256"
-#define KVLI_FROM_WHOLE " FROM cell JOIN body ON body.cell = cell.id"
+#define KVLI_FROM_WHOLE " FROM cell LEFT JOIN body ON body.cell = cell.id"
 
 /* A row of `cell`, with its row of `body` where that was read. */
 typedef struct kvli_cell {

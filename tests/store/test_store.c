@@ -332,6 +332,84 @@ static void test_files_that_are_none(void **state) {
     refuse(path, KVL_STORE_WRITE, KVL_E_IO, "hard links");
 }
 
+typedef struct walk_count {
+    size_t n_done, n_failed, n_documents, stop_at;
+} walk_count;
+
+static kvl_status count_cell(void *ud, const kvl_record *r, const char *why, size_t n_attempts,
+                             kvl_err *err) {
+    walk_count *w = ud;
+    made_up m;
+    make_up(&m, r->group[0], w->n_done + w->n_failed);
+    assert_true(made_up_is(&m, r, why == NULL));
+    assert_int_equal(n_attempts, why != NULL);
+    w->n_done += why == NULL;
+    w->n_failed += why != NULL;
+    return w->n_done == w->stop_at ? kvl_fail(err, KVL_E_TEXT, "enough") : KVL_OK;
+}
+
+static kvl_status count_document(void *ud, const kvl_document *d, kvl_err *err) {
+    walk_count *w = ud;
+    (void)err;
+    assert_string_equal(d->lines, "{}\n");
+    assert_int_equal(d->key[0], (char)('a' + w->n_documents));
+    w->n_documents++;
+    return KVL_OK;
+}
+
+static void no_fault(void *ud, const char *line) {
+    (void)ud;
+    fail_msg("%s", line);
+}
+
+static void check_whole(kvl_store *s) {
+    walk_count w = {0};
+    size_t n_faults = 1;
+    assert_ok(kvl_store_each_cell(s, group_a, count_cell, &w, NULL));
+    assert_ok(kvl_store_each_document(s, count_document, &w, NULL));
+    assert_int_equal(w.n_done, 9);
+    assert_int_equal(w.n_failed, 1);
+    assert_int_equal(w.n_documents, 2);
+    assert_ok(kvl_store_verify(s, no_fault, NULL, &n_faults, NULL));
+    assert_int_equal(n_faults, 0);
+}
+
+static void test_walk_and_backup(void **state) {
+    (void)state;
+    kvl_store *s = fresh("walk.db");
+    made_up m;
+    walk_count w = {.stop_at = 4};
+    put_made_up(s, 'a', 0, 9);
+    make_up(&m, 'a', 9);
+    assert_ok(kvl_store_put_failed(s, &m.record, "why", NULL));
+    put_made_up(s, 'b', 0, 4);
+    for (char key = 'a'; key <= 'b'; key++) {
+        const kvl_document d = document("needle", "m1", key, "{}\n", 3);
+        assert_ok(kvl_store_put_document(s, &d, NULL));
+    }
+    check_whole(s);
+    assert_int_equal(kvl_store_each_cell(s, group_a, count_cell, &w, NULL), KVL_E_TEXT);
+
+    /* while it is open; and of a store that is open for reading */
+    kvl_store *reader = open_store(test_temp_path("walk.db"), KVL_STORE_READ);
+    assert_ok(kvl_store_backup(s, test_temp_path("copy-1.db"), NULL));
+    assert_ok(kvl_store_backup(reader, test_temp_path("copy-2.db"), NULL));
+    assert_int_equal(kvl_store_backup(s, test_temp_path("copy-1.db"), NULL), KVL_E_IO);
+    assert_int_equal(kvl_store_backup(s, test_temp_path("no-folder/copy.db"), NULL), KVL_E_IO);
+    kvl_store_close(reader);
+    kvl_store_close(s);
+    const char *const copies[] = {"copy-1.db", "copy-2.db"};
+    for (size_t i = 0; i < 2; i++) {
+        s = open_store(test_temp_path(copies[i]), KVL_STORE_READ);
+        check_whole(s);
+        kvl_store_close(s);
+        s = open_store(test_temp_path(copies[i]), KVL_STORE_WRITE);
+        put_made_up(s, 'b', 4, 5);
+        check_made_up(s, 'b', 0, 5);
+        kvl_store_close(s);
+    }
+}
+
 /* Names that mean something to SQLite are files here. */
 static void test_names(void **state) {
     (void)state;
@@ -367,7 +445,8 @@ int main(void) {
         cmocka_unit_test(test_second_put), cmocka_unit_test(test_refused_records),
         cmocka_unit_test(test_list),       cmocka_unit_test(test_failures),
         cmocka_unit_test(test_documents),  cmocka_unit_test(test_files_that_are_none),
-        cmocka_unit_test(test_names),      cmocka_unit_test(test_network),
+        cmocka_unit_test(test_names),      cmocka_unit_test(test_walk_and_backup),
+        cmocka_unit_test(test_network),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
