@@ -33,7 +33,8 @@ extern "C" {
     X(KVL_E_NAME, "E_NAME", 3, "an impossible tensor name")                                                  \
     X(KVL_E_ALIGN, "E_ALIGN", 3, "an impossible alignment, or an unaligned offset")                          \
     X(KVL_E_JSON, "E_JSON", 3, "not valid JSON")                                                             \
-    X(KVL_E_DEPTH, "E_DEPTH", 3, "JSON nested too deeply")                                                   \
+    X(KVL_E_YAML, "E_YAML", 3, "not valid YAML")                                                             \
+    X(KVL_E_DEPTH, "E_DEPTH", 3, "nested too deeply")                                                        \
     X(KVL_E_UTF8, "E_UTF8", 3, "not valid UTF-8")                                                            \
     X(KVL_E_DUP, "E_DUP", 3, "a name stands twice")                                                          \
     X(KVL_E_TYPE, "E_TYPE", 3, "a value of the wrong type")                                                  \
