@@ -2,6 +2,7 @@
 #include "support.h"
 
 #include "protocol/calibrate.h"
+#include "protocol/preset.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,6 +98,13 @@ kvl_policy test_policy(const char *text) {
         fail_msg("%s: %s", text, err.msg);
     }
     return p;
+}
+
+void test_load_presets(void) {
+    kvl_err err = {0};
+    if (kvl_presets_load(test_path("presets"), &err) != KVL_OK) {
+        fail_msg("%s", err.msg);
+    }
 }
 
 kvl_calibration *test_calibrate(kvl_engine *engine) {

@@ -31,6 +31,8 @@ void test_save(const char *path, const void *bytes, size_t n);
 const char *test_run(int *exit_code, const char *args);
 /* The policy of a text on top of defaults; fails the test with the message otherwise. */
 kvl_policy test_policy(const char *text);
+/* Loads the presets that come with the program; fails the test otherwise. */
+void test_load_presets(void);
 struct kvl_engine;
 /* Statistics of the engine's model from the ids `calibration` of tests/golden/press/ids.json. */
 kvl_calibration *test_calibrate(struct kvl_engine *engine);

@@ -6,6 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 
+bool kvl_arg_is_list(const kvl_arg *arg) {
+    return (arg->value != NULL && strstr(arg->value, "[,...]") != NULL) ||
+           (arg->help != NULL && strstr(arg->help, "(repeatable") != NULL);
+}
+
 static kvl_status fail_unknown(const kvl_arg *table, size_t n, const char *word, size_t n_word,
                                kvl_err *err) {
     const char *names[64];
@@ -46,34 +51,49 @@ static const kvl_arg *find_short(const kvl_arg *table, size_t n, char letter) {
     return NULL;
 }
 
+/* A command line, and whom its options go to. */
+typedef struct command_line {
+    int argc;
+    char **argv;
+    bool has_flag_words; /* flags may be given as --name=true and --name=false */
+    kvl_arg_fn *fn;
+    void *ud;
+} command_line;
+
+static kvl_status deliver_flag(const kvl_arg *arg, const char *attached, const command_line *w,
+                               kvl_err *err) {
+    const bool is_word =
+        attached != NULL && (strcmp(attached, "true") == 0 || strcmp(attached, "false") == 0);
+    if (attached != NULL && !(w->has_flag_words && is_word)) {
+        return kvl_fail(err, KVL_E_USAGE, "option --%s: expected no value, found '%.80s'", arg->name,
+                        attached);
+    }
+    return w->fn(w->ud, arg->id, attached, err);
+}
+
 /* Hands one option over; `attached` is the value behind '=' or the letter, or NULL. Advances *i over a value
  * taken from the next word. */
-static kvl_status deliver(const kvl_arg *arg, const char *attached, int argc, char **argv, int *i,
-                          kvl_arg_fn *fn, void *ud, kvl_err *err) {
+static kvl_status deliver(const kvl_arg *arg, const char *attached, const command_line *w, int *i,
+                          kvl_err *err) {
     if (arg->value == NULL) {
-        if (attached != NULL) {
-            return kvl_fail(err, KVL_E_USAGE, "option --%s: expected no value, found '%.80s'", arg->name,
-                            attached);
-        }
-        return fn(ud, arg->id, NULL, err);
+        return deliver_flag(arg, attached, w, err);
     }
     if (attached == NULL) {
-        if (*i + 1 >= argc) {
+        if (*i + 1 >= w->argc) {
             return kvl_fail(err, KVL_E_USAGE, "option --%s: expected %s, found nothing", arg->name,
                             arg->value);
         }
-        attached = argv[++*i];
+        attached = w->argv[++*i];
     }
-    return fn(ud, arg->id, attached, err);
+    return w->fn(w->ud, arg->id, attached, err);
 }
 
-kvl_status kvl_args_parse(const kvl_arg *table, size_t n, int argc, char **argv, int first, kvl_arg_fn *fn,
-                          void *ud, kvl_err *err) {
+static kvl_status parse(const kvl_arg *table, size_t n, const command_line *w, int first, kvl_err *err) {
     bool is_open = true;
-    for (int i = first; i < argc; i++) {
-        const char *word = argv[i];
+    for (int i = first; i < w->argc; i++) {
+        const char *word = w->argv[i];
         if (!is_open || word[0] != '-' || word[1] == '\0') {
-            KVL_TRY(fn(ud, -1, word, err));
+            KVL_TRY(w->fn(w->ud, -1, word, err));
         } else if (strcmp(word, "--") == 0) {
             is_open = false;
         } else if (word[1] == '-') {
@@ -83,18 +103,27 @@ kvl_status kvl_args_parse(const kvl_arg *table, size_t n, int argc, char **argv,
             if (arg == NULL) {
                 return fail_unknown(table, n, word + 2, n_name, err);
             }
-            KVL_TRY(deliver(arg, equals != NULL ? equals + 1 : NULL, argc, argv, &i, fn, ud, err));
+            KVL_TRY(deliver(arg, equals != NULL ? equals + 1 : NULL, w, &i, err));
         } else {
             const kvl_arg *alias = find_alias(table, n, word + 1);
             const kvl_arg *arg = alias != NULL ? alias : find_short(table, n, word[1]);
             if (arg == NULL) {
                 return kvl_fail(err, KVL_E_USAGE, "unknown option '-%c'; --help lists all", word[1]);
             }
-            KVL_TRY(deliver(arg, alias == NULL && word[2] != '\0' ? word + 2 : NULL, argc, argv, &i, fn, ud,
-                            err));
+            KVL_TRY(deliver(arg, alias == NULL && word[2] != '\0' ? word + 2 : NULL, w, &i, err));
         }
     }
     return KVL_OK;
+}
+
+kvl_status kvl_args_parse(const kvl_arg *table, size_t n, int argc, char **argv, int first, kvl_arg_fn *fn,
+                          void *ud, kvl_err *err) {
+    return parse(table, n, &(command_line){argc, argv, false, fn, ud}, first, err);
+}
+
+kvl_status kvl_args_parse_words(const kvl_arg *table, size_t n, int argc, char **argv, int first,
+                                kvl_arg_fn *fn, void *ud, kvl_err *err) {
+    return parse(table, n, &(command_line){argc, argv, true, fn, ud}, first, err);
 }
 
 static const char *other_name(const kvl_arg *table, size_t n, int id) {

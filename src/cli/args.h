@@ -12,6 +12,10 @@ typedef struct kvl_arg {
     const char *help; /* NULL: another name of the option with this id, as --hff or -hff (one dash will do) */
 } kvl_arg;
 
+/* Whether an option takes several values: a list (its placeholder says [,...]) or one each time
+ * ("(repeatable" in its help). */
+bool kvl_arg_is_list(const kvl_arg *arg);
+
 /* Called for every option (value NULL for flags) and, with id -1, for every operand. */
 typedef kvl_status kvl_arg_fn(void *ud, int id, const char *value, kvl_err *err);
 
@@ -19,6 +23,9 @@ typedef kvl_status kvl_arg_fn(void *ud, int id, const char *value, kvl_err *err)
  * options. Errors: E_USAGE naming the option, with the nearest known name. */
 kvl_status kvl_args_parse(const kvl_arg *table, size_t n, int argc, char **argv, int first, kvl_arg_fn *fn,
                           void *ud, kvl_err *err) KVL_MUST_USE;
+/* The same where flags may also be given as --name=true and --name=false: fn gets that word, or NULL. */
+kvl_status kvl_args_parse_words(const kvl_arg *table, size_t n, int argc, char **argv, int first,
+                                kvl_arg_fn *fn, void *ud, kvl_err *err) KVL_MUST_USE;
 /* Appends one help line per option, with its other name. */
 void kvl_args_help(const kvl_arg *table, size_t n, kvl_str *out);
 /* Calls fn for every item of a comma list; commas inside parentheses do not count. Errors: E_USAGE for an

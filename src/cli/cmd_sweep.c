@@ -2,6 +2,7 @@
 #include "cli/args.h"
 #include "cli/cmd.h"
 #include "cli/setup.h"
+#include "cli/sweep_config.h"
 #include "cli/sweep_options.h"
 #include "cli/sweep_plan.h"
 #include "cli/sweep_quality.h"
@@ -89,8 +90,7 @@ static kvl_status load_samples(session *s, kvl_err *err) {
     char data_dir[4096];
     snprintf(data_dir, sizeof data_dir, "%s/data", kvl_data_root());
     if (s->options.n_files == 0) {
-        const char *names = s->options.samples != NULL ? s->options.samples : s->options.preset->samples;
-        return kvl_samples_load(&s->texts, names, data_dir, s->setup.tokenizer, err);
+        return kvl_samples_load(&s->texts, s->options.samples, data_dir, s->setup.tokenizer, err);
     }
     for (size_t i = 0; i < s->options.n_files; i++) {
         KVL_TRY(kvl_samples_add_file(&s->texts, s->options.files[i], s->setup.tokenizer, err));
@@ -282,6 +282,23 @@ static void close_session(session *s) {
     kvl_sweep_options_free(&s->options);
 }
 
+static kvl_status show_config(session *s, kvl_err *err) {
+    kvl_str text = {0};
+    kvl_str left_out = {0};
+    kvl_status status = /* shown is only what would run */
+        kvl_sweep_options_policies(&s->policies, &s->n_policies, &left_out, &s->options, err);
+    kvl_sweep_config_show(&s->options, &text);
+    if (status == KVL_OK) {
+        status = kvl_str_check(&text, "options", err);
+    }
+    if (status == KVL_OK) {
+        status = kvl_print(kvl_str_text(&text), text.len, err);
+    }
+    kvl_str_free(&left_out);
+    kvl_str_free(&text);
+    return status;
+}
+
 kvl_status kvl_cmd_sweep(int argc, char **argv, kvl_err *err) {
     session *s = kvl_calloc(1, sizeof *s);
     if (s == NULL) {
@@ -290,9 +307,13 @@ kvl_status kvl_cmd_sweep(int argc, char **argv, kvl_err *err) {
     kvl_status status = kvl_sweep_options_parse(&s->options, argc, argv, err);
     if (status == KVL_OK && s->options.is_help) {
         kvl_str help = {0};
-        kvl_sweep_options_help(&help);
-        status = kvl_print(kvl_str_text(&help), help.len, err);
+        status = kvl_sweep_options_help(&help, err);
+        if (status == KVL_OK) {
+            status = kvl_print(kvl_str_text(&help), help.len, err);
+        }
         kvl_str_free(&help);
+    } else if (status == KVL_OK && s->options.wants_config) {
+        status = show_config(s, err);
     } else if (status == KVL_OK) {
         kvl_args_command(&s->command, argc, argv);
         status = run_session(s, err);

@@ -4,13 +4,14 @@
 #include "base/alloc.h"
 #include "cli/args.h"
 #include "cli/press_text.h"
+#include "cli/sweep_config.h"
 #include "press/plugin.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum option_id {
-    opt_file,
+    opt_file = 1,
     opt_samples,
     opt_format,
     opt_preset,
@@ -32,11 +33,14 @@ enum option_id {
 };
 
 static const kvl_arg table[] = {
-    {opt_preset, 0, "preset", "NAME", "protocol, policies and samples (default ucurve; list below)"},
+    {opt_preset, 0, "preset", "NAME|FILE.yaml",
+     "protocol, policies and samples (default ucurve; list below)"},
+    KVL_CONFIG_ARGS,
     KVL_RUN_POLICY_ARGS,
     {opt_file, 'f', "file", "TEXT", "text file to score instead of the preset's samples (repeatable)"},
     {opt_samples, 0, "samples", "NAMES",
-     "samples instead of the preset's, as \"A1-A60 B1\" (W rows, P pages, B books, A articles, C1)"},
+     "samples instead of the preset's, as \"A1-A60 B1\" (W rows, P pages, B books, A articles, C1) "
+     "(repeatable)"},
     {opt_format, 'o', "output", "FORMAT", "table, md, csv, json (the table) or jsonl (one object per cell)"},
     {opt_max_tokens, 0, "max-tokens", "N",
      "tokens of each sample; where they are not cut into windows at most the model's context"},
@@ -125,22 +129,6 @@ static kvl_status set_format(kvl_sweep_options *o, const char *value, kvl_err *e
     return KVL_OK;
 }
 
-static kvl_status set_preset(kvl_sweep_options *o, const char *value, kvl_err *err) {
-    o->preset = kvl_preset_find(value);
-    if (o->preset != NULL) {
-        return KVL_OK;
-    }
-    size_t n = 0;
-    const char *names[64];
-    const kvl_preset *all = kvl_presets(&n);
-    for (size_t i = 0; i < n; i++) {
-        names[i] = all[i].name;
-    }
-    const char *nearest = kvl_nearest_name(value, strlen(value), names, n);
-    return kvl_fail(err, KVL_E_USAGE, "--preset: unknown '%.80s'%s%s; kvlab sweep --help lists all", value,
-                    nearest != NULL ? "; did you mean " : "", nearest != NULL ? nearest : "");
-}
-
 kvl_status kvl_run_arg_take(kvl_sweep_options *o, int id, const char *value, bool *is_taken, kvl_err *err) {
     size_t n = 0;
     KVL_TRY(kvl_cache_arg_take(&o->cache, id, value, is_taken, err));
@@ -224,9 +212,14 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
         }
         o->files[o->n_files++] = value;
         return KVL_OK;
-    case opt_samples: o->samples = value; return KVL_OK;
+    case opt_samples:
+        kvl_str_printf(&o->samples_text, "%s%s", o->samples_text.len != 0 ? " " : "", value);
+        o->samples = kvl_str_text(&o->samples_text);
+        return kvl_str_check(&o->samples_text, "--samples", err);
     case opt_format: return set_format(o, value, err);
-    case opt_preset: return set_preset(o, value, err);
+    case opt_preset:
+    case KVL_ARG_CONFIG: return KVL_OK; /* read before all others */
+    case KVL_ARG_SHOW_CONFIG: o->wants_config = true; return KVL_OK;
     case opt_max_tokens: return kvl_args_count(&o->max_tokens, "--max-tokens", value, 1u << 24, err);
     case opt_out: o->out_dir = value; return KVL_OK;
     case opt_nll: o->nll_path = value; return KVL_OK;
@@ -240,53 +233,66 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     }
 }
 
-kvl_status kvl_sweep_options_parse(kvl_sweep_options *o, int argc, char **argv, kvl_err *err) {
-    *o = (kvl_sweep_options){.preset = kvl_preset_find("ucurve"), .out_dir = "out", .has_chart = true};
-    KVL_TRY(kvl_press_path_load(err));
-    kvl_status status = kvl_args_parse(table, n_table, argc, argv, 2, set_option, o, err);
-    bool is_plan_format = o->format == KVL_SWEEP_TABLE || o->format == KVL_SWEEP_JSON;
-    if (status == KVL_OK && o->wants_quality && !o->is_dry_run &&
+/* Options that exclude each other. */
+static kvl_status check_options(const kvl_sweep_options *o, kvl_err *err) {
+    const bool is_plan_format = o->format == KVL_SWEEP_TABLE || o->format == KVL_SWEEP_JSON;
+    if (o->wants_quality && !o->is_dry_run &&
         (o->is_timing || o->format == KVL_SWEEP_CSV || o->format == KVL_SWEEP_JSON)) {
-        status = kvl_fail(err, KVL_E_USAGE, "--quality: expected no --timing, and -o table, md or jsonl");
+        return kvl_fail(err, KVL_E_USAGE, "--quality: expected no --timing, and -o table, md or jsonl");
     }
-    if (status == KVL_OK && o->is_dry_run && (o->is_timing || !is_plan_format)) {
-        status = kvl_fail(err, KVL_E_USAGE, "--dry-run: expected no --timing, and -o table or json");
+    if (o->is_dry_run && (o->is_timing || !is_plan_format)) {
+        return kvl_fail(err, KVL_E_USAGE, "--dry-run: expected no --timing, and -o table or json");
     }
-    if (status == KVL_OK && o->is_timing && o->format != KVL_SWEEP_TABLE && o->format != KVL_SWEEP_JSONL) {
-        status = kvl_fail(err, KVL_E_USAGE, "--timing: expected -o table or jsonl, found another");
+    if (o->is_timing && o->format != KVL_SWEEP_TABLE && o->format != KVL_SWEEP_JSONL) {
+        return kvl_fail(err, KVL_E_USAGE, "--timing: expected -o table or jsonl, found another");
     }
-    if (status == KVL_OK && o->trace_path != NULL && o->is_timing) {
-        status = kvl_fail(err, KVL_E_USAGE, "expected --trace or --timing, found both");
+    if (o->trace_path != NULL && o->is_timing) {
+        return kvl_fail(err, KVL_E_USAGE, "expected --trace or --timing, found both");
     }
-    if (status == KVL_OK && o->nll_path != NULL && (o->is_timing || o->is_dry_run)) {
-        status = kvl_fail(err, KVL_E_USAGE, "expected --nll or %s, found both",
-                          o->is_timing ? "--timing" : "--dry-run");
+    if (o->nll_path != NULL && (o->is_timing || o->is_dry_run)) {
+        return kvl_fail(err, KVL_E_USAGE, "expected --nll or %s, found both",
+                        o->is_timing ? "--timing" : "--dry-run");
     }
-    if (status == KVL_OK && o->samples != NULL && o->n_files != 0) {
-        status = kvl_fail(err, KVL_E_USAGE, "expected --samples or --file, found both");
+    if (o->samples != NULL && o->n_files != 0) {
+        return kvl_fail(err, KVL_E_USAGE, "expected --samples or --file, found both");
     }
-    if (status != KVL_OK) {
-        kvl_sweep_options_free(o);
-        return status;
-    }
-    if (o->protocol == NULL) {
-        o->protocol = kvl_window_protocol_find(o->preset->windows != NULL ? o->preset->windows : "stream");
-    }
-    bool has_own = o->n_ratios + o->n_budgets != 0;
-    for (size_t i = 0; !has_own && o->preset->keep_ratios[i] > 0; i++) {
-        o->ratios[o->n_ratios++] = o->preset->keep_ratios[i];
+    if (o->samples == NULL && o->n_files == 0) {
+        return kvl_fail(err, KVL_E_USAGE, "preset %s: expected samples, --samples or --file, found none",
+                        o->preset->name);
     }
     return KVL_OK;
+}
+
+/* Each group is one choice: of a model, of budgets, of texts. */
+static const int groups[][4] = {{KVL_ARG_MODEL, KVL_ARG_HF_REPO, KVL_ARG_HF_FILE},
+                                {KVL_RUN_RATIO, KVL_RUN_COMPRESSION, KVL_RUN_BUDGET},
+                                {opt_file, opt_samples}};
+
+kvl_status kvl_sweep_options_parse(kvl_sweep_options *o, int argc, char **argv, kvl_err *err) {
+    *o = (kvl_sweep_options){.out_dir = "out",
+                             .has_chart = true,
+                             .protocol = kvl_window_protocol_find("stream"),
+                             .settings = {.table = table,
+                                          .n_table = n_table,
+                                          .groups = groups,
+                                          .n_groups = sizeof groups / sizeof groups[0]}};
+    KVL_TRY(kvl_press_path_load(err));
+    KVL_TRY(kvl_sweep_config_apply(o, opt_preset, argc, argv, set_option, err));
+    return o->is_help ? KVL_OK : check_options(o, err);
 }
 
 void kvl_sweep_options_free(kvl_sweep_options *o) {
     for (size_t i = 0; i < KVL_MAX_LIST; i++) {
         kvl_str_free(&o->list_text[i]);
     }
+    kvl_str_free(&o->samples_text);
+    kvl_preset_destroy(o->own_preset);
+    kvl_settings_free(&o->settings);
 }
 
-void kvl_sweep_options_help(kvl_str *out) {
+kvl_status kvl_sweep_options_help(kvl_str *out, kvl_err *err) {
     size_t n = 0;
+    KVL_TRY(kvl_sweep_presets_load(err));
     kvl_str_puts(
         out, "usage: kvlab sweep [OPTIONS]\n\nQuality at every keep ratio: the table on standard output, the "
              "curve as PNG and SVG.\n\noptions:\n");
@@ -297,15 +303,16 @@ void kvl_sweep_options_help(kvl_str *out) {
         "\na policy is PRESS[(OPTIONS)][:KEY=VALUE]... with the keys\n"
         "  keep=R size=N bytes=SIZE cap=N trigger=ge|gt cadence=step|N|once sinks=N recent=N skip=A+B|none\n"
         "  order=time|score positions=true|cache-length\n\npresets:\n");
-    const kvl_preset *presets = kvl_presets(&n);
+    const kvl_preset *const *presets = kvl_presets(&n);
     for (size_t i = 0; i < n; i++) {
-        kvl_str_printf(out, "  %-18s %s\n", presets[i].name, presets[i].summary);
+        kvl_str_printf(out, "  %-18s %s\n", presets[i]->name, presets[i]->summary);
     }
     const kvl_window_protocol *protocols = kvl_window_protocols(&n);
     kvl_str_puts(out, "\nprotocols:\n");
     for (size_t i = 0; i < n; i++) {
         kvl_str_printf(out, "  %-18s %s\n", protocols[i].name, protocols[i].summary);
     }
+    return kvl_str_check(out, "help", err);
 }
 
 /* Adds a policy unless it is there or keeps everything. */

@@ -5,6 +5,7 @@
 #include "cli/calibration_arg.h"
 #include "cli/model_arg.h"
 #include "cli/press_arg.h"
+#include "cli/settings.h"
 #include "model/model.h"
 #include "press/policy.h"
 #include "protocol/preset.h"
@@ -59,7 +60,9 @@ typedef enum kvl_sweep_format {
 } kvl_sweep_format;
 
 typedef struct kvl_sweep_options {
-    const kvl_preset *preset;
+    const kvl_preset *preset; /* own_preset, or a command's */
+    kvl_preset *own_preset;   /* owned; NULL: none */
+    kvl_settings settings;    /* what the values below, borrowed or not, were read from; owned */
     kvl_model_arg model;
     const char *presses[KVL_MAX_LIST]; /* policy texts; borrowed from list_text */
     size_t n_presses;
@@ -69,8 +72,9 @@ typedef struct kvl_sweep_options {
     size_t n_budgets;
     const char *files[KVL_MAX_LIST];
     size_t n_files;
-    const char *samples; /* NULL: the preset's */
-    unsigned n_threads;  /* 0: all */
+    const char *samples; /* names, with blanks between them; NULL: none */
+    kvl_str samples_text;
+    unsigned n_threads; /* 0: all */
     const char *isa;
     kvl_arith arith;
     kvl_cache_arg cache;
@@ -90,6 +94,7 @@ typedef struct kvl_sweep_options {
     bool is_quiet;
     bool is_verbose;
     bool has_chart;
+    bool wants_config; /* to be shown only */
     bool is_help;
     kvl_str list_text[KVL_MAX_LIST]; /* owned copies of list items */
 } kvl_sweep_options;
@@ -97,9 +102,11 @@ typedef struct kvl_sweep_options {
 /* Takes an option of the two lists above, if the id is one of them: *is_taken. */
 kvl_status kvl_run_arg_take(kvl_sweep_options *o, int id, const char *value, bool *is_taken,
                             kvl_err *err) KVL_MUST_USE;
+/* Free with kvl_sweep_options_free, also after an error. */
 kvl_status kvl_sweep_options_parse(kvl_sweep_options *o, int argc, char **argv, kvl_err *err) KVL_MUST_USE;
 void kvl_sweep_options_free(kvl_sweep_options *o);
-void kvl_sweep_options_help(kvl_str *out);
+/* Errors: those of kvl_presets_load. */
+kvl_status kvl_sweep_options_help(kvl_str *out, kvl_err *err) KVL_MUST_USE;
 /* Policies to run: the given presses (or the preset's) at every ratio below 1 and every budget of bytes, each
  * policy once. Appends to
  * `left_out` what was given but is not run: a second time, or keeping everything, which is the baseline. *out

@@ -60,7 +60,7 @@ static void test_bad_usage(void **state) {
     check_error("sweeep", 2, "did you mean sweep");
     check_error("sweep --presset ucurve", 2, "did you mean --preset");
     check_error("sweep --preset ucurv", 2, "did you mean ucurve");
-    check_error("sweep --preset", 2, "expected NAME, found nothing");
+    check_error("sweep --preset", 2, "expected NAME|FILE.yaml, found nothing");
     check_error("sweep -x", 2, "unknown option '-x'");
     check_error("sweep extra", 2, "found 'extra'");
     check_error("sweep --timing=yes", 2, "expected no value");

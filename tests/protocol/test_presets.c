@@ -85,6 +85,7 @@ static void run_preset(const kvl_preset *preset, kvl_engine *e, const kvl_sample
 
 static void test_every_preset_on_every_family(void **state) {
     (void)state;
+    test_load_presets();
     for (size_t f = 0; f < 2 * sizeof families / sizeof families[0]; f++) {
         const char *family = families[f / 2];
         char path[256];
@@ -94,7 +95,7 @@ static void test_every_preset_on_every_family(void **state) {
         kvl_sample items[2];
         int32_t ids[2][n_tokens];
         size_t n_presets = 0;
-        const kvl_preset *presets = kvl_presets(&n_presets);
+        const kvl_preset *const *presets = kvl_presets(&n_presets);
         snprintf(path, sizeof path, "tests/golden/families/%s%s", family, f % 2 == 0 ? "" : "/model.gguf");
         if (!kvl_file_exists(test_path(path))) {
             assert_string_equal(family, "mistral"); /* its window has no place in GGUF */
@@ -106,7 +107,7 @@ static void test_every_preset_on_every_family(void **state) {
         assert_ok(kvl_identity_check(e, &samples.items[0], NULL));
         assert_true(n_presets > 10);
         for (size_t i = 0; i < n_presets; i++) {
-            run_preset(&presets[i], e, &samples, path);
+            run_preset(presets[i], e, &samples, path);
         }
         kvl_engine_destroy(e);
         kvl_model_close(m);

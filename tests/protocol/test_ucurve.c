@@ -17,6 +17,7 @@ static json_t *golden;
 
 static int open_all(void **state) {
     (void)state;
+    test_load_presets();
     kvl_err err = {0};
     kvl_engine_options options = {0};
     golden = test_load_json("tests/golden/ucurve.novels-7m.json");
@@ -372,16 +373,16 @@ static void test_no_memory(void **state) {
 static void test_every_preset_is_sound(void **state) {
     (void)state;
     size_t n = 0;
-    const kvl_preset *all = kvl_presets(&n);
+    const kvl_preset *const *all = kvl_presets(&n);
     assert_int_equal(n, 14);
     for (size_t i = 0; i < n; i++) {
-        assert_ptr_equal(kvl_preset_find(all[i].name), &all[i]);
-        assert_true(all[i].keep_ratios[0] == 1.0);
-        for (const char *const *text = all[i].policies; *text != NULL; text++) {
+        assert_ptr_equal(kvl_preset_find(all[i]->name), all[i]);
+        assert_true(all[i]->keep_ratios[0] == 1.0);
+        for (const char *const *text = all[i]->policies; *text != NULL; text++) {
             (void)test_policy(*text);
         }
         kvl_samples loaded;
-        assert_int_equal(kvl_samples_load(&loaded, all[i].samples, test_path("data"), tokenizer, NULL),
+        assert_int_equal(kvl_samples_load(&loaded, all[i]->samples, test_path("data"), tokenizer, NULL),
                          KVL_OK);
         kvl_samples_free(&loaded);
     }

@@ -17,6 +17,7 @@ static kvl_samples books;       /* B1 B2 */
 
 static int open_all(void **state) {
     (void)state;
+    test_load_presets();
     kvl_engine_options options = {.n_threads = 1}; /* many short runs */
     const char *data = test_path("data");
     bool is_open = kvl_model_open(&model, test_path("models/novels-7m"), 2, NULL) == KVL_OK &&
