@@ -1,7 +1,7 @@
 /* The program `kvlab`: finds the command, prints errors, maps statuses to exit codes. */
 #include "cli/args.h"
 #include "cli/cmd.h"
-#include "commit.h"
+#include "cli/commit.h"
 
 #include "base/os.h"
 #include "kernel/kernel.h"
