@@ -20,6 +20,7 @@ kvl_status kvl_cmd_needle(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_plan(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_press(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_recommend(int argc, char **argv, kvl_err *err);
+kvl_status kvl_cmd_report(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_sweep(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_tokenize(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_trace(int argc, char **argv, kvl_err *err);

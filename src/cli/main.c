@@ -34,6 +34,7 @@ static const kvl_command commands[] = {
     {"plan", "memory before running: weights, cache, scratch, longest prompt", kvl_cmd_plan},
     {"press", "the rules there are by which a cache is compressed, and all about one", kvl_cmd_press},
     {"recommend", "a setting to deploy: searched, confirmed on other texts, timed", kvl_cmd_recommend},
+    {"report", "a page, or a section of a paper, of what a store holds", kvl_cmd_report},
     {"sweep", "quality at every keep ratio: table and curve", kvl_cmd_sweep},
     {"tokenize", "the token ids of a text", kvl_cmd_tokenize},
     {"trace", "what every step of a sweep saw, kept and lost", kvl_cmd_trace},

@@ -25,7 +25,7 @@ static kvl_status copy_into(kvl_store *s, const char *part, kvl_err *err) {
     sqlite3_stmt *stmt = NULL;
     KVL_TRY(kvli_prepare(s, &stmt, "VACUUM INTO ?1", err));
     return sqlite3_bind_text(stmt, 1, part, -1, SQLITE_STATIC) == SQLITE_OK
-               ? kvli_run(s, stmt, "copying it", err)
+               ? kvli_run_sql(s, stmt, "copying it", err)
                : kvl_fail_nomem(err, s->path);
 }
 

@@ -52,7 +52,7 @@ static kvl_status count(kvl_store *s, const char *group, bool is_done, bool was_
         s, &stmt, "INSERT OR IGNORE INTO tally(group_key, n_done, n_failed, newest) VALUES (?1, 0, 0, 0)",
         err));
     int rc = sqlite3_bind_text(stmt, 1, group, -1, SQLITE_STATIC);
-    KVL_TRY(rc == SQLITE_OK ? kvli_run(s, stmt, doing, err) : kvl_fail_nomem(err, s->path));
+    KVL_TRY(rc == SQLITE_OK ? kvli_run_sql(s, stmt, doing, err) : kvl_fail_nomem(err, s->path));
     KVL_TRY(kvli_prepare(s, &stmt,
                          "UPDATE tally SET n_done = n_done + ?2, n_failed = n_failed + ?3, newest = ?4 "
                          "WHERE group_key = ?1",
@@ -61,13 +61,13 @@ static kvl_status count(kvl_store *s, const char *group, bool is_done, bool was_
     rc |= sqlite3_bind_int(stmt, 2, is_done);
     rc |= sqlite3_bind_int(stmt, 3, !is_done - was_failed);
     rc |= sqlite3_bind_int64(stmt, 4, id);
-    return rc == SQLITE_OK ? kvli_run(s, stmt, doing, err) : kvl_fail_nomem(err, s->path);
+    return rc == SQLITE_OK ? kvli_run_sql(s, stmt, doing, err) : kvl_fail_nomem(err, s->path);
 }
 
 static kvl_status drop(kvl_store *s, const char *key, const char *doing, kvl_err *err) {
     sqlite3_stmt *stmt = NULL;
     KVL_TRY(kvli_prepare(s, &stmt, "DELETE FROM cell WHERE key = ?1", err));
-    return sqlite3_bind_text(stmt, 1, key, -1, SQLITE_STATIC) == SQLITE_OK ? kvli_run(s, stmt, doing, err)
+    return sqlite3_bind_text(stmt, 1, key, -1, SQLITE_STATIC) == SQLITE_OK ? kvli_run_sql(s, stmt, doing, err)
                                                                            : kvl_fail_nomem(err, s->path);
 }
 

@@ -40,7 +40,7 @@ static kvl_status write(kvl_store *s, const kvl_document *d, const char *doing, 
     KVL_TRY(kvli_prepare(s, &stmt, "DELETE FROM document WHERE kind = ?1 AND key = ?2", err));
     int rc = sqlite3_bind_text(stmt, 1, d->kind, -1, SQLITE_STATIC);
     rc |= sqlite3_bind_text(stmt, 2, d->key, -1, SQLITE_STATIC);
-    KVL_TRY(rc == SQLITE_OK ? kvli_run(s, stmt, doing, err) : kvl_fail_nomem(err, s->path));
+    KVL_TRY(rc == SQLITE_OK ? kvli_run_sql(s, stmt, doing, err) : kvl_fail_nomem(err, s->path));
     KVL_TRY(kvli_prepare(s, &stmt,
                          "INSERT INTO document(kind, key, model, group_key, command, made, lines, sha256) "
                          "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
@@ -50,7 +50,8 @@ static kvl_status write(kvl_store *s, const kvl_document *d, const char *doing, 
     for (int i = 0; i < 6; i++) {
         rc |= sqlite3_bind_text(stmt, i + 1, texts[i], -1, SQLITE_STATIC);
     }
-    const kvl_status status = rc == SQLITE_OK ? kvli_run(s, stmt, doing, err) : kvl_fail_nomem(err, s->path);
+    const kvl_status status =
+        rc == SQLITE_OK ? kvli_run_sql(s, stmt, doing, err) : kvl_fail_nomem(err, s->path);
     kvli_release(stmt);
     return status;
 }

@@ -62,7 +62,7 @@ kvl_status kvli_step(kvl_store *s, sqlite3_stmt *stmt, bool *is_row, const char 
     return rc == SQLITE_ROW || rc == SQLITE_DONE ? KVL_OK : kvli_fail_sql(s, rc, doing, err);
 }
 
-kvl_status kvli_run(kvl_store *s, sqlite3_stmt *stmt, const char *doing, kvl_err *err) {
+kvl_status kvli_run_sql(kvl_store *s, sqlite3_stmt *stmt, const char *doing, kvl_err *err) {
     bool is_row = false;
     const kvl_status status = kvli_step(s, stmt, &is_row, doing, err);
     kvli_release(stmt);

@@ -180,7 +180,8 @@ static kvl_status write_row(kvl_store *s, const kvli_cell *c, const char *doing,
     rc |= bind_text(stmt, n_columns + 2, c->why);
     rc |= bind_text(stmt, n_columns + 3, c->made);
     rc |= bind_text(stmt, n_columns + 4, sum);
-    const kvl_status status = rc == SQLITE_OK ? kvli_run(s, stmt, doing, err) : kvl_fail_nomem(err, s->path);
+    const kvl_status status =
+        rc == SQLITE_OK ? kvli_run_sql(s, stmt, doing, err) : kvl_fail_nomem(err, s->path);
     kvli_release(stmt); /* sum goes */
     return status;
 }
@@ -208,7 +209,7 @@ kvl_status kvli_write_cell(kvl_store *s, const kvli_cell *c, const char *doing, 
     rc |= bind_text(stmt, 3, r->facts != NULL ? r->facts : "");
     rc |= sqlite3_bind_blob64(stmt, 4, kvl_str_text(&nll), nll.len, SQLITE_STATIC);
     rc |= bind_text(stmt, 5, sum);
-    status = rc == SQLITE_OK ? kvli_run(s, stmt, doing, err) : kvl_fail_nomem(err, s->path);
+    status = rc == SQLITE_OK ? kvli_run_sql(s, stmt, doing, err) : kvl_fail_nomem(err, s->path);
 done:
     kvli_release(stmt);
     kvl_str_free(&nll);

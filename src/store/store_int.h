@@ -30,7 +30,7 @@ kvl_status kvli_prepare(kvl_store *s, sqlite3_stmt **out, const char *sql, kvl_e
 kvl_status kvli_step(kvl_store *s, sqlite3_stmt *stmt, bool *is_row, const char *doing,
                      kvl_err *err) KVL_MUST_USE;
 /* Runs a statement that gives no rows, and releases it. */
-kvl_status kvli_run(kvl_store *s, sqlite3_stmt *stmt, const char *doing, kvl_err *err) KVL_MUST_USE;
+kvl_status kvli_run_sql(kvl_store *s, sqlite3_stmt *stmt, const char *doing, kvl_err *err) KVL_MUST_USE;
 /* Ends the use of a statement: what was bound to it may go. NULL is nothing. */
 void kvli_release(sqlite3_stmt *stmt);
 /* Runs SQL text without rows of interest. */
