@@ -115,11 +115,13 @@ typedef struct kvl_choice_line {
     double kv_bytes, kv_share;     /* bytes, and as a share of the full cache's */
     double ttft_ratio, tpot_ratio; /* to the full cache's; NAN: not measured */
     bool is_answer, is_full, qualifies;
+    bool is_behind; /* another one is as good in loss, bytes and times, and better in one */
 } kvl_choice_line;
 
 typedef struct kvl_choice_content {
     char *command;
-    double max_loss; /* asked for; NAN: no limit */
+    double max_loss;  /* asked for; NAN: no limit */
+    double max_bytes; /* the same; 0: no limit, or not known */
     size_t n_clusters;
     kvl_choice_line *lines; /* [n] */
     size_t n;

@@ -103,6 +103,7 @@ static void read_choice(kvli_gather *g, const json_t *line, void *ud) {
     l->policy = kvli_get_text(g, line, "policy");
     l->cache = kvli_get_text(g, line, "cache");
     l->is_answer = kvli_get_bool(g, line, "is_answer");
+    l->is_behind = kvli_get_bool(g, line, "is_dominated");
     l->qualifies = lacks != NULL && lacks[0] == '\0';
     l->kv_bytes = kvli_get_number(g, line, "kv_bytes_end");
     l->is_full = json_object_get(line, "repetitions_again") != NULL; /* only its line has them */

@@ -513,7 +513,7 @@ static kvl_choice_content *choice_of(fixture *f) {
     c->lines[5] = choice_line("none", "f32/f32", 0, 1);
     c->lines[5].loss = (kvl_estimate){.n_clusters = 36, .p = (double)NAN};
     c->lines[4].ttft_ratio = c->lines[4].tpot_ratio = (double)NAN;
-    c->lines[2].is_answer = c->lines[5].is_full = true;
+    c->lines[2].is_answer = c->lines[5].is_full = c->lines[4].is_behind = true;
     for (size_t i = 2; i < 6; i++) {
         c->lines[i].qualifies = true;
     }
