@@ -85,6 +85,7 @@ static kvl_status write(kvl_page *p, kvl_err *err) {
                         "TTFT 是从调用到第一个新词元的时间，TPOT 是其后每个词元的时间。压缩本身要花一次时间；"
                         "生成足够多的词元、每步省下的时间抵过它之后，才算回本。"));
         KVL_TRY(kvl_page_chart(p, kvl_chart_find("time"), c->time->command, err));
+        KVL_TRY(kvl_page_chart(p, kvl_chart_find("breakeven"), NULL, err));
         KVL_TRY(put_times(p, c->time, err));
     }
     return c->bench != NULL ? put_bench(p, c->bench, err) : KVL_OK;
