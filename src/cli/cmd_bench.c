@@ -3,6 +3,7 @@
 #include "cli/bench_report.h"
 #include "cli/calibration_arg.h"
 #include "cli/cmd.h"
+#include "cli/keep.h"
 
 #include "base/alloc.h"
 #include "base/os.h"
@@ -25,6 +26,10 @@ typedef struct session {
     double *samples; /* [n_policies, n_repetitions] */
     kvl_bench_result results[KVL_BENCH_MAX_LIST];
     kvl_policy policies[KVL_BENCH_MAX_LIST]; /* of the test */
+    kvl_str command, lines;                  /* rows of the model as JSON lines */
+    const char *isa;                         /* of its engines */
+    kvl_document documents[KVL_BENCH_MAX_LIST];
+    size_t n_documents; /* one for each model that is done */
 } session;
 
 /* ---- output ---- */
@@ -128,6 +133,7 @@ static kvl_status run_test(session *s, kvl_bench_config *config, kvl_err *err) {
             .test_time = test_time,
         };
         KVL_TRY(emit(s, write_row, &row, err));
+        KVL_TRY(kvl_bench_write_row(&s->lines, KVL_BENCH_JSONL, &row, s->n_rows, err));
         s->n_rows++;
     }
     return KVL_OK;
@@ -159,6 +165,30 @@ static kvl_status run_tests(session *s, size_t n_batch, kvl_err *err) {
     return KVL_OK;
 }
 
+static json_t *options_json(const session *s) {
+    const kvl_bench_options *o = &s->options;
+    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:b, s:o}", "cpu", s->machine.cpu,
+                     "prompts", kvl_keep_counts(o->prompts.items, o->prompts.n), "gens",
+                     kvl_keep_counts(o->gens.items, o->gens.n), "pair_prompts",
+                     kvl_keep_counts(o->pair_prompts.items, o->pair_prompts.n), "pair_gens",
+                     kvl_keep_counts(o->pair_gens.items, o->pair_gens.n), "depths",
+                     kvl_keep_counts(o->depths.items, o->depths.n), "batches",
+                     kvl_keep_counts(o->batches.items, o->batches.n), "threads",
+                     kvl_keep_counts(o->threads.items, o->threads.n), "n_repetitions",
+                     (json_int_t)o->n_repetitions, "has_warmup", (int)o->has_warmup, "policies",
+                     kvl_keep_policies(o->policies, o->n_policies, &s->model->shape));
+}
+
+/* The document of a model's rows; it is stored when all models are done. */
+static kvl_status add_document(session *s, kvl_err *err) {
+    const kvl_keep what = {.kind = "bench",
+                           .model = s->model,
+                           .isa = s->isa,
+                           .command = kvl_str_text(&s->command),
+                           .options = options_json(s)};
+    return kvl_keep_make(&s->documents[s->n_documents++], &what, &s->lines, err);
+}
+
 static kvl_status run_model(session *s, const char *path, kvl_err *err) {
     const kvl_bench_options *o = &s->options;
     const kvl_engine_options alone = {.n_threads = (unsigned)o->threads.items[0], .isa = o->isa};
@@ -177,10 +207,14 @@ static kvl_status run_model(session *s, const char *path, kvl_err *err) {
         status = kvl_engine_create(&s->engine, s->model, &options, err);
         s->limits_ns = 0;
         if (status == KVL_OK) {
+            s->isa = kvl_engine_isa(s->engine);
             status = run_tests(s, o->batches.items[i / o->threads.n], err);
         }
         kvl_engine_destroy(s->engine);
         s->engine = NULL;
+    }
+    if (status == KVL_OK && s->lines.len != 0) {
+        status = add_document(s, err);
     }
     kvl_model_close(s->model);
     kvl_calibration_destroy(calibration);
@@ -210,7 +244,8 @@ static kvl_status run_session(session *s, kvl_err *err) {
     kvl_err ignored; /* what was measured before an error stays readable: JSON is closed in any case */
     kvl_status closed = emit(s, write_foot, NULL, status == KVL_OK ? err : &ignored);
     kvl_str_free(&path);
-    return status != KVL_OK ? status : closed;
+    status = status != KVL_OK ? status : closed;
+    return status == KVL_OK ? kvl_keep_put(&o->store, NULL, s->documents, s->n_documents, err) : status;
 }
 
 kvl_status kvl_cmd_bench(int argc, char **argv, kvl_err *err) {
@@ -225,8 +260,14 @@ kvl_status kvl_cmd_bench(int argc, char **argv, kvl_err *err) {
         status = kvl_print(kvl_str_text(&help), help.len, err);
         kvl_str_free(&help);
     } else if (status == KVL_OK) {
+        kvl_args_command(&s->command, argc, argv);
         status = run_session(s, err);
     }
+    for (size_t i = 0; i < s->n_documents; i++) {
+        kvl_document_free(&s->documents[i]);
+    }
+    kvl_str_free(&s->command);
+    kvl_str_free(&s->lines);
     kvl_bench_options_free(&s->options);
     kvl_free(s->samples);
     kvl_free(s);

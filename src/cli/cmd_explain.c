@@ -3,6 +3,7 @@
 #include "cli/args.h"
 #include "cli/cmd.h"
 #include "cli/explain_report.h"
+#include "cli/keep.h"
 #include "cli/setup.h"
 
 #include "base/alloc.h"
@@ -24,6 +25,7 @@ static const kvl_arg table[] = {
     {OPT_SAMPLES, 0, "samples", "NAMES", "samples of data/ (default " KVL_EXPLAIN_SAMPLES ")"},
     {OPT_OUT, 'o', "output", "FORMAT", "md or jsonl (default md)"},
     {OPT_SEED, 0, "seed", "N", "of the bootstrap (default 1)"},
+    KVL_STORE_ARGS,
     KVL_RUN_ENGINE_ARGS,
 };
 enum { n_table = sizeof table / sizeof table[0] };
@@ -34,7 +36,8 @@ typedef struct session {
     size_t n_hypotheses;
     size_t seed;
     bool is_full, is_jsonl;
-    kvl_str command;
+    kvl_str command, lines; /* what was found, as JSON lines */
+    kvl_store_arg store;
 
     kvl_setup setup;
     kvl_samples texts;
@@ -70,7 +73,7 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     size_t n = 0;
     bool is_taken = false;
     KVL_TRY(kvl_run_arg_take(&s->run, id, value, &is_taken, err));
-    if (is_taken) {
+    if (is_taken || kvl_store_arg_take(&s->store, id, value)) {
         return KVL_OK;
     }
     switch (id) {
@@ -148,8 +151,7 @@ static void name_texts(kvl_str *texts, const session *s) {
     }
 }
 
-static kvl_status write_report(kvl_str *out, const session *s, const kvl_judgement *judgements,
-                               kvl_err *err) {
+static kvl_status write_report(kvl_str *out, session *s, const kvl_judgement *judgements, kvl_err *err) {
     kvl_cause cause;
     kvl_str texts = {0};
     kvl_additive *additive = kvl_calloc(1, sizeof *additive);
@@ -170,12 +172,13 @@ static kvl_status write_report(kvl_str *out, const session *s, const kvl_judgeme
         .command = kvl_str_text(&s->command),
         .wall_ns = kvl_clock_ns() - s->start_ns,
     };
+    KVL_GO(kvl_explain_write_jsonl(&s->lines, &report, err));
     if (s->is_jsonl) {
-        KVL_GO(kvl_explain_write_jsonl(out, &report, err));
+        kvl_str_append(out, kvl_str_text(&s->lines), s->lines.len);
     } else {
         kvl_explain_write_text(out, &report);
-        KVL_GO(kvl_str_check(out, "explanation", err));
     }
+    KVL_GO(kvl_str_check(out, "explanation", err));
 done:
     kvl_free(additive);
     kvl_str_free(&texts);
@@ -211,6 +214,25 @@ static kvl_status explain(session *s, kvl_str *out, kvl_err *err) {
     return status;
 }
 
+/* After everything was printed. */
+static kvl_status keep(session *s, kvl_err *err) {
+    json_t *hypotheses = json_array();
+    for (size_t i = 0; i < s->n_hypotheses; i++) {
+        json_array_append_new(hypotheses, json_string(s->hypotheses[i]->id));
+    }
+    const kvl_keep what = {
+        .kind = "explain",
+        .model = s->setup.model,
+        .isa = kvl_engine_isa(s->setup.engine),
+        .command = kvl_str_text(&s->command),
+        .options = json_pack("{s:o, s:b, s:I, s:o, s:o}", "hypotheses", hypotheses, "is_full",
+                             (int)s->is_full, "seed", (json_int_t)s->seed, "tokenizer",
+                             kvl_keep_hash(kvl_tokenizer_hash(s->setup.tokenizer)), "texts",
+                             kvl_keep_samples(&s->texts)),
+    };
+    return kvl_keep_document(&s->store, NULL, &what, &s->lines, err);
+}
+
 static void write_help(kvl_str *out) {
     size_t n = 0;
     const kvl_hypothesis *const *list = kvl_hypotheses(&n);
@@ -229,6 +251,7 @@ static void close_session(session *s) {
     kvl_samples_free(&s->texts);
     kvl_setup_close(&s->setup);
     kvl_str_free(&s->command);
+    kvl_str_free(&s->lines);
     kvl_sweep_options_free(&s->run);
     kvl_free(s);
 }
@@ -257,6 +280,9 @@ kvl_status kvl_cmd_explain(int argc, char **argv, kvl_err *err) {
     }
     if (status == KVL_OK) {
         status = kvl_print(kvl_str_text(&out), out.len, err);
+    }
+    if (status == KVL_OK && !s->run.is_help) {
+        status = keep(s, err);
     }
     kvl_str_free(&out);
     close_session(s);

@@ -1,6 +1,7 @@
 /* kvlab needle: retrieval from compressed caches. */
 #include "cli/args.h"
 #include "cli/cmd.h"
+#include "cli/keep.h"
 #include "cli/needle_report.h"
 
 #include "base/alloc.h"
@@ -18,6 +19,7 @@ typedef struct session {
     kvl_setup setup;
     kvl_policy *policies; /* the full cache first */
     kvl_str left_out, command, out;
+    kvl_str lines; /* all that was found, as JSON lines */
     kvl_needle_run run;
     kvl_prompt_maker *maker;       /* of the task */
     kvl_retrieval_prompt *prompts; /* [n_depths, n_trials] of the length */
@@ -149,8 +151,10 @@ static kvl_status run_length(session *s, kvl_err *err) {
     s->start_ns = kvl_clock_ns();
     KVL_TRY(kvl_retrieval_run(s->results, s->setup.engine, &config, err));
     kvl_needle_count(&s->run, s->task, s->length, s->results);
+    const size_t n_before = s->lines.len;
+    KVL_TRY(kvl_needle_write_trials(&s->lines, &s->run, s->task, s->length, s->prompts, s->results, err));
     if (o->format == KVL_NEEDLE_JSONL) {
-        KVL_TRY(kvl_needle_write_trials(&s->out, &s->run, s->task, s->length, s->prompts, s->results, err));
+        kvl_str_puts(&s->out, kvl_str_text(&s->lines) + n_before);
     } else if (o->format == KVL_NEEDLE_CSV) {
         kvl_needle_write_csv(&s->out, &s->run, s->task, s->length);
     }
@@ -172,12 +176,38 @@ static kvl_status run_task(session *s, kvl_err *err) {
     kvl_prompt_maker_destroy(s->maker);
     s->maker = NULL;
     KVL_TRY(status);
+    const size_t n_before = s->lines.len;
+    KVL_TRY(kvl_needle_write_pairs(&s->lines, &s->run, s->task, err));
     if (o->format == KVL_NEEDLE_JSONL) {
-        KVL_TRY(kvl_needle_write_pairs(&s->out, &s->run, s->task, err));
+        kvl_str_puts(&s->out, kvl_str_text(&s->lines) + n_before);
     } else if (o->format == KVL_NEEDLE_MD) {
         kvl_needle_write_grids(&s->out, &s->run, s->task);
     }
     return flush(s, err);
+}
+
+/* After everything was printed. */
+static kvl_status keep(session *s, kvl_err *err) {
+    const kvl_needle_options *o = &s->options;
+    json_t *tasks = json_array();
+    for (size_t i = 0; i < o->n_tasks; i++) {
+        json_array_append_new(tasks, json_string(o->tasks[i]->name));
+    }
+    const kvl_keep what = {
+        .kind = "needle",
+        .model = s->setup.model,
+        .isa = kvl_engine_isa(s->setup.engine),
+        .command = kvl_str_text(&s->command),
+        .options = json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:b, s:s, s:s, s:o, s:o}", "tasks", tasks,
+                             "lengths", kvl_keep_counts(o->lengths, o->n_lengths), "depths",
+                             kvl_keep_counts(o->depths, o->n_depths), "n_trials", (json_int_t)o->n_trials,
+                             "max_new", (json_int_t)o->max_new, "seed", (json_int_t)o->seed, "is_query_aware",
+                             (int)o->is_query_aware, "chat", kvl_chat_name(s->run.chat), "filler",
+                             o->is_filler_auto ? "auto" : kvl_filler_name(o->filler), "tokenizer",
+                             kvl_keep_hash(kvl_tokenizer_hash(s->setup.tokenizer)), "policies",
+                             kvl_keep_policies(s->policies, s->run.n_policies, &s->setup.model->shape)),
+    };
+    return kvl_keep_document(&o->store, NULL, &what, &s->lines, err);
 }
 
 static kvl_status run_session(session *s, kvl_err *err) {
@@ -204,7 +234,8 @@ static kvl_status run_session(session *s, kvl_err *err) {
     if (o->format == KVL_NEEDLE_MD) {
         kvl_needle_write_foot(&s->out, &s->run);
     }
-    return flush(s, err);
+    KVL_TRY(flush(s, err));
+    return keep(s, err);
 }
 
 kvl_status kvl_cmd_needle(int argc, char **argv, kvl_err *err) {
@@ -226,6 +257,7 @@ kvl_status kvl_cmd_needle(int argc, char **argv, kvl_err *err) {
     kvl_str_free(&s->left_out);
     kvl_str_free(&s->command);
     kvl_str_free(&s->out);
+    kvl_str_free(&s->lines);
     kvl_needle_options_free(&s->options);
     kvl_free(s);
     return status;

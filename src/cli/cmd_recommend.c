@@ -2,6 +2,7 @@
 #include "cli/args.h"
 #include "cli/calibration_arg.h"
 #include "cli/cmd.h"
+#include "cli/keep.h"
 #include "cli/recommend_options.h"
 #include "cli/recommend_report.h"
 #include "cli/setup.h"
@@ -238,6 +239,51 @@ static kvl_status set_config(session *s, kvl_err *err) {
     return KVL_OK;
 }
 
+static json_t *limit_json(const kvl_time_limit *limit) {
+    return json_pack("[o, o]", kvl_json_number(limit->ratio), kvl_json_number(limit->ns));
+}
+
+/* What the search and its answer follow from; times are those of so many threads. */
+static json_t *options_json(const session *s) {
+    const kvl_recommend_config *c = &s->config;
+    json_t *forms = json_array(), *ratios = json_array();
+    for (size_t i = 0; i < c->n_forms; i++) {
+        json_array_append_new(forms, json_pack("[s, s]", kvl_kv_type_name(c->forms[i].key_type),
+                                               kvl_kv_type_name(c->forms[i].value_type)));
+    }
+    for (size_t i = 0; i < c->n_ratios; i++) {
+        json_array_append_new(ratios, json_real(c->ratios[i]));
+    }
+    return json_pack("{s:o, s:o, s:o, s:I, s:I, s:o, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:o, s:o, s:o}",
+                     "policies", kvl_keep_policies(c->policies, c->n_policies, &s->model->shape), "ratios",
+                     ratios, "forms", forms, "n_prompt", (json_int_t)c->n_prompt, "n_new",
+                     (json_int_t)c->n_new, "max_loss", kvl_json_number(c->wish.max_loss), "max_bytes",
+                     (json_int_t)c->wish.max_bytes, "ttft", limit_json(&c->wish.ttft), "tpot",
+                     limit_json(&c->wish.tpot), "n_finalists", (json_int_t)c->n_finalists, "n_repetitions",
+                     (json_int_t)c->n_repetitions, "n_timed", (json_int_t)c->n_timed, "threads",
+                     (json_int_t)s->result.n_threads, "tokenizer",
+                     kvl_keep_hash(kvl_tokenizer_hash(s->tokenizer)), "tune",
+                     kvl_keep_samples(&c->tune->windows), "test", kvl_keep_samples(&c->test->windows));
+}
+
+/* After everything was printed. */
+static kvl_status keep(session *s, const kvl_recommend_info *info, kvl_err *err) {
+    const kvl_keep what = {.kind = "recommend",
+                           .model = s->model,
+                           .isa = s->result.isa,
+                           .command = kvl_str_text(&s->command),
+                           .options = options_json(s)};
+    kvl_str lines = {0};
+    kvl_status status = kvl_recommend_write_lines(&lines, info, err);
+    if (status == KVL_OK) {
+        status = kvl_keep_document(&s->options.store, s->options.out_dir, &what, &lines, err);
+    } else {
+        json_decref(what.options);
+    }
+    kvl_str_free(&lines);
+    return status;
+}
+
 static kvl_status write_results(session *s, kvl_err *err) {
     const kvl_recommend_info info = {.options = &s->options,
                                      .config = &s->config,
@@ -258,7 +304,7 @@ static kvl_status write_results(session *s, kvl_err *err) {
         KVL_TRY(kvl_recommend_chart(&info, path, err));
         fprintf(stderr, "picture: %s.png and %s.svg\n", path, path);
     }
-    return status;
+    return status == KVL_OK ? keep(s, &info, err) : status;
 }
 
 static kvl_status run_session(session *s, kvl_err *err) {

@@ -32,6 +32,7 @@ static const kvl_arg table[] = {
     {opt_max_new, 0, "max-new", "N", "tokens of an answer (default 32)"},
     {opt_seed, 0, "seed", "N", "of all draws (default 0)"},
     {opt_format, 'o', "output", "FORMAT", "md (grids; default), csv (cells) or jsonl (trials and cells)"},
+    KVL_STORE_ARGS,
     KVL_RUN_POLICY_ARGS,
     KVL_RUN_ENGINE_ARGS,
 };
@@ -93,7 +94,7 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     size_t n = 0;
     bool is_taken = false;
     KVL_TRY(kvl_run_arg_take(&o->run, id, value, &is_taken, err));
-    if (is_taken) {
+    if (is_taken || kvl_store_arg_take(&o->store, id, value)) {
         return KVL_OK;
     }
     switch (id) {

@@ -70,7 +70,8 @@ static const kvl_arg table[] = {
     {opt_arith, 0, "arith", "NAME", "arithmetic of products: f32 (exact, default), bf16, int8 or amx_bf16"},
     {opt_memory, 0, "memory", "SIZE", "for weights, caches and scratch (default: 80 % of what is free)"},
     {opt_format, 'o', "output", "FORMAT", "table, md, csv or jsonl (one object per finalist)"},
-    {opt_out, 0, "out", "DIR", "folder of the picture (default out)"},
+    {opt_out, 0, "out", "DIR", "folder of the picture and of the store (default out)"},
+    KVL_STORE_ARGS,
     {opt_no_chart, 0, "no-chart", NULL, "no picture"},
     {opt_quiet, 'q', "quiet", NULL, "no progress on stderr"},
     {opt_help, 'h', "help", NULL, "this text"},
@@ -176,7 +177,7 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     size_t n = 0;
     bool is_taken = false;
     KVL_TRY(kvl_cache_arg_take(&o->cache, id, value, &is_taken, err));
-    if (is_taken || kvl_model_arg_take(&o->model, id, value)) {
+    if (is_taken || kvl_model_arg_take(&o->model, id, value) || kvl_store_arg_take(&o->store, id, value)) {
         return KVL_OK;
     }
     switch (id) {

@@ -3,6 +3,7 @@
 #define KVL_CLI_RECOMMEND_OPTIONS_H
 
 #include "cli/model_arg.h"
+#include "cli/store_arg.h"
 #include "model/model.h"
 #include "press/policy.h"
 #include "stats/choice.h"
@@ -37,6 +38,7 @@ typedef struct kvl_recommend_options {
     uint64_t memory_bytes; /* 0: most of what is available */
     kvl_recommend_format format;
     const char *out_dir;
+    kvl_store_arg store;
     bool has_chart;
     bool is_quiet;
     bool is_help;

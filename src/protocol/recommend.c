@@ -43,8 +43,8 @@ static bool pass_progress(void *ud, const kvl_sweep_progress *p) {
     return s->config->progress == NULL || s->config->progress(s->config->progress_ud, &all);
 }
 
-kvl_status kvli_run(kvli_search *s, size_t form, const kvl_policy *policies, size_t n,
-                    const kvl_samples *windows, double *nll, uint64_t *bytes, kvl_err *err) {
+kvl_status kvli_run_trials(kvli_search *s, size_t form, const kvl_policy *policies, size_t n,
+                           const kvl_samples *windows, double *nll, uint64_t *bytes, kvl_err *err) {
     const kvl_recommend_config *c = s->config;
     kvl_engine *engine = NULL;
     kvl_sweep sweep;
@@ -169,7 +169,7 @@ static kvl_status run_batch(kvli_search *s, const batch *b, size_t form, const k
         policies[i] = s->out->trials[b->trials[i]].policy;
         policies[i].protections.is_score_order = true;
     }
-    KVL_GO(kvli_run(s, form, policies, b->n, windows, nll, bytes, err));
+    KVL_GO(kvli_run_trials(s, form, policies, b->n, windows, nll, bytes, err));
     if (is_whole && form == 0) {
         memcpy(s->full, nll, windows->n * sizeof *nll);
     }

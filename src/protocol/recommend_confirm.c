@@ -101,7 +101,7 @@ static kvl_status run_finalists(kvli_search *s, size_t form, double *nll, double
     if (sums == NULL) {
         return kvl_fail_nomem(err, "finalists");
     }
-    kvl_status status = kvli_run(s, form, policies, n, windows, sums, bytes, err);
+    kvl_status status = kvli_run_trials(s, form, policies, n, windows, sums, bytes, err);
     for (size_t i = 0; i < n && status == KVL_OK; i++) {
         r->finalists[which[i]].claim.bytes = bytes[i + 1];
         memcpy(nll + which[i] * windows->n, sums + (i + 1) * windows->n, windows->n * sizeof *nll);

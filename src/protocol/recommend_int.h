@@ -19,8 +19,9 @@ kvl_status kvli_form_engine(kvl_engine **out, kvli_search *s, size_t form, kvl_e
 /* Runs policies in one form over windows.
  *   nll    [n + 1, windows] sums; the full cache in that form first
  *   bytes  [n + 1] at the end of a window, at most */
-kvl_status kvli_run(kvli_search *s, size_t form, const kvl_policy *policies, size_t n,
-                    const kvl_samples *windows, double *nll, uint64_t *bytes, kvl_err *err) KVL_MUST_USE;
+kvl_status kvli_run_trials(kvli_search *s, size_t form, const kvl_policy *policies, size_t n,
+                           const kvl_samples *windows, double *nll, uint64_t *bytes,
+                           kvl_err *err) KVL_MUST_USE;
 /* Finalists of out->trials, on windows of other texts, and their time; the answer. */
 kvl_status kvli_confirm(kvli_search *s, kvl_err *err) KVL_MUST_USE;
 kvl_status kvli_measure_time(kvli_search *s, kvl_err *err) KVL_MUST_USE;

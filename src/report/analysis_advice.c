@@ -158,7 +158,7 @@ static void say_protection(kvli_say *s) {
         KVLI_SAY(s, "Protecting the newest tokens was not shown to help (at most %s of the loss).",
                  "未证明保护最新 token 有效（至多为损失的 %s）。", kvli_share(&c->removed[most]).text);
     }
-    kvli_end(s, KVL_PASSAGE_ITEM);
+    kvli_say_end(s, KVL_PASSAGE_ITEM);
 }
 
 /* ---- the recommended policy ---- */
@@ -199,7 +199,7 @@ static void say_choice(kvli_say *s) {
         }
         KVL_SAY(&s->line, s->lang, "; `%s`.", "；`%s`。", c->command);
     }
-    kvli_end(s, KVL_PASSAGE_ITEM);
+    kvli_say_end(s, KVL_PASSAGE_ITEM);
 }
 
 /* ---- retrieval, time ---- */
@@ -228,7 +228,7 @@ static void say_grid(kvli_say *s, const kvl_needle_grid *g) {
             g->task, g->policy, n_right, n, 100 * rate.mean, 100 * rate.low, 100 * rate.high, n_full,
             100 * full.mean, 100 * full.low, 100 * full.high);
     }
-    kvli_end(s, KVL_PASSAGE_ITEM);
+    kvli_say_end(s, KVL_PASSAGE_ITEM);
 }
 
 static void say_needles(kvli_say *s) {
@@ -239,7 +239,7 @@ static void say_needles(kvli_say *s) {
     if (c == NULL) {
         kvli_missing(s, "Retrieval was not measured, and mean NLL does not show it",
                      "未测量检索能力（大海捞针），而平均 NLL 反映不出它", "kvlab needle -P knorm -r 0.5");
-        kvli_end(s, KVL_PASSAGE_ITEM);
+        kvli_say_end(s, KVL_PASSAGE_ITEM);
     }
 }
 
@@ -247,7 +247,7 @@ static void say_time(kvli_say *s) {
     const kvl_time_content *t = s->content->time;
     if (t == NULL || t->n < 2) {
         kvli_missing(s, "Time was not measured", "未测量时间", "kvlab sweep --timing");
-        kvli_end(s, KVL_PASSAGE_ITEM);
+        kvli_say_end(s, KVL_PASSAGE_ITEM);
         return;
     }
     const kvl_time_line *full = &t->lines[0];
@@ -267,7 +267,7 @@ static void say_time(kvli_say *s) {
              "完整缓存 %.3g ms，各策略 %.3g 至 %.3g ms。",
              t->n_repetitions, t->n_prompt, t->n_threads, full->ttft_ns * 1e-6, ttft_low * 1e-6,
              ttft_high * 1e-6, full->tpot_ns * 1e-6, tpot_low * 1e-6, tpot_high * 1e-6);
-    kvli_end(s, KVL_PASSAGE_ITEM);
+    kvli_say_end(s, KVL_PASSAGE_ITEM);
 }
 
 void kvli_say_advice(kvli_say *s, const kvli_facts *f) {

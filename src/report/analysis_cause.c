@@ -36,7 +36,7 @@ static void say_period(kvli_say *s, const kvli_curve *c) {
         "在参与竞争之前停留多久。",
         kvli_keep(c->spike).text, kvli_period(s->lang, c->spike->period_tok).text, kvli_keep(c->best).text,
         kvli_period(s->lang, c->best->period_tok).text);
-    kvli_end(s, KVL_PASSAGE_TEXT);
+    kvli_say_end(s, KVL_PASSAGE_TEXT);
 }
 
 /* ---- visible lags ---- */
@@ -161,7 +161,7 @@ static void say_chance(kvli_say *s, const kvl_cause_content *c) {
                                             "：无法判断仅凭随机是否产生尖峰。"));
         }
     }
-    kvli_end(s, KVL_PASSAGE_TEXT);
+    kvli_say_end(s, KVL_PASSAGE_TEXT);
 }
 
 /* ---- hypotheses ---- */
@@ -193,7 +193,7 @@ static void say_verdict(kvli_say *s, const kvl_verdict_line *v) {
         kvl_str_printf(&s->line, " (%s)", v->why);
     }
     kvl_str_puts(&s->line, kvl_word(s->lang, ".", "。"));
-    kvli_end(s, KVL_PASSAGE_ITEM);
+    kvli_say_end(s, KVL_PASSAGE_ITEM);
 }
 
 static void say_verdicts(kvli_say *s, const kvl_cause_content *c) {
@@ -213,7 +213,7 @@ static void say_verdicts(kvli_say *s, const kvl_cause_content *c) {
         "findings of the run (Holm):",
         "%zu 个假设中 %zu 个得到支持，%zu 个被否定，%zu 个无法判断；p 值按该次运行的全部结果校正（Holm）：",
         c->n_verdicts, n[0], n[1], n[2]);
-    kvli_end(s, KVL_PASSAGE_TEXT);
+    kvli_say_end(s, KVL_PASSAGE_TEXT);
     for (size_t k = 0; k < 3; k++) {
         for (size_t i = 0; i < c->n_verdicts; i++) {
             if (strcmp(c->verdicts[i].verdict, order[k]) == 0) {
@@ -243,7 +243,7 @@ static void say_recency(kvli_say *s, const kvl_cause_content *c) {
                  "以“丢失最新 token”作解释（H8）：%s。", kvl_term_verdict(s->lang, v->verdict));
     }
     say_lags(s, c);
-    kvli_end(s, KVL_PASSAGE_TEXT);
+    kvli_say_end(s, KVL_PASSAGE_TEXT);
 }
 
 void kvli_say_mechanism(kvli_say *s, const kvli_facts *f) {
@@ -254,7 +254,7 @@ void kvli_say_mechanism(kvli_say *s, const kvli_facts *f) {
     if (c == NULL) {
         kvli_missing(s, "Nothing is claimed about the cause, no experiment of this model is stored",
                      "没有此模型关于原因的实验，不作结论", "kvlab explain");
-        kvli_end(s, KVL_PASSAGE_TEXT);
+        kvli_say_end(s, KVL_PASSAGE_TEXT);
         return;
     }
     if (curve != NULL && !kvli_explains(curve)) {
@@ -264,11 +264,11 @@ void kvli_say_mechanism(kvli_say *s, const kvli_facts *f) {
                  "以下内容针对与上述曲线不同的协议：逐步压缩的 KnormPress。");
     }
     say_excess(s, c);
-    kvli_end(s, KVL_PASSAGE_TEXT);
+    kvli_say_end(s, KVL_PASSAGE_TEXT);
     say_recency(s, c);
     say_protections(s, c);
     say_chance(s, c);
     say_verdicts(s, c);
     KVLI_SAY(s, "Made by `%s`.", "由 `%s` 得出。", c->command);
-    kvli_end(s, KVL_PASSAGE_TEXT);
+    kvli_say_end(s, KVL_PASSAGE_TEXT);
 }

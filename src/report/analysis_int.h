@@ -25,7 +25,7 @@ typedef struct kvli_say {
 } kvli_say;
 
 /* Ends the passage that `line` holds; nothing if it is empty. */
-void kvli_end(kvli_say *s, kvl_passage_kind kind);
+void kvli_say_end(kvli_say *s, kvl_passage_kind kind);
 void kvli_head(kvli_say *s, const char *en, const char *zh);
 /* A blank between sentences, where the language has one. */
 void kvli_space(kvl_str *out, kvl_lang lang);

@@ -13,28 +13,28 @@ static void say_sweep_limits(kvli_say *s, const kvl_report *r, const kvli_curve 
              content->model, content->protocol_name,
              content->preset[0] != '\0' ? kvl_word(s->lang, ", preset ", "，预设 ") : "", content->preset,
              r->n_samples);
-    kvli_end(s, KVL_PASSAGE_ITEM);
+    kvli_say_end(s, KVL_PASSAGE_ITEM);
     if (c != NULL && c->is_few) {
         KVLI_SAY(s, "%zu text%s: too few texts for an interval; nothing here speaks of other texts.",
                  "%zu 篇文本%s：文本过少，无法给出置信区间；这里的结论不能推及其他文本。", r->n_samples,
                  r->n_samples == 1 || s->lang == KVL_ZH ? "" : "s");
-        kvli_end(s, KVL_PASSAGE_ITEM);
+        kvli_say_end(s, KVL_PASSAGE_ITEM);
     } else {
         KVLI_PUT(
             s,
             "Each interval speaks of its row alone. A best point chosen among several is, by that choice, a "
             "little too good.",
             "每个置信区间只针对所在的一行。从多个点中选出的最佳点会因这一选择而略显过好。");
-        kvli_end(s, KVL_PASSAGE_ITEM);
+        kvli_say_end(s, KVL_PASSAGE_ITEM);
     }
     if (s->content->n_failed != 0) {
         KVLI_SAY(s, "%zu of %zu cells could not be computed and are left out.",
                  "%2$zu 个单元中有 %1$zu 个无法计算，未计入。", s->content->n_failed, s->content->n_cells);
-        kvli_end(s, KVL_PASSAGE_ITEM);
+        kvli_say_end(s, KVL_PASSAGE_ITEM);
     }
     for (size_t i = 0; i < r->n_notes; i++) {
         KVLI_SAY(s, "Note: %s.", "注：%s。", r->notes[i]);
-        kvli_end(s, KVL_PASSAGE_ITEM);
+        kvli_say_end(s, KVL_PASSAGE_ITEM);
     }
 }
 
@@ -49,18 +49,18 @@ void kvli_say_limits(kvli_say *s, const kvli_facts *f) {
         "NLL and PPL are means over tokens of running text. They do not show retrieval, instructions or long "
         "generation.",
         "NLL 与 PPL 是连续文本各 token 的平均值，不反映检索、指令遵循或长文本生成。");
-    kvli_end(s, KVL_PASSAGE_ITEM);
+    kvli_say_end(s, KVL_PASSAGE_ITEM);
     if (c->cause != NULL) {
         KVLI_PUT(s,
                  "\"Supported\" means that every deciding prediction came true on these texts; another "
                  "account that "
                  "predicts the same is not excluded.",
                  "“得到支持”指在这些文本上所有决定性预测都成立；不排除作出相同预测的其他解释。");
-        kvli_end(s, KVL_PASSAGE_ITEM);
+        kvli_say_end(s, KVL_PASSAGE_ITEM);
     }
     if (c->time != NULL) {
         KVLI_PUT(s, "Times are those of one machine and one moment; a median of repetitions is no interval.",
                  "时间只属于一台机器的某一时刻；多次重复的中位数并非区间。");
-        kvli_end(s, KVL_PASSAGE_ITEM);
+        kvli_say_end(s, KVL_PASSAGE_ITEM);
     }
 }

@@ -25,7 +25,7 @@ static void say_source(kvli_say *s, const kvl_published *p, size_t n_texts) {
         KVLI_SAY(s, "Texts differ too: %zu here, %zu there.", "文本也不同：此处 %zu 篇，原文 %zu 篇。",
                  n_texts, p->n_texts);
     }
-    kvli_end(s, KVL_PASSAGE_TEXT);
+    kvli_say_end(s, KVL_PASSAGE_TEXT);
 }
 
 static void say_ratios(kvli_say *s, const kvl_published *p, const kvli_curve *c) {
@@ -89,7 +89,7 @@ static void say_shape(kvli_say *s, const kvl_published *p, const kvli_curve *c) 
     if (worst == NULL) {
         KVLI_PUT(s, "No keep ratio of the published table was measured here.",
                  "此处没有测量已发表表格中的任何保留率。");
-        kvli_end(s, KVL_PASSAGE_TEXT);
+        kvli_say_end(s, KVL_PASSAGE_TEXT);
         return;
     }
     const bool is_same = fabs(worst->keep_ratio - p_worst->keep_ratio) < 1e-9;
@@ -114,7 +114,7 @@ static void say_shape(kvli_say *s, const kvl_published *p, const kvli_curve *c) 
                  "此处保留率 %s 至 %s 与最佳设置无法区分。", kvli_keep(c->range_light).text,
                  kvli_keep(c->range_heavy).text);
     }
-    kvli_end(s, KVL_PASSAGE_TEXT);
+    kvli_say_end(s, KVL_PASSAGE_TEXT);
 }
 
 /* ---- time to first token ---- */
@@ -146,7 +146,7 @@ static void say_ttft(kvli_say *s) {
         kvli_missing(s, "It was not measured here with an interval", "此处没有带区间的测量",
                      "kvlab explain --only H10");
     }
-    kvli_end(s, KVL_PASSAGE_TEXT);
+    kvli_say_end(s, KVL_PASSAGE_TEXT);
 }
 
 /* ---- the paper ---- */
@@ -190,7 +190,7 @@ static void say_paper(kvli_say *s) {
                          "个条目后才驱逐；其快速脚本可用 `kvlab sweep "
                          "--preset paper-quick` 运行。");
     say_premise(s);
-    kvli_end(s, KVL_PASSAGE_TEXT);
+    kvli_say_end(s, KVL_PASSAGE_TEXT);
 }
 
 void kvli_say_published(kvli_say *s, const kvli_facts *f) {
@@ -214,7 +214,7 @@ void kvli_say_published(kvli_say *s, const kvli_facts *f) {
             "ucurve` "
             "runs the published one.",
             "没有按此协议得出的已发表表格，故不作比较；`kvlab sweep --preset ucurve` 运行已发表的协议。");
-        kvli_end(s, KVL_PASSAGE_TEXT);
+        kvli_say_end(s, KVL_PASSAGE_TEXT);
     } else {
         say_ttft(s);
     }

@@ -45,7 +45,7 @@ static void say_range(kvli_say *s, const kvli_curve *c, size_t first, size_t las
         }
     }
     kvl_str_puts(&s->line, kvl_word(s->lang, ".", "。"));
-    kvli_end(s, KVL_PASSAGE_ITEM);
+    kvli_say_end(s, KVL_PASSAGE_ITEM);
 }
 
 static void say_spike(kvli_say *s, const kvli_curve *c) {
@@ -81,7 +81,7 @@ static void say_spike(kvli_say *s, const kvli_curve *c) {
                      kvl_word(s->lang, ": a U-curve in these texts; of others they are too few to tell.",
                               "：在这些文本上呈 U 形；文本过少，不能推及其他文本。"));
     }
-    kvli_end(s, KVL_PASSAGE_TEXT);
+    kvli_say_end(s, KVL_PASSAGE_TEXT);
 }
 
 static void say_curve(kvli_say *s, const kvli_curve *c) {
@@ -89,12 +89,12 @@ static void say_curve(kvli_say *s, const kvli_curve *c) {
     if (c->best == NULL) {
         KVLI_SAY(s, "%s evicted nothing: its rows say nothing about it.",
                  "%s 没有驱逐任何条目：其各行不能说明该策略。", r->rows[c->first].press);
-        kvli_end(s, KVL_PASSAGE_TEXT);
+        kvli_say_end(s, KVL_PASSAGE_TEXT);
         return;
     }
     KVLI_SAY(s, "%s, %zu tokens scored; nats/token above the full cache on the same tokens:",
              "%s，评分 %zu 个 token；相同 token 上相对完整缓存的 nats：", c->best->press, c->best->n_scored);
-    kvli_end(s, KVL_PASSAGE_TEXT);
+    kvli_say_end(s, KVL_PASSAGE_TEXT);
     for (size_t i = c->first; i < c->end; i++) {
         if (kvli_counts(&r->rows[i])) {
             const size_t last = stage_end(c, i);
@@ -143,7 +143,7 @@ static void say_method(kvli_say *s, const kvli_curve *c) {
         "最佳区间：NLL "
         "最低的设置及与之无法区分的相邻设置；平台区：通向它的各步无法区分；爆炸区与衰退区：再往外，分别在较轻"
         "和较重一侧。");
-    kvli_end(s, KVL_PASSAGE_TEXT);
+    kvli_say_end(s, KVL_PASSAGE_TEXT);
 }
 
 /* ---- presses beside each other ---- */
@@ -187,7 +187,7 @@ static void say_keep(kvli_say *s, const kvli_facts *f, double keep_ratio, bool *
                  "Presses at equal keep, by their intervals against the full cache; presses whose intervals "
                  "overlap are not ranked:",
                  "相同保留率下各策略相对完整缓存的区间；区间重叠的策略不作排名：");
-        kvli_end(s, KVL_PASSAGE_TEXT);
+        kvli_say_end(s, KVL_PASSAGE_TEXT);
     }
     if (n > 1) {
         KVLI_SAY(s, "Keep %.4g: lowest point estimate %s %s%s%s%s%s.",
@@ -197,7 +197,7 @@ static void say_keep(kvli_say *s, const kvli_facts *f, double keep_ratio, bool *
                  kvl_str_text(&apart),
                  n_level != 0 ? kvl_word(s->lang, "; not told apart: ", "；无法区分：") : "",
                  kvl_str_text(&level));
-        kvli_end(s, KVL_PASSAGE_ITEM);
+        kvli_say_end(s, KVL_PASSAGE_ITEM);
     }
     s->failed = s->failed || apart.failed || level.failed;
     kvl_str_free(&apart);
@@ -224,7 +224,7 @@ void kvli_say_stages(kvli_say *s, const kvli_facts *f) {
     kvli_head(s, "The curve and its stages", "曲线及其阶段");
     if (r == NULL || f->n == 0) {
         kvli_missing(s, "No curve is stored", "没有已存的曲线", "kvlab sweep");
-        kvli_end(s, KVL_PASSAGE_TEXT);
+        kvli_say_end(s, KVL_PASSAGE_TEXT);
         return;
     }
     const kvli_curve *c = kvli_main_curve(f->curves, f->n);
@@ -236,5 +236,5 @@ void kvli_say_stages(kvli_say *s, const kvli_facts *f) {
         say_presses(s, f);
     }
     KVLI_SAY(s, "Made by `%s`.", "由 `%s` 得出。", r->command);
-    kvli_end(s, KVL_PASSAGE_TEXT);
+    kvli_say_end(s, KVL_PASSAGE_TEXT);
 }

@@ -42,7 +42,7 @@ static kvl_passage *add(kvli_say *s, kvl_passage_kind kind) {
     return item->text != NULL ? item : NULL;
 }
 
-void kvli_end(kvli_say *s, kvl_passage_kind kind) {
+void kvli_say_end(kvli_say *s, kvl_passage_kind kind) {
     if (s->line.len != 0) {
         add(s, kind);
     }
@@ -50,7 +50,7 @@ void kvli_end(kvli_say *s, kvl_passage_kind kind) {
 
 void kvli_head(kvli_say *s, const char *en, const char *zh) {
     kvl_str_puts(&s->line, kvl_word(s->lang, en, zh));
-    kvli_end(s, KVL_PASSAGE_HEAD);
+    kvli_say_end(s, KVL_PASSAGE_HEAD);
 }
 
 void kvli_space(kvl_str *out, kvl_lang lang) {
