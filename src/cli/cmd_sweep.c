@@ -214,16 +214,17 @@ done:
 
 static kvl_status run_timing(session *s, kvl_err *err) {
     size_t longest = 0;
-    kvl_str out = {0};
+    kvl_str out = {0}, lines = {0};
     for (size_t i = 1; i < s->texts.n; i++) {
         longest = s->texts.items[i].ids.n > s->texts.items[longest].ids.n ? i : longest;
     }
-    kvl_status status = kvl_sweep_timing(&out, s->setup.engine, &s->texts.items[longest], s->policies,
+    kvl_status status = kvl_sweep_timing(&out, &lines, s->setup.engine, &s->texts.items[longest], s->policies,
                                          s->n_policies, s->options.format == KVL_SWEEP_JSONL, err);
     if (status == KVL_OK) {
         status = kvl_print(kvl_str_text(&out), out.len, err);
     }
     kvl_str_free(&out);
+    kvl_str_free(&lines);
     return status;
 }
 

@@ -3,7 +3,9 @@
 
 #include "base/alloc.h"
 #include "base/json.h"
+#include "base/machine.h"
 #include "cli/cmd.h"
+#include "cli/keep.h"
 #include "protocol/timing.h"
 
 enum { prompt_tokens = 512, new_tokens = 64, repetitions = 7 };
@@ -70,7 +72,18 @@ static kvl_status write_lines(kvl_str *out, const kvl_timing *t, const kvl_polic
     return KVL_OK;
 }
 
-kvl_status kvl_sweep_timing(kvl_str *out, kvl_engine *engine, const kvl_sample *sample,
+json_t *kvl_sweep_timing_options(kvl_engine *engine, const kvl_sample *sample, const kvl_policy *policies,
+                                 size_t n_policies) {
+    kvl_machine machine;
+    kvl_machine_read(&machine, "");
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:o, s:o}", "cpu", machine.cpu, "threads",
+                     (json_int_t)kvl_engine_threads(engine), "n_prompt", (json_int_t)prompt_tokens, "n_new",
+                     (json_int_t)new_tokens, "n_repetitions", (json_int_t)repetitions, "text",
+                     kvl_keep_hash(sample->hash), "policies",
+                     kvl_keep_policies(policies, n_policies, &kvl_engine_model(engine)->shape));
+}
+
+kvl_status kvl_sweep_timing(kvl_str *out, kvl_str *lines, kvl_engine *engine, const kvl_sample *sample,
                             const kvl_policy *policies, size_t n_policies, bool is_jsonl, kvl_err *err) {
     size_t n = n_policies + 1;
     kvl_policy *all = kvl_calloc(n, sizeof *all);
@@ -91,8 +104,9 @@ kvl_status kvl_sweep_timing(kvl_str *out, kvl_engine *engine, const kvl_sample *
                                 .n_new = new_tokens,
                                 .n_repetitions = repetitions};
     KVL_GO(kvl_timing_run(timings, engine, &config, err));
+    KVL_GO(write_lines(lines, timings, all, n, engine, err));
     if (is_jsonl) {
-        KVL_GO(write_lines(out, timings, all, n, engine, err));
+        kvl_str_puts(out, kvl_str_text(lines));
     } else {
         write_table(out, timings, all, n);
     }
