@@ -110,11 +110,11 @@ kvl_status kvl_page_chart(kvl_page *p, const kvl_chart *chart, const char *comma
 void kvl_page_table(kvl_page *p, const char *caption, const char *const *heads, const bool *is_number,
                     size_t n_columns, const char *const *cells, size_t n_rows) {
     kvl_str *out = p->out;
-    kvl_str_puts(out, "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"");
+    kvl_str_puts(out, "<p class=\"caption\">");
     kvl_html_text(out, caption);
-    kvl_str_puts(out, "\"><table>\n");
-    put_element(out, "caption", caption);
-    kvl_str_puts(out, "\n<thead><tr>");
+    kvl_str_puts(out, "</p>\n<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"");
+    kvl_html_text(out, caption);
+    kvl_str_puts(out, "\"><table>\n<thead><tr>");
     for (size_t c = 0; c < n_columns; c++) {
         kvl_str_puts(out, is_number[c] ? "<th scope=\"col\" class=\"n\">" : "<th scope=\"col\">");
         kvl_html_text(out, heads[c]);

@@ -16,9 +16,13 @@ static kvl_status write(kvl_page *p, kvl_err *err) {
                "只有当这些区间能与最佳设置区分开时才标出阶段：“爆炸”指丢得更少反而更差，“衰退”指丢得更多因而"
                "更差。"));
     KVL_TRY(kvl_page_chart(p, kvl_chart_find("curve"), r->command, err));
+    kvl_str_puts(p->out, r->n_notes != 0 ? "<ul class=\"notes\">\n" : "");
     for (size_t i = 0; i < r->n_notes; i++) {
-        kvl_page_paragraph(p, r->notes[i]);
+        kvl_str_puts(p->out, "<li>");
+        kvl_html_text(p->out, r->notes[i]);
+        kvl_str_puts(p->out, "</li>\n");
     }
+    kvl_str_puts(p->out, r->n_notes != 0 ? "</ul>\n" : "");
     return KVL_OK;
 }
 
