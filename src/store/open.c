@@ -141,6 +141,13 @@ static kvl_status open_to_read(kvl_store *s, const char *path, kvl_err *err) {
             return kvli_fail_sql(s, rc, "opening it", err);
         }
     }
+    if (!is_whole && (rc == SQLITE_CANTOPEN || rc == SQLITE_READONLY)) {
+        return kvl_fail(
+            err, KVL_E_IO,
+            "%s: its log is not merged yet, and here is no room to do that: expected a folder that "
+            "can be written to",
+            s->path);
+    }
     KVL_TRY(configure(s, err));
     KVL_TRY(kvli_schema_check(s, false, err));
     return check_settings(s, err);

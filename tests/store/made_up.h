@@ -2,6 +2,7 @@
 #ifndef KVL_TESTS_STORE_MADE_UP_H
 #define KVL_TESTS_STORE_MADE_UP_H
 
+#include "base/rng.h"
 #include "base/sha256.h"
 #include "store/store.h"
 #include "support.h"
@@ -18,11 +19,9 @@ typedef struct made_up {
     double nll[made_up_nll];
 } made_up;
 
-/* A bounded hash of (i, j) in 0..1: numbers with all their bits in use. */
+/* Uniform in 0..1, all bits in use. */
 static inline double made_up_unit(size_t i, size_t j) {
-    uint64_t x = (i * 0x9e3779b97f4a7c15u) ^ (j * 0xbf58476d1ce4e5b9u);
-    x = (x ^ (x >> 29)) * 0x94d049bb133111ebu;
-    return (double)((x ^ (x >> 32)) >> 11) * 0x1p-53;
+    return (double)(kvl_rng_draw(1, i, j) >> 11) * 0x1p-53;
 }
 
 /* Record i of group `group` (a letter): policy i / 4 (0: the baseline) on sample i % 4. */
