@@ -258,6 +258,7 @@ static kvl_status run_session(session *s, kvl_err *err) {
     KVL_TRY(load_samples(s, err));
     s->info.options = &s->options;
     s->info.engine = s->setup.engine;
+    s->info.tokenizer = s->setup.tokenizer;
     s->info.tokenizer_hash = kvl_tokenizer_hash(s->setup.tokenizer);
     KVL_TRY(
         kvl_sweep_fit(&s->info, &s->texts, &s->windows, s->setup.tokenizer, s->policies, s->n_policies, err));

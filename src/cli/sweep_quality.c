@@ -27,20 +27,25 @@ static kvl_status check_text(bool *is_exact, const kvl_sample *text, const kvl_t
     return KVL_OK;
 }
 
-/* Bytes of the tokens that a cell scored. */
-static kvl_status count_bytes(size_t *out, const kvl_cell *c, const kvl_sample *sample,
-                              const kvl_tokenizer *tokenizer, kvl_err *err) {
+kvl_status kvl_sweep_decoded_bytes(size_t *out, size_t first, size_t end, const kvl_sample *sample,
+                                   const kvl_tokenizer *tokenizer, kvl_err *err) {
     char *before = NULL, *all = NULL;
     size_t n_before = 0, n_all = 0;
     kvl_status status = KVL_OK;
-    KVL_GO(decoded(&before, &n_before, tokenizer, &sample->ids, c->n_tokens - c->n_scored, err));
-    KVL_GO(decoded(&all, &n_all, tokenizer, &sample->ids, c->n_tokens, err));
+    KVL_GO(decoded(&before, &n_before, tokenizer, &sample->ids, first, err));
+    KVL_GO(decoded(&all, &n_all, tokenizer, &sample->ids, end, err));
     const bool is_prefix = n_before <= n_all && memcmp(before, all, n_before) == 0;
     *out = is_prefix ? n_all - n_before : 0;
 done:
     kvl_free(before);
     kvl_free(all);
     return status;
+}
+
+/* Bytes of the tokens that a cell scored. */
+static kvl_status count_bytes(size_t *out, const kvl_cell *c, const kvl_sample *sample,
+                              const kvl_tokenizer *tokenizer, kvl_err *err) {
+    return kvl_sweep_decoded_bytes(out, c->n_tokens - c->n_scored, c->n_tokens, sample, tokenizer, err);
 }
 
 kvl_status kvl_sweep_count_bytes(kvl_sweep_run_info *info, const kvl_tokenizer *tokenizer, kvl_err *err) {
@@ -71,6 +76,7 @@ kvl_status kvl_sweep_count_bytes(kvl_sweep_run_info *info, const kvl_tokenizer *
 void kvl_sweep_free_bytes(kvl_sweep_run_info *info) {
     kvl_free(info->n_bytes);
     kvl_free(info->one_pass_bytes);
+    kvl_free(info->text_bytes);
 }
 
 /* ---- summaries ---- */

@@ -14,6 +14,11 @@ kvl_status kvl_sweep_count_bytes(kvl_sweep_run_info *info, const kvl_tokenizer *
                                  kvl_err *err) KVL_MUST_USE;
 void kvl_sweep_free_bytes(kvl_sweep_run_info *info);
 
+/* Bytes that the ids [first, end) of a sample decode to behind those in front of them; 0: they do not stand
+ * apart. */
+kvl_status kvl_sweep_decoded_bytes(size_t *out, size_t first, size_t end, const kvl_sample *sample,
+                                   const kvl_tokenizer *tokenizer, kvl_err *err) KVL_MUST_USE;
+
 /* Adds the summary of a cell's predictions to its JSON object, named with their units. */
 kvl_status kvl_sweep_set_quality(json_t *o, const kvl_sweep_run_info *info, const kvl_cell *cell,
                                  kvl_err *err) KVL_MUST_USE;

@@ -1,0 +1,15 @@
+/* Cells of a sweep as records: what reports are made of, and what a store keeps. */
+#ifndef KVL_CLI_SWEEP_RECORDS_H
+#define KVL_CLI_SWEEP_RECORDS_H
+
+#include "cli/sweep_run.h"
+#include "store/record.h"
+
+/* The columns of a finished cell's record: all but key, group, identity, facts and NLLs. The cells of the
+ * baseline must have their NLLs. *out is the caller's (kvl_record_free), also after an error. */
+kvl_status kvl_sweep_record(kvl_record *out, kvl_sweep_run_info *info, const kvl_cell *cell,
+                            kvl_record_role role, kvl_err *err) KVL_MUST_USE;
+/* Those of all cells: the one-pass baselines if there are any, then kvl_sweep.cells in their order. */
+kvl_status kvl_sweep_records(kvl_records *out, kvl_sweep_run_info *info, kvl_err *err) KVL_MUST_USE;
+
+#endif
