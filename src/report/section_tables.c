@@ -1,6 +1,7 @@
 /* All rows of the sweep with every figure, and what each text says. */
 #include "report/cells.h"
 #include "report/report_int.h"
+#include "report/terms.h"
 
 #include "base/alloc.h"
 
@@ -13,11 +14,10 @@ enum { MOST_TEXT_CELLS = 20000 };
 static bool has(const kvl_content *c) { return c->sweep != NULL && c->sweep->n_rows != 0; }
 
 static const char *stage_word(const kvl_report_row *row, kvl_lang lang) {
-    static const char *const zh[KVL_N_STAGES] = {"基线", "爆炸", "平台", "最佳", "衰退"};
     if (!row->is_baseline && !row->has_evicted) {
         return kvl_word(lang, "nothing evicted", "未丢弃");
     }
-    return lang == KVL_ZH ? zh[row->stage] : kvl_stage_name(row->stage);
+    return kvl_term_stage(lang, row->stage);
 }
 
 /* ---- quality ---- */
