@@ -109,6 +109,9 @@ static kvl_status open_to_write(kvl_store *s, const char *path, kvl_store_wait *
                         "%s: expected a local disk, found a network file system, where a store is not safe",
                         s->path);
     }
+    if (sqlite3_db_readonly(s->db, "main") != 0) {
+        return kvl_fail(err, KVL_E_IO, "%s: cannot be written: no permission", s->path);
+    }
     KVL_TRY(kvli_lock(&s->lock, file, wait, ud, err));
     KVL_TRY(configure(s, err));
     /* before anything is written: is this ours? An empty file becomes a store */

@@ -8,7 +8,7 @@
 
 /* ---- the handle ---- */
 
-enum { KVLI_MOST_STATEMENTS = 32 };
+enum { KVLI_MOST_STATEMENTS = 64 };
 
 struct kvl_store {
     sqlite3 *db;

@@ -249,6 +249,37 @@ static int read_as_nobody(const char *path) {
     return WEXITSTATUS(result);
 }
 
+/* Somebody who may read the file, and make others beside it, is told at once that it cannot be written. */
+static void test_no_permission(void **state) {
+    (void)state;
+    const char *path = test_temp_path("desk/kept.db");
+    int result = 0;
+    assert_int_equal(mkdir(test_temp_path("desk"), 0777), 0);
+    assert_int_equal(chmod(test_temp_path("desk"), 0777), 0);
+    assert_int_equal(chmod(test_temp_dir(), 0755), 0);
+    kvl_store_close(open_store(path, KVL_STORE_WRITE));
+    assert_int_equal(chmod(path, 0444), 0);
+    const pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        kvl_store *s = NULL;
+        kvl_err err = {0};
+        if ((getuid() == 0 && setuid(65534) != 0) || access(path, R_OK) != 0) {
+            _exit(not_reached);
+        }
+        _exit(kvl_store_open(&s, path, KVL_STORE_WRITE, NULL, NULL, &err) == KVL_E_IO &&
+                      strstr(err.msg, "cannot be written") != NULL
+                  ? said_why
+                  : wrong);
+    }
+    assert_int_equal(waitpid(pid, &result, 0), pid);
+    assert_true(WIFEXITED(result));
+    if (WEXITSTATUS(result) == not_reached) {
+        skip();
+    }
+    assert_int_equal(WEXITSTATUS(result), said_why);
+}
+
 static void copy(const char *from, const char *to) {
     char *bytes = NULL;
     size_t n = 0;
@@ -297,10 +328,9 @@ int main(int argc, char **argv) {
         return run_writer(argv);
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_writer),
-        cmocka_unit_test(test_turns),
-        cmocka_unit_test(test_kills),
-        cmocka_unit_test(test_read_only_folder),
+        cmocka_unit_test(test_one_writer),    cmocka_unit_test(test_turns),
+        cmocka_unit_test(test_kills),         cmocka_unit_test(test_read_only_folder),
+        cmocka_unit_test(test_no_permission),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
