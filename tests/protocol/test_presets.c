@@ -8,6 +8,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { n_tokens = 60, max_policies = 64 };
 
@@ -114,7 +115,119 @@ static void test_every_preset_on_every_family(void **state) {
     }
 }
 
+static void check_list(const double *found, const double *expected, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        assert_true(found[i] == expected[i]);
+    }
+    assert_true(found[n] == 0);
+}
+
+/* Every field of some, as they were published. */
+static void test_fields(void **state) {
+    (void)state;
+    static const double u[] = {1, .95, .9, .85, .8, .75, .7, .6, .5, .4, .3};
+    static const double tenths[] = {1, .95, .9, .8, .7, .6, .5, .4, .3, .2, .1};
+    static const double nine[] = {1, .9, .8, .7, .6, .5, .4, .3, .2, .1};
+    test_load_presets();
+    const kvl_preset *p = kvl_preset_find("ucurve");
+    assert_string_equal(p->summary,
+                        "the published U-curve: KnormPress, 32-entry trigger, 11 keep ratios, 5 samples");
+    assert_string_equal(p->samples, "W1 W2 W3 P1 P2");
+    assert_string_equal(p->policies[0], "knorm:cap=32:skip=0");
+    assert_null(p->policies[1]);
+    check_list(p->keep_ratios, u, 11);
+    assert_true(p->protocol.max_tokens == 256 && p->protocol.baseline_tokens == 512);
+    assert_true(p->protocol.prefill == 0 && p->protocol.count_from == 0);
+    assert_false(p->protocol.is_two_phase || p->protocol.has_windows);
+    assert_true(p->has_mean_ppl && p->note == NULL && p->windows == NULL);
+    p = kvl_preset_find("prefill-continue");
+    assert_string_equal(p->samples, "B1 B2 B3 B4 B5");
+    assert_string_equal(p->policies[0], "knorm:cadence=once:order=score");
+    assert_null(p->policies[1]);
+    check_list(p->keep_ratios, tenths, 11);
+    assert_true(p->protocol.max_tokens == 769 && p->protocol.baseline_tokens == 0);
+    assert_true(p->protocol.prefill == 512 && p->protocol.count_from == 512);
+    assert_string_equal(p->windows, "prefill-continue");
+    assert_false(p->has_mean_ppl || p->protocol.is_two_phase);
+    assert_null(p->note);
+    p = kvl_preset_find("ucurve-compare");
+    assert_string_equal(p->policies[0], "knorm:cap=256:skip=0");
+    assert_string_equal(p->policies[1], "recency:cap=256:skip=0");
+    check_list(p->keep_ratios, nine, 10);
+    assert_true(p->protocol.prefill == 256 && p->protocol.count_from == 256 && p->has_mean_ppl);
+    assert_string_equal(p->note, "the original used other PG-19 books (longer than 50,000 characters); here: "
+                                 "the first five of the test split");
+    assert_true(kvl_preset_find("ucurve-2phase")->protocol.is_two_phase);
+    assert_string_equal(kvl_preset_find("kv-fix512")->policies[3],
+                        "knorm:size=512:cap=512:trigger=gt:recent=153:skip=0+1");
+}
+
+static kvl_preset *read(const char *text, const char *path, kvl_status expected) {
+    kvl_yaml *doc = NULL;
+    kvl_preset *preset = NULL;
+    assert_ok(kvl_yaml_parse(&doc, text, strlen(text), path, NULL));
+    assert_int_equal(kvl_preset_read(&preset, doc, path, NULL), expected);
+    assert_true((preset != NULL) == (expected == KVL_OK));
+    kvl_yaml_free(doc);
+    return preset;
+}
+
+/* What may be left out, and forms that come to the same. */
+static void test_reading(void **state) {
+    (void)state;
+    static const double three[] = {1, .5, .25};
+    kvl_preset *p = read("policies: knorm\nratio: [0.25, \"0.5,0.25\"]\nsamples: [W1, W2]\n"
+                         "stream: {max-tokens: 9, prefill: 4}\nthreads: 3\n",
+                         "some/where/a.b.yaml", KVL_OK);
+    assert_string_equal(p->name, "a.b");
+    assert_string_equal(p->samples, "W1 W2");
+    check_list(p->keep_ratios, three, 3); /* 1 is the baseline of every list */
+    assert_true(p->protocol.prefill == 4 && p->protocol.count_from == 4);
+    kvl_preset_destroy(p);
+    p = read("policies: [knorm]\nprotocol: hf-strided\n", "x.yml", KVL_OK);
+    assert_string_equal(p->name, "x");
+    assert_string_equal(p->windows, "hf-strided");
+    assert_null(p->samples);
+    check_list(p->keep_ratios, three, 1);
+    kvl_preset_destroy(p);
+    read("policies: []\nprotocol: hf-strided\n", "x", KVL_E_USAGE);
+    read("policies: [knorm]\n", "x", KVL_E_MISSING);
+    read("protocol: hf-strided\n", "x", KVL_E_MISSING);
+    read("policies: [knorm]\nprotocol: hf-strided\n", "..", KVL_E_USAGE);
+    kvl_str many = {0};
+    kvl_str_puts(&many, "protocol: hf-strided\npolicies:\n");
+    for (size_t i = 0; i < 257; i++) {
+        kvl_str_puts(&many, "  - knorm\n");
+    }
+    read(kvl_str_text(&many), "x", KVL_E_USAGE);
+    kvl_str_free(&many);
+    kvl_preset_destroy(NULL);
+}
+
+static void test_out_of_memory(void **state) {
+    (void)state;
+    static const char text[] = "policies: [a, b]\nsamples: [W1, W2]\nnote: n\nstream: {max-tokens: 9}\n";
+    kvl_yaml *doc = NULL;
+    assert_ok(kvl_yaml_parse(&doc, text, sizeof text - 1, "x", NULL));
+    int64_t k = 0;
+    for (kvl_status status = KVL_E_NOMEM; status != KVL_OK; k++) {
+        kvl_preset *preset = NULL;
+        kvl_alloc_fail_after(k);
+        status = kvl_preset_read(&preset, doc, "x", NULL);
+        kvl_alloc_fail_after(-1);
+        assert_true(status == KVL_OK || status == KVL_E_NOMEM);
+        kvl_preset_destroy(preset);
+    }
+    assert_true(k > 5);
+    kvl_yaml_free(doc);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_preset_on_every_family)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_preset_on_every_family),
+        cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_reading),
+        cmocka_unit_test(test_out_of_memory),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
