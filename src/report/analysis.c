@@ -208,7 +208,7 @@ static void answer_cause(kvl_str *out, const kvl_content *content, const kvli_cu
         KVL_SAY(out, lang,
                 "The cache is compressed %s there and %s at the best setting, which would fit a loss of the "
                 "newest tokens, but",
-                "该处%s压缩一次，最佳设置%s压缩一次，这与丢失最新 token 相符，但",
+                "该处%s 压缩一次，最佳设置%s 压缩一次，这与丢失最新 token 相符，但",
                 kvli_period(lang, c->spike->period_tok).text, kvli_period(lang, c->best->period_tok).text);
         kvli_put_missing(out, content, lang, "the cause was not tested", "原因未经检验", "kvlab explain");
     } else {
@@ -265,21 +265,30 @@ void kvl_analysis_answer(kvl_str *out, const kvl_content *c, kvl_lang lang) {
 
 /* ---- all of it ---- */
 
-kvl_status kvl_analysis_make(kvl_passages *out, const kvl_content *c, kvl_lang lang, kvl_err *err) {
+kvl_status kvli_say_with(kvl_passages *out, const kvl_content *c, kvl_lang lang, kvli_sayer *say,
+                         kvl_err *err) {
     kvli_say s = {.out = out, .content = c, .lang = lang};
     kvli_facts f;
     *out = (kvl_passages){0};
     kvl_status status = find_facts(&f, c, err);
     if (status == KVL_OK) {
-        kvli_say_stages(&s, &f);
-        kvli_say_mechanism(&s, &f);
-        kvli_say_advice(&s, &f);
-        kvli_say_published(&s, &f);
-        kvli_say_limits(&s, &f);
-        status = s.failed ? kvl_fail_nomem(err, "analysis") : KVL_OK;
+        say(&s, &f);
+        status = s.failed || s.line.failed ? kvl_fail_nomem(err, "analysis") : KVL_OK;
     }
     kvl_str_free(&s.line);
     kvl_str_free(&s.cells);
     kvl_free(f.curves);
     return status;
+}
+
+static void say_all(kvli_say *s, const kvli_facts *f) {
+    kvli_say_stages(s, f);
+    kvli_say_mechanism(s, f);
+    kvli_say_advice(s, f);
+    kvli_say_published(s, f);
+    kvli_say_limits(s, f);
+}
+
+kvl_status kvl_analysis_make(kvl_passages *out, const kvl_content *c, kvl_lang lang, kvl_err *err) {
+    return kvli_say_with(out, c, lang, say_all, err);
 }

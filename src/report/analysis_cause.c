@@ -32,7 +32,8 @@ static void say_period(kvli_say *s, const kvli_curve *c) {
         s,
         "In steady state keep %s compresses %s, the best setting (keep %s) %s: besides how much is kept, the "
         "keep ratio sets how long a new token stays before it must compete.",
-        "稳态下保留率 %s %s压缩一次，最佳设置（保留率 %s）%s压缩一次：保留率除决定保留多少外，还决定新 token "
+        "稳态下保留率 %s 时%s 压缩一次，最佳设置（保留率 %s）%s 压缩一次：保留率除决定保留多少外，还决定新 "
+        "token "
         "在参与竞争之前停留多久。",
         kvli_keep(c->spike).text, kvli_period(s->lang, c->spike->period_tok).text, kvli_keep(c->best).text,
         kvli_period(s->lang, c->best->period_tok).text);

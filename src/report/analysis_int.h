@@ -101,6 +101,11 @@ typedef struct kvli_facts {
     size_t n;
 } kvli_facts;
 
+/* Makes passages by what `say` says of a content, with the facts of its curves. Errors: E_NOMEM. */
+typedef void kvli_sayer(kvli_say *s, const kvli_facts *f);
+kvl_status kvli_say_with(kvl_passages *out, const kvl_content *c, kvl_lang lang, kvli_sayer *say,
+                         kvl_err *err) KVL_MUST_USE;
+
 void kvli_say_stages(kvli_say *s, const kvli_facts *f);
 void kvli_say_mechanism(kvli_say *s, const kvli_facts *f);
 void kvli_say_advice(kvli_say *s, const kvli_facts *f);

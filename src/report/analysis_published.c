@@ -193,6 +193,15 @@ static void say_paper(kvli_say *s) {
     kvli_say_end(s, KVL_PASSAGE_TEXT);
 }
 
+static bool has_knorm(const kvli_facts *f) {
+    for (size_t i = 0; i < f->n; i++) {
+        if (strcmp(f->curves[i].report->rows[f->curves[i].first].press, "knorm") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void kvli_say_published(kvli_say *s, const kvli_facts *f) {
     const char *preset = s->content->preset;
     size_t n = 0;
@@ -218,5 +227,7 @@ void kvli_say_published(kvli_say *s, const kvli_facts *f) {
     } else {
         say_ttft(s);
     }
-    say_paper(s);
+    if (has_knorm(f) || s->content->cause != NULL) {
+        say_paper(s);
+    }
 }

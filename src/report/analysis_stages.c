@@ -38,7 +38,7 @@ static void say_range(kvli_say *s, const kvli_curve *c, size_t first, size_t las
                 kvli_nats(&c->best->delta).text, kvli_keep(c->best).text);
     }
     if (a->period_tok > 0 && b->period_tok > 0) {
-        KVL_SAY(&s->line, s->lang, "; compressed %s", "；%s压缩一次",
+        KVL_SAY(&s->line, s->lang, "; compressed %s", "；%s 压缩一次",
                 kvli_period(s->lang, a->period_tok).text);
         if (a->period_tok != b->period_tok) {
             KVL_SAY(&s->line, s->lang, " to %s", "（至%s）", kvli_period(s->lang, b->period_tok).text);

@@ -28,7 +28,7 @@ typedef enum kvl_passage_kind {
 } kvl_passage_kind;
 typedef struct kvl_passage {
     kvl_passage_kind kind;
-    char *text;   /* HEAD, TEXT, ITEM: plain text; TABLE: its caption */
+    char *text;   /* HEAD, TEXT, ITEM: plain text, commands between back-quotes; TABLE: its caption */
     char **cells; /* TABLE: [n_rows, n_columns], the first row the heads */
     size_t n_rows, n_columns;
 } kvl_passage;
