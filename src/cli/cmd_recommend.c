@@ -302,7 +302,7 @@ static kvl_status write_results(session *s, kvl_err *err) {
         KVL_TRY(kvl_dir_create(s->options.out_dir, err));
         snprintf(path, sizeof path, "%s/recommend.%s", s->options.out_dir, s->model->name);
         KVL_TRY(kvl_recommend_chart(&info, path, err));
-        fprintf(stderr, "picture: %s.png and %s.svg\n", path, path);
+        fprintf(stderr, "picture: %s.png, .svg and .pdf\n", path);
     }
     return status == KVL_OK ? keep(s, &info, err) : status;
 }

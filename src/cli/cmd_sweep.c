@@ -15,6 +15,7 @@
 #include "press/plugin.h"
 #include "protocol/timing.h"
 #include "protocol/trace.h"
+#include "report/section.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -180,8 +181,15 @@ static kvl_status save_chart(session *s, const kvl_report *report, kvl_err *err)
     const char *other = kvl_sweep_other_protocol(&s->options);
     snprintf(path, sizeof path, "%s/%s%s%s.%s", s->options.out_dir, s->options.preset->name,
              other[0] != '\0' ? "." : "", other, s->setup.model->name);
-    KVL_TRY(kvl_chart_curve(report, path, err));
-    fprintf(stderr, "picture: %s.png and %s.svg\n", path, path);
+    const kvl_content content = {.sweep = (kvl_report *)report}; /* only read */
+    const kvl_caption caption = {
+        .title = report->title, .line = report->protocol, .command = report->command};
+    const kvl_chart *chart = kvl_chart_of_sweep(&content);
+    if (chart == NULL) {
+        return KVL_OK;
+    }
+    KVL_TRY(kvl_chart_save(chart, &content, KVL_EN, &caption, path, err));
+    fprintf(stderr, "picture: %s.png, .svg and .pdf\n", path);
     return KVL_OK;
 }
 

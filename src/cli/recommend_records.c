@@ -2,6 +2,7 @@
 #include "cli/recommend_words.h"
 
 #include "base/json.h"
+#include "report/section.h"
 #include "stats/resample.h"
 
 #include <math.h>
@@ -144,41 +145,54 @@ void kvl_recommend_write_csv(kvl_str *out, const kvl_recommend_info *info) {
 
 /* ---- the picture ---- */
 
+/* A finalist, or the full cache, as a line of the chart. */
+static kvl_choice_line line_of(const kvl_recommend_info *info, const kvl_finalist *f, kvl_str *policy,
+                               kvl_str *cache) {
+    const kvl_recommend *r = info->result;
+    const kvl_claim *claim = &f->claim;
+    const kvl_trial *trial = kvl_recommend_trial(info, f);
+    kvl_recommend_put_policy(policy, trial);
+    kvl_recommend_put_types(cache, info, trial);
+    return (kvl_choice_line){.policy = policy->data,
+                             .cache = cache->data,
+                             .loss = claim->loss,
+                             .kv_bytes = (double)claim->bytes,
+                             .kv_share = (double)claim->bytes / (double)r->full.claim.bytes,
+                             .ttft_ratio = claim->ttft_ratio.value,
+                             .tpot_ratio = claim->tpot_ratio.value,
+                             .is_full = f == &r->full,
+                             .is_answer = r->answer < r->n_finalists && f == &r->finalists[r->answer],
+                             .is_behind = f->is_behind,
+                             .qualifies = f->lacks == 0};
+}
+
 kvl_status kvl_recommend_chart(const kvl_recommend_info *info, const char *path, kvl_err *err) {
     const kvl_recommend *r = info->result;
-    kvl_trade_point points[KVL_MAX_FINALISTS];
-    kvl_str names[KVL_MAX_FINALISTS] = {{0}};
+    kvl_choice_line lines[KVL_MAX_FINALISTS + 1];
+    kvl_str texts[2 * (KVL_MAX_FINALISTS + 1)] = {{0}};
     char title[160];
-    char protocol[200];
-    for (size_t i = 0; i < r->n_finalists; i++) {
-        const kvl_finalist *f = &r->finalists[i];
-        kvl_recommend_put_name(&names[i], info, kvl_recommend_trial(info, f));
-        points[i] = (kvl_trade_point){.name = kvl_str_text(&names[i]),
-                                      .bytes = (double)f->claim.bytes,
-                                      .loss = f->claim.loss.mean,
-                                      .low = f->claim.loss.low,
-                                      .high = f->claim.loss.high,
-                                      .is_answer = i == r->answer,
-                                      .is_behind = f->is_behind,
-                                      .qualifies = f->lacks == 0};
+    char line[200];
+    for (size_t i = 0; i <= r->n_finalists; i++) {
+        lines[i] =
+            line_of(info, i < r->n_finalists ? &r->finalists[i] : &r->full, &texts[2 * i], &texts[2 * i + 1]);
     }
+    lines[r->n_finalists].loss.has_interval = false; /* it is what others are compared with */
+    kvl_choice_content choice = {.max_loss = info->options->wish.max_loss,
+                                 .max_bytes = (double)info->options->wish.max_bytes,
+                                 .n_clusters = r->n_clusters,
+                                 .lines = lines,
+                                 .n = r->n_finalists + 1};
     snprintf(title, sizeof title, "what a smaller cache costs on %s", info->model->name);
-    snprintf(protocol, sizeof protocol,
-             "%zu tokens compressed once, the next %zu scored; %zu held-out %s, 95 %% intervals; filled: "
-             "qualifies; pale: another one is as good in loss, bytes and times",
+    snprintf(line, sizeof line,
+             "%zu tokens compressed once, the next %zu scored; %zu held-out %s, 95 %% intervals; behind the "
+             "front: another one is as good in loss, bytes and times",
              info->config->n_prompt, info->config->n_new, r->n_clusters,
              r->is_by_window ? "windows" : "texts");
-    const kvl_trade trade = {.title = title,
-                             .protocol = protocol,
-                             .command = info->command,
-                             .points = points,
-                             .n_points = r->n_finalists,
-                             .full_bytes = (double)r->full.claim.bytes,
-                             .max_loss = info->options->wish.max_loss,
-                             .max_bytes = (double)info->options->wish.max_bytes};
-    const kvl_status status = kvl_chart_trade(&trade, path, err);
-    for (size_t i = 0; i < r->n_finalists; i++) {
-        kvl_str_free(&names[i]);
+    const kvl_content content = {.choice = &choice};
+    const kvl_caption caption = {.title = title, .line = line, .command = info->command};
+    const kvl_status status = kvl_chart_save(kvl_chart_find("pareto"), &content, KVL_EN, &caption, path, err);
+    for (size_t i = 0; i < 2 * (r->n_finalists + 1); i++) {
+        kvl_str_free(&texts[i]);
     }
     return status;
 }

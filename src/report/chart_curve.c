@@ -211,7 +211,7 @@ static void draw_stage_row(const curve *v, const band *bands, size_t n) {
 
 static void draw_bands(const curve *v, const band *bands, size_t n, bool has_names) {
     for (size_t i = 0; i < n; i++) {
-        shade(v, bands[i].left, v->p.top, bands[i].right - bands[i].left, v->p.bottom - v->p.top,
+        shade(v, bands[i].left, v->p.top, bands[i].right - bands[i].left, v->p.bottom - 1 - v->p.top,
               bands[i].stage);
         if (has_names && bands[i].stage != KVL_STAGE_BASELINE) {
             kvl_figure_text(v->f, (bands[i].left + bands[i].right) / 2, v->p.top + 10, KVLI_SMALL,

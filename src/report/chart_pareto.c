@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "stats/choice.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -198,8 +199,11 @@ static void find_axes(const trade *t, kvl_axis *x, kvl_axis *y, kvl_lang lang) {
 
 static void put_name(kvl_str *out, const point *p) {
     kvl_str_puts(out, p->policy);
-    if (p->cache != NULL) {
-        kvl_str_printf(out, ", %s", p->cache);
+    if (p->cache != NULL) { /* "q8_0/q8_0" is said once */
+        const size_t n = strcspn(p->cache, "/");
+        const bool is_same = p->cache[n] == '/' && strlen(p->cache) == 2 * n + 1 &&
+                             strncmp(p->cache, p->cache + n + 1, n) == 0;
+        kvl_str_printf(out, ", %.*s", is_same ? (int)n : INT_MAX, p->cache);
     }
 }
 

@@ -92,6 +92,10 @@ kvl_status kvl_figure_write_png(kvl_str *out, const kvl_figure *f, kvl_err *err)
 kvl_status kvl_figure_write_pdf(kvl_str *out, const kvl_figure *f, const char *title,
                                 kvl_err *err) KVL_MUST_USE;
 
+/* Writes it as path.png, path.svg and path.pdf. E_IO. */
+kvl_status kvl_figure_save(const kvl_figure *f, const char *title, const char *path,
+                           kvl_err *err) KVL_MUST_USE;
+
 /* ---- plots: axes around a figure's data ---- */
 
 typedef struct kvl_axis {

@@ -66,32 +66,4 @@ typedef enum kvl_format { KVL_FORMAT_TABLE, KVL_FORMAT_MD, KVL_FORMAT_CSV, KVL_F
  * numbers that are not finite become null. */
 void kvl_report_write(kvl_str *out, const kvl_report *r, kvl_format format);
 
-/* Writes the curve as path.png and path.svg (cairo + pango, one drawing code): PPL against keep ratio
- * (1 at the left, falling to the right), one line per press, error bars (the interval of delta, turned into
- * PPL around the row's own: ppl * exp(low - mean) .. ppl * exp(high - mean)), baseline line,
- * worst and best point marked and labelled, legend when there are two presses or more. */
-kvl_status kvl_chart_curve(const kvl_report *r, const char *path, kvl_err *err) KVL_MUST_USE;
-
-/* One setting: what it takes and what it costs. */
-typedef struct kvl_trade_point {
-    const char *name;
-    double bytes;
-    double loss, low, high; /* nats per token; low = high = loss: no interval */
-    bool is_answer;         /* ringed and named */
-    bool is_behind;         /* another one is as good in everything: drawn pale, not named */
-    bool qualifies;         /* filled; else hollow */
-} kvl_trade_point;
-
-typedef struct kvl_trade {
-    const char *title, *protocol, *command; /* as in kvl_report */
-    const kvl_trade_point *points;          /* [n_points] by rising bytes */
-    size_t n_points;
-    double full_bytes; /* of the full cache, whose loss is 0 */
-    double max_loss;   /* drawn as a line */
-    double max_bytes;  /* the same; 0: none */
-} kvl_trade;
-
-/* Writes loss against bytes (log scale) as path.png and path.svg, with intervals, limits and names. */
-kvl_status kvl_chart_trade(const kvl_trade *t, const char *path, kvl_err *err) KVL_MUST_USE;
-
 #endif

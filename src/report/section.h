@@ -24,6 +24,20 @@ typedef struct kvl_chart {
 const kvl_chart *const *kvl_charts(size_t *n);
 const kvl_chart *kvl_chart_find(const char *id);
 
+/* The chart that shows a sweep best: "curve", or "curves" where its presses are more than lines can be told
+ * apart; NULL: nothing to draw. */
+const kvl_chart *kvl_chart_of_sweep(const kvl_content *c);
+
+/* What stands around a chart in a picture of its own. */
+typedef struct kvl_caption {
+    const char *title, *line, *command;
+} kvl_caption;
+
+/* Writes a chart, 760 pixels wide, as path.png, path.svg and path.pdf; caption NULL: the chart alone. E_IO.
+ */
+kvl_status kvl_chart_save(const kvl_chart *chart, const kvl_content *c, kvl_lang lang,
+                          const kvl_caption *caption, const char *path, kvl_err *err) KVL_MUST_USE;
+
 /* A page that is being written: HTML is appended to `out`. */
 typedef struct kvl_page {
     kvl_str *out;

@@ -1,13 +1,9 @@
 /* The same curve for every press of the run. */
-#include "report/report_int.h"
-#include "report/section.h"
+#include "report/chart_int.h"
 
 static size_t count_presses(const kvl_report *r) {
-    size_t n = 0;
-    for (size_t i = 0; r != NULL && i < r->n_rows; i = kvli_group_end(r, i)) {
-        n += !r->rows[i].is_baseline;
-    }
-    return n;
+    size_t first = 0;
+    return kvli_find_presses(r, &first, 1);
 }
 
 static bool has(const kvl_content *c) { return count_presses(c->sweep) > 1; }

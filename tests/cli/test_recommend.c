@@ -135,6 +135,7 @@ static void test_own_text(void **state) {
     assert_non_null(strstr(text, "intervals take windows for independent"));
     assert_true(kvl_file_exists(test_temp_path("recommend.novels-7m.png")));
     assert_true(kvl_file_exists(test_temp_path("recommend.novels-7m.svg")));
+    assert_true(kvl_file_exists(test_temp_path("recommend.novels-7m.pdf")));
     test_save(test_temp_path("short.txt"), "too short", 9);
     snprintf(args, sizeof args, "-P streaming --no-chart -f %s", test_temp_path("short.txt"));
     assert_non_null(strstr(run(3, args), "texts: expected one of at least 641 tokens to choose on"));

@@ -213,6 +213,7 @@ static void test_table_and_pictures(void **state) {
     assert_non_null(strstr(o.out, "full cache"));
     assert_true(kvl_file_exists(test_temp_path("pics/ucurve.novels-7m.png")));
     assert_true(kvl_file_exists(test_temp_path("pics/ucurve.novels-7m.svg")));
+    assert_true(kvl_file_exists(test_temp_path("pics/ucurve.novels-7m.pdf")));
     kvl_free(o.out);
     o = run_ok("sweep --preset ucurve-dead --no-chart -r 0.5");
     assert_non_null(strstr(o.out, "nothing evicted"));

@@ -251,12 +251,55 @@ static void test_words(void **state) {
     content_fixture_free(c);
 }
 
+/* ---- pictures ---- */
+
+static kvl_status save(const kvl_content *c, const char *name, kvl_err *err) {
+    const kvl_caption caption = {
+        .title = "ucurve on a model with a <name>",
+        .line = "a line of the protocol that is so long that it needs more than one line "
+                "of the picture, which is seven hundred and sixty pixels wide",
+        .command = "kvlab sweep -P knorm,recency,snapkv,h2o -r 0.95,0.9,0.85,0.8,0.75,0.7 "
+                   "--a-long-option with/a/long/path/to/a/file/that/has/no/spaces.gguf"};
+    return kvl_chart_save(kvl_chart_of_sweep(c), c, KVL_EN, &caption, name, err);
+}
+
+static void test_pictures(void **state) {
+    (void)state;
+    static const char *const beginnings[] = {"\x89PNG\r\n\x1a\n", "<svg ", "%PDF-"};
+    static const char *const endings[] = {"png", "svg", "pdf"};
+    kvl_content *c = content_fixture(CONTENT_RICH);
+    kvl_err err = {0};
+    assert_ok(save(c, test_temp_path("picture"), NULL));
+    for (size_t i = 0; i < 3; i++) {
+        char name[32];
+        char *bytes = NULL;
+        size_t n = 0;
+        snprintf(name, sizeof name, "picture.%s", endings[i]);
+        assert_ok(kvl_file_load(&bytes, &n, test_temp_path(name), 1 << 24, NULL));
+        assert_true(n > 5000);
+        assert_memory_equal(bytes, beginnings[i], strlen(beginnings[i]));
+        if (i == 0) {
+            assert_int_equal((unsigned char)bytes[18] * 256 + (unsigned char)bytes[19], 1640);
+        } else if (i == 1) {
+            check_xml(bytes);
+            assert_non_null(strstr(bytes, "spaces.gguf</text>")); /* the command is whole */
+        }
+        kvl_free(bytes);
+    }
+    assert_int_equal(save(c, "/nowhere/at/all/x", &err), KVL_E_IO);
+    assert_non_null(strstr(err.msg, "/nowhere/at/all/x.png"));
+    assert_string_equal(kvl_chart_of_sweep(c)->id, "curve");
+    content_fixture_free(c);
+    const kvl_content nothing = {0};
+    assert_null(kvl_chart_of_sweep(&nothing));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_list),         cmocka_unit_test(test_contents),
         cmocka_unit_test(test_few_rows),     cmocka_unit_test(test_numbers_that_are_none),
         cmocka_unit_test(test_many_presses), cmocka_unit_test(test_spoilt),
-        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_words),        cmocka_unit_test(test_pictures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

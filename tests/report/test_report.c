@@ -1,4 +1,4 @@
-/* Tables, readings, machine formats and pictures of a small made-up report. */
+/* Tables, readings, machine formats of a small made-up report. */
 #include "support.h"
 
 #include "report/report.h"
@@ -209,45 +209,6 @@ static void test_json(void **state) {
     kvl_str_free(&out);
 }
 
-static void check_picture(const kvl_report *r, const char *name) {
-    char file[64];
-    size_t n = 0;
-    char *bytes = NULL;
-    assert_int_equal(kvl_chart_curve(r, test_temp_path(name), NULL), KVL_OK);
-    snprintf(file, sizeof file, "%s.png", name);
-    assert_int_equal(kvl_file_load(&bytes, &n, test_temp_path(file), 1 << 24, NULL), KVL_OK);
-    assert_memory_equal(bytes, "\x89PNG\r\n\x1a\n", 8);
-    assert_true((unsigned char)bytes[18] * 256 + (unsigned char)bytes[19] ==
-                1640); /* width in the IHDR chunk */
-    assert_true(n > 20000);
-    kvl_free(bytes);
-    snprintf(file, sizeof file, "%s.svg", name);
-    assert_int_equal(kvl_file_load(&bytes, &n, test_temp_path(file), 1 << 24, NULL), KVL_OK);
-    assert_non_null(strstr(bytes, "<svg"));
-    assert_non_null(strstr(bytes, "</svg>"));
-    kvl_free(bytes);
-}
-
-static void test_pictures(void **state) {
-    (void)state;
-    fixture *f = make();
-    check_picture(&f->report, "one");
-    f->rows[5] = row_of("recency", 0.9, 62, 0.01, 0.02, KVL_STAGE_BEST);
-    f->rows[6] = row_of("recency", 0.5, 900, 2.7, 0.2, KVL_STAGE_DECLINE); /* log axis */
-    f->rows[7] = row_of("random", 0.5, (double)NAN, 2.7, 0.2, KVL_STAGE_BEST);
-    f->report.n_rows = 8;
-    check_picture(&f->report, "three");
-    f->report.n_rows = 1; /* the baseline alone */
-    check_picture(&f->report, "none");
-}
-
-static void test_unwritable(void **state) {
-    (void)state;
-    kvl_err err = {0};
-    assert_int_equal(kvl_chart_curve(&make()->report, "/nowhere/at/all/x", &err), KVL_E_IO);
-    assert_non_null(strstr(err.msg, "/nowhere/at/all/x.png"));
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),
@@ -255,8 +216,6 @@ int main(void) {
         cmocka_unit_test(test_no_loss_needs_a_margin),
         cmocka_unit_test(test_names_are_escaped),
         cmocka_unit_test(test_json),
-        cmocka_unit_test(test_pictures),
-        cmocka_unit_test(test_unwritable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
