@@ -77,6 +77,32 @@
     }
   }
 
+  // the forgetting map at any step of any policy; per token pairs of steps after it and heads that lose it then
+  for (const player of document.querySelectorAll(".player")) {
+    const heads = Number(player.dataset.heads), policies = JSON.parse(player.dataset.lost);
+    const policy = player.querySelector("select"), step = player.querySelector("input"), said = player.querySelector("output");
+    const map = player.appendChild(player.parentNode.querySelector("details p.held:last-of-type").cloneNode(true));
+    map.removeAttribute("aria-labelledby");
+    const tokens = map.querySelectorAll("b");
+    const show = () => {
+      const read = Number(step.value), changes = policies[policy.selectedIndex];
+      let sum = 0;
+      tokens.forEach((token, i) => {
+        let held = heads;
+        for (let k = 0; k < changes[i].length && i + changes[i][k] <= read; k += 2) held -= changes[i][k + 1];
+        token.className = i < read ? "f" + Math.ceil(10 * held / heads) : "n";
+        token.title = i < read ? Math.round(100 * held / heads) + " %" : "";
+        sum += i < read ? held / heads : 0;
+      });
+      said.textContent = `${read} / ${tokens.length}, ${Math.round(100 * sum / read)} %`;
+      map.setAttribute("aria-label", said.textContent);
+    };
+    policy.addEventListener("change", show);
+    step.addEventListener("input", show);
+    player.hidden = false;
+    show();
+  }
+
   // the contents say where the reader is
   const links = new Map([...document.querySelectorAll("nav a")].map((a) => [a.hash.slice(1), a]));
   const watch = new IntersectionObserver((entries) => {

@@ -49,7 +49,10 @@
   }
 
   // text stands out from what is behind it
-  const channels = (colour) => colour.match(/[\d.]+/g).map(Number);
+  const channels = (colour) => { // mixed colours are told as color(srgb 0 to 1 ...)
+    const scale = colour.startsWith("color(srgb") ? 255 : 1;
+    return colour.match(/[\d.]+/g).map((v, i) => Number(v) * (i < 3 ? scale : 1));
+  };
   const luminance = (c) => {
     const [r, g, b] = c.slice(0, 3).map((v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
