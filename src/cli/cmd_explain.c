@@ -12,7 +12,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { MAX_HYPOTHESES = 32, FEWEST_TEXTS = 20 };
 enum { OPT_BUDGET, OPT_ONLY, OPT_FILE, OPT_SAMPLES, OPT_OUT, OPT_SEED };
@@ -42,7 +41,8 @@ typedef struct session {
     kvl_setup setup;
     kvl_samples texts;
     kvl_evidence evidence;
-    uint64_t start_ns, last_progress_ns;
+    uint64_t start_ns;
+    kvl_progress progress;
     int last_study; /* that a line was printed of; -1: none */
 } session;
 
@@ -102,27 +102,17 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
 
 /* ---- running ---- */
 
-static void print_bar(const session *s, const kvl_explain_progress *p, uint64_t now) {
-    enum { width = 30 };
-    const int filled = (int)(width * p->rows_done / kvl_max_size(p->rows_total, 1));
-    const double rate = (double)p->rows_done / ((double)(now - s->start_ns) * 1e-9);
-    fprintf(stderr, "\r[%.*s%*s] %s, %.0f tokens/s, %.0f s left \x1b[K", filled,
-            "##############################", width - filled, "", kvl_study_name(p->study), rate,
-            (double)(p->rows_total - p->rows_done) / rate);
-}
-
 static bool show_progress(void *ud, const kvl_explain_progress *p) {
-    enum { update_ns = 200000000 };
     session *s = ud;
-    const uint64_t now = kvl_clock_ns();
-    if (!s->run.is_quiet && isatty(STDERR_FILENO) == 1 && now - s->last_progress_ns > update_ns) {
-        s->last_progress_ns = now;
-        print_bar(s, p, now);
-    } else if (!s->run.is_quiet && isatty(STDERR_FILENO) != 1 && (int)p->study != s->last_study) {
-        s->last_study = (int)p->study;
-        fprintf(stderr, "%s: %zu of %zu tokens through the model are done\n", kvl_study_name(p->study),
-                p->rows_done, p->rows_total);
+    const char *study = kvl_study_name(p->study);
+    if (!s->progress.is_terminal && (int)p->study != s->last_study) {
+        kvl_progress_line(&s->progress, "%s: %zu of %zu tokens through the model are done", study,
+                          p->rows_done, p->rows_total);
     }
+    s->last_study = (int)p->study;
+    kvl_progress_show(
+        &s->progress,
+        &(kvl_progress_state){.what = study, .done = p->rows_done, .total = p->rows_total, .unit = "tokens"});
     return !kvl_is_stopping();
 }
 
@@ -200,10 +190,10 @@ static kvl_status explain(session *s, kvl_str *out, kvl_err *err) {
         .progress = show_progress,
         .progress_ud = s,
     };
-    KVL_TRY(kvl_explain_run(&s->evidence, s->setup.engine, &config, err));
-    if (!s->run.is_quiet && isatty(STDERR_FILENO) == 1) {
-        fputs("\r\x1b[K", stderr);
-    }
+    kvl_progress_begin(&s->progress, s->run.is_quiet);
+    const kvl_status run_status = kvl_explain_run(&s->evidence, s->setup.engine, &config, err);
+    kvl_progress_end(&s->progress);
+    KVL_TRY(run_status);
     kvl_judgement *judgements = kvl_calloc(s->n_hypotheses, sizeof *judgements);
     if (judgements == NULL) {
         return kvl_fail_nomem(err, "explanation");

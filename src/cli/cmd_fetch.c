@@ -3,12 +3,10 @@
 #include "cli/cmd.h"
 #include "cli/hub_env.h"
 #include "cli/model_arg.h"
-
-#include "base/os.h"
+#include "cli/progress.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 typedef unsigned long long ull; /* for %llu */
 
@@ -17,7 +15,7 @@ enum { OPT_DRY_RUN, OPT_QUIET, OPT_HELP };
 static const kvl_arg table[] = {
     KVL_HF_FILE_ARGS,
     {OPT_DRY_RUN, 0, "dry-run", NULL, "list files and sizes; download nothing"},
-    {OPT_QUIET, 'q', "quiet", NULL, "no progress on stderr"},
+    KVL_QUIET_ARGS(OPT_QUIET),
     {OPT_HELP, 'h', "help", NULL, "this text"},
 };
 enum { n_table = sizeof table / sizeof table[0] };
@@ -31,8 +29,8 @@ typedef struct session {
     kvl_str list; /* of a dry run */
     uint64_t n_listed_bytes;
     uint64_t n_listed_here;
-    uint64_t n_first_bytes; /* of the file under way, when its first bytes were seen */
-    uint64_t first_ns;      /* and when that was; 0: not yet */
+    kvl_progress progress;
+    bool is_under_way; /* bytes of a file were seen */
 } session;
 
 static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) {
@@ -54,35 +52,35 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
 }
 
 static void show_bar(session *s, const kvl_hub_event *event) {
-    enum { width = 30 };
-    uint64_t now = kvl_clock_ns();
+    char count[64];
     if (!s->has_bar || event->n_bytes == 0) {
         return;
     }
-    if (s->first_ns == 0) {
-        s->first_ns = now;
-        s->n_first_bytes = event->n_done;
+    if (!s->is_under_way) {
+        kvl_progress_begin(&s->progress, false);
+        s->progress.first_done = event->n_done;
+        s->is_under_way = true;
     }
-    double seconds = (double)(now - s->first_ns) * 1e-9;
-    double rate = event->n_done > s->n_first_bytes && seconds > 0
-                      ? (double)(event->n_done - s->n_first_bytes) * 1e-6 / seconds
-                      : 0;
-    int filled = (int)((double)event->n_done / (double)event->n_bytes * width);
-    fprintf(stderr, "\r\x1b[K%.60s [%.*s%*s] %.1f of %.1f MB, %.1f MB/s", event->text, filled,
-            "##############################", width - filled, "", (double)event->n_done * 1e-6,
-            (double)event->n_bytes * 1e-6, rate);
+    snprintf(count, sizeof count, "%.1f of %.1f MB", (double)event->n_done * 1e-6,
+             (double)event->n_bytes * 1e-6);
+    kvl_progress_show(&s->progress, &(kvl_progress_state){.what = event->text,
+                                                          .count = count,
+                                                          .done = event->n_done,
+                                                          .total = event->n_bytes,
+                                                          .unit = "MB",
+                                                          .per_unit = 1e6});
 }
 
 static void show_file(session *s, const kvl_hub_event *event) {
-    s->first_ns = 0;
+    s->is_under_way = false;
     s->n_listed_bytes += event->n_bytes;
     s->n_listed_here += event->n_done;
     if (s->is_dry_run) {
         kvl_str_printf(&s->list, "%15llu bytes  %15llu in the cache  %s\n", (ull)event->n_bytes,
                        (ull)event->n_done, event->text);
-    } else if (!s->is_quiet) {
-        fprintf(stderr, "%s%s: %llu bytes%s\n", s->has_bar ? "\r\x1b[K" : "", event->text,
-                (ull)event->n_bytes, event->n_done == event->n_bytes ? ", already in the cache" : "");
+    } else {
+        kvl_progress_line(&s->progress, "%s: %llu bytes%s", event->text, (ull)event->n_bytes,
+                          event->n_done == event->n_bytes ? ", already in the cache" : "");
     }
 }
 
@@ -91,11 +89,7 @@ static bool on_event(void *ud, const kvl_hub_event *event) {
     switch (event->kind) {
     case KVL_HUB_PROGRESS: show_bar(s, event); break;
     case KVL_HUB_FILE: show_file(s, event); break;
-    case KVL_HUB_NOTE:
-        if (!s->is_quiet) {
-            fprintf(stderr, "%s%s\n", s->has_bar ? "\r\x1b[K" : "", event->text);
-        }
-        break;
+    case KVL_HUB_NOTE: kvl_progress_line(&s->progress, "%s", event->text); break;
     }
     return !kvl_is_stopping();
 }
@@ -112,11 +106,10 @@ static kvl_status fetch(session *s, kvl_str *out, kvl_err *err) {
     if (s->model.is_offline || kvl_hub_env_is_offline()) {
         status = kvl_hub_find(out, &hub, &name, s->model.hf_file, err);
     } else {
-        s->has_bar = !s->is_quiet && !kvl_hub_env_is_quiet() && isatty(STDERR_FILENO) == 1;
+        kvl_progress_begin(&s->progress, s->is_quiet);
+        s->has_bar = !s->is_quiet && !kvl_hub_env_is_quiet();
         status = kvl_hub_fetch(out, &hub, &name, &options, err);
-        if (status != KVL_OK && s->has_bar) {
-            fputs("\r\x1b[K", stderr);
-        }
+        kvl_progress_end(&s->progress);
     }
     if (status == KVL_OK && s->is_dry_run && s->list.len != 0) {
         kvl_str_printf(&s->list, "%15llu bytes  %15llu in the cache  in all\n", (ull)s->n_listed_bytes,

@@ -3,6 +3,7 @@
 #include "cli/cmd.h"
 #include "cli/keep.h"
 #include "cli/needle_report.h"
+#include "cli/progress.h"
 
 #include "base/alloc.h"
 #include "base/os.h"
@@ -11,7 +12,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 /* All that a run owns. */
 typedef struct session {
@@ -26,24 +26,17 @@ typedef struct session {
     kvl_retrieval_result *results; /* [n_policies, prompts] */
     size_t n_prompts;
     size_t task, length; /* at work */
-    uint64_t start_ns, last_progress_ns;
+    kvl_progress progress;
 } session;
 
 static bool show_progress(void *ud, size_t rows_done, size_t rows_total) {
-    enum { update_ns = 100000000 };
     session *s = ud;
-    const uint64_t now = kvl_clock_ns();
-    if (s->options.run.is_quiet || isatty(STDERR_FILENO) != 1) {
-        return !kvl_is_stopping();
-    }
-    if (rows_done == rows_total) {
-        fputs("\r\x1b[K", stderr);
-    } else if (now - s->last_progress_ns > update_ns) {
-        s->last_progress_ns = now;
-        fprintf(stderr, "\r%s, %zu tokens: %3.0f %%, %.0f tokens/s \x1b[K", s->options.tasks[s->task]->name,
-                s->options.lengths[s->length], 100.0 * (double)rows_done / (double)rows_total,
-                (double)rows_done / ((double)(now - s->start_ns) * 1e-9));
-    }
+    char what[64];
+    snprintf(what, sizeof what, "%s, %zu tokens", s->options.tasks[s->task]->name,
+             s->options.lengths[s->length]);
+    kvl_progress_show(
+        &s->progress,
+        &(kvl_progress_state){.what = what, .done = rows_done, .total = rows_total, .unit = "tokens"});
     return !kvl_is_stopping();
 }
 
@@ -148,8 +141,14 @@ static kvl_status run_length(session *s, kvl_err *err) {
         const kvl_sample sample = {.name = "prompt", .ids = s->prompts[0].ids};
         KVL_TRY(kvl_identity_check(s->setup.engine, &sample, err));
     }
-    s->start_ns = kvl_clock_ns();
-    KVL_TRY(kvl_retrieval_run(s->results, s->setup.engine, &config, err));
+    kvl_progress_begin(&s->progress, o->run.is_quiet);
+    const kvl_status status = kvl_retrieval_run(s->results, s->setup.engine, &config, err);
+    kvl_progress_end(&s->progress);
+    KVL_TRY(status);
+    if (!s->progress.is_terminal) {
+        kvl_progress_line(&s->progress, "%s, %zu tokens: %zu prompts under %zu policies",
+                          o->tasks[s->task]->name, o->lengths[s->length], s->n_prompts, s->run.n_policies);
+    }
     kvl_needle_count(&s->run, s->task, s->length, s->results);
     const size_t n_before = s->lines.len;
     KVL_TRY(kvl_needle_write_trials(&s->lines, &s->run, s->task, s->length, s->prompts, s->results, err));

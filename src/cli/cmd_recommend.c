@@ -3,6 +3,7 @@
 #include "cli/calibration_arg.h"
 #include "cli/cmd.h"
 #include "cli/keep.h"
+#include "cli/progress.h"
 #include "cli/recommend_options.h"
 #include "cli/recommend_report.h"
 #include "cli/setup.h"
@@ -13,7 +14,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 /* How much a run does. */
 typedef struct effort {
@@ -44,20 +44,28 @@ typedef struct session {
     kvl_recommend result;
     kvl_str texts_text;
     kvl_str command;
-    uint64_t last_progress_ns;
+    kvl_progress progress;
+    size_t last_stage; /* whose progress is shown; SIZE_MAX: none */
 } session;
 
 static bool show_progress(void *ud, const kvl_recommend_progress *p) {
-    enum { update_ns = 200000000 };
     static const char *const stages[KVL_RECOMMEND_STAGES] = {"presses",     "budgets",        "protections",
                                                              "cache types", "held-out texts", "times"};
     session *s = ud;
-    const uint64_t now = kvl_clock_ns();
-    if (!s->options.is_quiet && isatty(STDERR_FILENO) == 1 && now - s->last_progress_ns > update_ns) {
-        s->last_progress_ns = now;
-        fprintf(stderr, "\r%zu of %d: %s, %.0f %% \x1b[K", p->stage + 1, (int)KVL_RECOMMEND_STAGES,
-                stages[p->stage], 100.0 * (double)p->rows_done / (double)kvl_max_size(1, p->rows_total));
+    char what[64];
+    snprintf(what, sizeof what, "%zu of %d: %s", p->stage + 1, (int)KVL_RECOMMEND_STAGES, stages[p->stage]);
+    if (p->stage != s->last_stage) {
+        kvl_progress_begin(&s->progress, s->options.is_quiet);
+        s->progress.first_done = p->rows_done;
+        s->last_stage = p->stage;
+        if (!s->progress.is_terminal) {
+            kvl_progress_line(&s->progress, "%s", what);
+        }
     }
+    kvl_progress_show(&s->progress, &(kvl_progress_state){.what = what,
+                                                          .done = p->rows_done,
+                                                          .total = p->rows_total,
+                                                          .unit = p->rows_total != 0 ? "tokens" : NULL});
     return !kvl_is_stopping();
 }
 
@@ -311,10 +319,9 @@ static kvl_status run_session(session *s, kvl_err *err) {
     s->effort = s->options.is_full ? &full : &quick;
     KVL_TRY(open_model(s, err));
     KVL_TRY(set_config(s, err));
+    s->last_stage = SIZE_MAX;
     const kvl_status status = kvl_recommend_run(&s->result, s->model, &s->config, err);
-    if (s->last_progress_ns != 0) {
-        fputs("\r\x1b[K", stderr);
-    }
+    kvl_progress_end(&s->progress);
     return status == KVL_OK ? write_results(s, err) : status;
 }
 

@@ -1,6 +1,7 @@
 /* kvlab sweep: model, samples and policies in; table, picture and records out. */
 #include "cli/args.h"
 #include "cli/cmd.h"
+#include "cli/progress.h"
 #include "cli/setup.h"
 #include "cli/sweep_config.h"
 #include "cli/sweep_options.h"
@@ -15,6 +16,7 @@
 #include "press/plugin.h"
 #include "protocol/timing.h"
 #include "protocol/trace.h"
+#include "report/plot.h"
 #include "report/section.h"
 
 #include <math.h>
@@ -33,11 +35,10 @@ typedef struct session {
     kvl_sweep_run_info info;
     kvl_str command;
     uint64_t memory_bytes; /* limit of a sweep; 0: none */
-    uint64_t start_ns;
-    uint64_t last_progress_ns;
+    kvl_progress progress;
 } session;
 
-static void print_cell(const session *s, const kvl_sweep_progress *p) {
+static void print_cell(session *s, const kvl_sweep_progress *p) {
     const kvl_cell *c = p->finished;
     kvl_str text = {0};
     if (c->policy == 0) {
@@ -45,34 +46,24 @@ static void print_cell(const session *s, const kvl_sweep_progress *p) {
     } else {
         kvl_policy_text(&s->policies[c->policy - 1], &text);
     }
-    fprintf(stderr, "cell %zu of %zu: %s on %s: PPL %.2f, %zu compressions\n", p->cells_done, p->cells_total,
-            kvl_str_text(&text), s->info.samples->items[c->sample].name,
-            exp(c->nll_sum / (double)c->n_scored), c->n_events);
+    kvl_progress_line(&s->progress, "cell %zu of %zu: %s on %s: PPL %.2f, %zu compressions", p->cells_done,
+                      p->cells_total, kvl_str_text(&text), s->info.samples->items[c->sample].name,
+                      exp(c->nll_sum / (double)c->n_scored), c->n_events);
     kvl_str_free(&text);
-}
-
-static void print_bar(session *s, const kvl_sweep_progress *p) {
-    enum { update_ns = 100000000, width = 30 };
-    uint64_t now = kvl_clock_ns();
-    if (p->rows_done == p->rows_total) {
-        fputs("\r\x1b[K", stderr);
-    } else if (now - s->last_progress_ns > update_ns) {
-        s->last_progress_ns = now;
-        int filled = (int)(width * p->rows_done / p->rows_total);
-        double rate = (double)p->rows_done / ((double)(now - s->start_ns) * 1e-9);
-        fprintf(stderr, "\r%s [%.*s%*s] %zu of %zu cells, %.0f tokens/s, %.0f s left \x1b[K",
-                s->options.preset->name, filled, "##############################", width - filled, "",
-                p->cells_done, p->cells_total, rate, (double)(p->rows_total - p->rows_done) / rate);
-    }
 }
 
 static bool show_progress(void *ud, const kvl_sweep_progress *p) {
     session *s = ud;
-    bool is_terminal = isatty(STDERR_FILENO) == 1;
-    if (!s->options.is_quiet && is_terminal && p->finished == NULL) {
-        print_bar(s, p);
-    } else if (!s->options.is_quiet && !is_terminal && s->options.is_verbose && p->finished != NULL) {
+    if (p->finished != NULL && (s->options.is_verbose || !s->progress.is_terminal)) {
         print_cell(s, p);
+    } else if (p->finished == NULL) {
+        char count[64];
+        snprintf(count, sizeof count, "%zu of %zu cells", p->cells_done, p->cells_total);
+        kvl_progress_show(&s->progress, &(kvl_progress_state){.what = s->options.preset->name,
+                                                              .count = count,
+                                                              .done = p->rows_done,
+                                                              .total = p->rows_total,
+                                                              .unit = "tokens"});
     }
     return !kvl_is_stopping();
 }
@@ -147,9 +138,12 @@ static kvl_status run_sweep(session *s, kvl_err *err) {
         KVL_TRY(kvl_sweep_plan(&s->info.sweep, s->setup.engine, &config, err));
     } else {
         KVL_TRY(kvl_identity_check(s->setup.engine, &s->info.samples->items[0], err));
-        s->start_ns = kvl_clock_ns();
-        KVL_TRY(s->options.trace_path != NULL ? run_traced(s, &config, err)
-                                              : kvl_sweep_run(&s->info.sweep, s->setup.engine, &config, err));
+        kvl_progress_begin(&s->progress, s->options.is_quiet);
+        const kvl_status status = s->options.trace_path != NULL
+                                      ? run_traced(s, &config, err)
+                                      : kvl_sweep_run(&s->info.sweep, s->setup.engine, &config, err);
+        kvl_progress_end(&s->progress);
+        KVL_TRY(status);
         if (s->options.wants_quality) {
             KVL_TRY(kvl_sweep_count_bytes(&s->info, s->setup.tokenizer, err));
         }
@@ -193,6 +187,17 @@ static kvl_status save_chart(session *s, const kvl_report *report, kvl_err *err)
     return KVL_OK;
 }
 
+/* The curve in characters, for whoever reads the table on a terminal. */
+static void put_plot(const session *s, const kvl_report *report, kvl_str *out) {
+    const bool is_shown =
+        s->options.wants_plot || (!s->options.wants_no_plot && kvl_terminal_is(STDOUT_FILENO));
+    if (is_shown && s->options.format == KVL_SWEEP_TABLE) {
+        kvl_str_puts(out, "\n");
+        kvl_plot_curve(out, report, kvl_terminal_width(STDOUT_FILENO),
+                       kvl_terminal_has_color(STDOUT_FILENO, s->options.color));
+    }
+}
+
 static kvl_status write_results(session *s, kvl_err *err) {
     kvl_sweep_report report;
     kvl_str out = {0};
@@ -210,6 +215,7 @@ static kvl_status write_results(session *s, kvl_err *err) {
         if (s->options.wants_quality) {
             KVL_GO(kvl_sweep_write_quality(&out, &s->info, s->options.format == KVL_SWEEP_MD, err));
         }
+        put_plot(s, &report.report, &out);
         KVL_GO(kvl_str_check(&out, "report", err));
     }
     KVL_GO(kvl_print(kvl_str_text(&out), out.len, err));

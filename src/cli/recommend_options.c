@@ -6,6 +6,7 @@
 #include "cli/calibration_arg.h"
 #include "cli/press_arg.h"
 #include "cli/press_text.h"
+#include "cli/progress.h"
 #include "press/plugin.h"
 
 #include <math.h>
@@ -73,7 +74,7 @@ static const kvl_arg table[] = {
     {opt_out, 0, "out", "DIR", "folder of the picture and of the store (default out)"},
     KVL_STORE_ARGS,
     {opt_no_chart, 0, "no-chart", NULL, "no picture"},
-    {opt_quiet, 'q', "quiet", NULL, "no progress on stderr"},
+    KVL_QUIET_ARGS(opt_quiet),
     {opt_help, 'h', "help", NULL, "this text"},
 };
 enum { n_table = sizeof table / sizeof table[0] };

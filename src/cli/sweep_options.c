@@ -29,6 +29,9 @@ enum option_id {
     opt_dry_run,
     opt_timing,
     opt_no_chart,
+    opt_plot,
+    opt_no_plot,
+    opt_color,
     opt_verbose,
 };
 
@@ -55,6 +58,10 @@ static const kvl_arg table[] = {
     {opt_timing, 0, "timing", NULL, "measure prefill, compression, TTFT, TPOT and memory instead of quality"},
     {opt_out, 0, "out", "DIR", "folder of the picture (default out)"},
     {opt_no_chart, 0, "no-chart", NULL, "no picture"},
+    {opt_plot, 0, "plot", NULL, "the curve in characters below the table, also where stdout is no terminal"},
+    {opt_no_plot, 0, "no-plot", NULL, "not so on terminals either"},
+    {opt_color, 0, "color", "WHEN",
+     "colours of that curve: auto (on terminals without NO_COLOR), always, never"},
     {opt_quality, 0, "quality", NULL,
      "compare each prediction with the full cache's: KL, same top, calibration, bits per byte (-o table, md "
      "or "
@@ -62,7 +69,7 @@ static const kvl_arg table[] = {
     {opt_nll, 0, "nll", "FILE", "write the per-token NLLs, one JSON object per cell"},
     {opt_trace, 0, "trace", "FILE", "write what every step saw, for kvlab trace"},
     {opt_verbose, 'v', "verbose", NULL,
-     "a line per finished cell if stderr is no terminal; every cell of a --dry-run"},
+     "a line per finished cell on terminals too; every cell of a --dry-run"},
     KVL_RUN_ENGINE_ARGS,
 };
 enum { n_table = sizeof table / sizeof table[0] };
@@ -195,12 +202,32 @@ static kvl_status take_protocol_option(kvl_sweep_options *o, int id, const char 
     }
 }
 
+/* The same of options of the curve in characters. */
+static kvl_status take_plot_option(kvl_sweep_options *o, int id, const char *value, bool *is_taken,
+                                   kvl_err *err) {
+    static const char *const whens[] = {"auto", "always", "never"};
+    size_t index = 0;
+    *is_taken = true;
+    switch (id) {
+    case opt_plot: o->wants_plot = true; return KVL_OK;
+    case opt_no_plot: o->wants_no_plot = true; return KVL_OK;
+    case opt_color:
+        KVL_TRY(kvl_args_choice(&index, "--color", value, whens, 3, err));
+        o->color = (kvl_color)index;
+        return KVL_OK;
+    default: *is_taken = false; return KVL_OK;
+    }
+}
+
 static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) {
     kvl_sweep_options *o = ud;
     bool is_taken = false;
     KVL_TRY(kvl_run_arg_take(o, id, value, &is_taken, err));
     if (!is_taken) {
         KVL_TRY(take_protocol_option(o, id, value, &is_taken, err));
+    }
+    if (!is_taken) {
+        KVL_TRY(take_plot_option(o, id, value, &is_taken, err));
     }
     if (is_taken) {
         return KVL_OK;
@@ -245,6 +272,14 @@ static kvl_status check_options(const kvl_sweep_options *o, kvl_err *err) {
     }
     if (o->is_timing && o->format != KVL_SWEEP_TABLE && o->format != KVL_SWEEP_JSONL) {
         return kvl_fail(err, KVL_E_USAGE, "--timing: expected -o table or jsonl, found another");
+    }
+    if (o->wants_plot &&
+        (o->wants_no_plot || o->is_timing || o->is_dry_run || o->format != KVL_SWEEP_TABLE)) {
+        return kvl_fail(err, KVL_E_USAGE, "--plot: expected no %s",
+                        o->wants_no_plot ? "--no-plot"
+                        : o->is_timing   ? "--timing"
+                        : o->is_dry_run  ? "--dry-run"
+                                         : "-o but table");
     }
     if (o->trace_path != NULL && o->is_timing) {
         return kvl_fail(err, KVL_E_USAGE, "expected --trace or --timing, found both");

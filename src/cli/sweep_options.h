@@ -5,7 +5,9 @@
 #include "cli/calibration_arg.h"
 #include "cli/model_arg.h"
 #include "cli/press_arg.h"
+#include "cli/progress.h"
 #include "cli/settings.h"
+#include "cli/terminal.h"
 #include "model/model.h"
 #include "press/policy.h"
 #include "protocol/preset.h"
@@ -47,7 +49,7 @@ enum {
         {KVL_RUN_ARITH, 0, "arith", "NAME",                                                                  \
          "arithmetic of products: f32 (exact, default), bf16 (rounded, about twice as fast), int8 (inputs "  \
          "rounded to 8 bits, for quantised weights) or amx_bf16 (bf16 by matrix tiles of AMX)"},             \
-        {KVL_RUN_QUIET, 'q', "quiet", NULL, "no progress on stderr"}, {                                      \
+        KVL_QUIET_ARGS(KVL_RUN_QUIET), {                                                                     \
         KVL_RUN_HELP, 'h', "help", NULL, "this text"                                                         \
     }
 
@@ -94,6 +96,8 @@ typedef struct kvl_sweep_options {
     bool is_quiet;
     bool is_verbose;
     bool has_chart;
+    bool wants_plot, wants_no_plot; /* as asked for; neither: where stdout is a terminal */
+    kvl_color color;
     bool wants_config; /* to be shown only */
     bool is_help;
     kvl_str list_text[KVL_MAX_LIST]; /* owned copies of list items */

@@ -99,6 +99,24 @@ void kvli_curve_full(const kvl_plot *p, const kvl_report *r) {
     }
 }
 
+void kvli_curve_extremes(const kvl_report *r, const size_t *firsts, size_t n, size_t *worst, size_t *best) {
+    *worst = *best = r->n_rows;
+    for (size_t k = 0; k < n; k++) {
+        const size_t end = kvli_group_end(r, firsts[k]);
+        size_t high = end;
+        size_t low = end;
+        kvli_group_extremes(r, firsts[k], end, &high, &low);
+        if (high < end && isfinite(r->rows[high].ppl) &&
+            (*worst == r->n_rows || r->rows[high].ppl > r->rows[*worst].ppl)) {
+            *worst = high;
+        }
+        if (low < end && isfinite(r->rows[low].ppl) &&
+            (*best == r->n_rows || r->rows[low].ppl < r->rows[*best].ppl)) {
+            *best = low;
+        }
+    }
+}
+
 /* ---- this chart ---- */
 
 typedef struct curve {
@@ -116,21 +134,7 @@ static curve make(const kvl_content *c, kvl_lang lang) {
     curve v = {.r = c->sweep, .lang = lang};
     v.n_presses = kvli_find_presses(v.r, v.firsts, KVLI_MOST_SERIES);
     v.n = kvl_min_size(v.n_presses, KVLI_MOST_SERIES);
-    v.worst = v.best = v.r->n_rows;
-    for (size_t k = 0; k < v.n; k++) {
-        const size_t end = kvli_group_end(v.r, v.firsts[k]);
-        size_t worst = end;
-        size_t best = end;
-        kvli_group_extremes(v.r, v.firsts[k], end, &worst, &best);
-        if (worst < end && isfinite(v.r->rows[worst].ppl) &&
-            (v.worst == v.r->n_rows || v.r->rows[worst].ppl > v.r->rows[v.worst].ppl)) {
-            v.worst = worst;
-        }
-        if (best < end && isfinite(v.r->rows[best].ppl) &&
-            (v.best == v.r->n_rows || v.r->rows[best].ppl < v.r->rows[v.best].ppl)) {
-            v.best = best;
-        }
-    }
+    kvli_curve_extremes(v.r, v.firsts, v.n, &v.worst, &v.best);
     return v;
 }
 

@@ -56,5 +56,7 @@ double kvli_ppl_high(const kvl_report_row *row);
 void kvli_curve_line(const kvl_plot *p, const kvl_report *r, size_t first, size_t series, double radius,
                      kvl_lang lang);
 void kvli_curve_full(const kvl_plot *p, const kvl_report *r);
+/* The rows of highest and lowest perplexity among those of these presses that evicted; n_rows: none did. */
+void kvli_curve_extremes(const kvl_report *r, const size_t *firsts, size_t n, size_t *worst, size_t *best);
 
 #endif

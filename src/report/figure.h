@@ -121,6 +121,8 @@ double kvl_plot_x(const kvl_plot *p, double value);
 double kvl_plot_y(const kvl_plot *p, double value);
 /* A number as axes write it: as short as it can be told from others `step` away. */
 void kvl_put_tick(kvl_str *out, double value, double step);
+/* 1, 2 or 5 times a power of ten: the smallest that divides the range into at most n parts. */
+double kvl_tick_step(double range, double n);
 /* A line of names with their marks, from y downwards, in as many rows as they need. Returns the height, which
  * the second tells without drawing. */
 typedef struct kvl_legend_item {

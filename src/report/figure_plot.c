@@ -91,15 +91,14 @@ static void add_tick(ticks *t, const char *name, double value, double step) {
     kvl_str_free(&text);
 }
 
-/* 1, 2 or 5 times a power of ten: the smallest that divides the range into at most n parts. */
-static double nice_step(double range, double n) {
+double kvl_tick_step(double range, double n) {
     const double power = pow(10, floor(log10(range / n)));
     const double factor = range / (power * n);
     return power * (factor <= 1 ? 1 : factor <= 2 ? 2 : factor <= 5 ? 5 : 10);
 }
 
 static void fill_linear(ticks *t, double low, double high, double n) {
-    const double step = nice_step(high - low, n);
+    const double step = kvl_tick_step(high - low, n);
     for (double k = ceil(low / step - 1e-6); k * step <= high + 1e-6 * step && t->n < MOST_TICKS; k += 1) {
         add_tick(t, NULL, k * step, step);
     }

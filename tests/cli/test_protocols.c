@@ -8,7 +8,9 @@
 /* Output of a command that must end well; static. */
 static const char *run_ok(const char *args) {
     int exit_code = 0;
-    const char *out = test_run(&exit_code, args);
+    char quiet[600]; /* progress would stand between what is read */
+    snprintf(quiet, sizeof quiet, "%s -q", args);
+    const char *out = test_run(&exit_code, quiet);
     if (exit_code != 0) {
         fail_msg("%s: exit code %d", args, exit_code);
     }
@@ -144,7 +146,7 @@ static void test_again(void **state) {
                            "--out=\"it's [x]\"");
     assert_non_null(strstr(o,
                            "\nagain: kvlab sweep --samples 'W1 W2' -P 'adakv(snapkv)' -r 0.5 --max-tokens 48 "
-                           "--no-chart '--out=it'\\''s [x]'\n"));
+                           "--no-chart '--out=it'\\''s [x]' -q\n"));
 }
 
 static void test_bad_numbers(void **state) {

@@ -191,7 +191,7 @@ static void test_nan_weight(void **state) {
 static void test_nothing_half_written(void **state) {
     (void)state;
     write_text("plain", "a file, not a folder");
-    check_error("sweep -r 0.5 --max-tokens 40 --no-chart --nll nowhere/x.jsonl -o jsonl", 4,
+    check_error("sweep -r 0.5 --max-tokens 40 --no-chart -q --nll nowhere/x.jsonl -o jsonl", 4,
                 "nowhere/x.jsonl");
     outcome o = run("2>&1 >/dev/null", "sweep -r 0.5 --max-tokens 40 --out plain");
     assert_int_equal(o.exit_code, 4);
@@ -444,11 +444,11 @@ static void test_a_line_per_cell(void **state) {
     (void)state;
     static const char args[] = "sweep --no-chart --max-tokens 40 -r 0.5";
     char command[128];
-    outcome o = run("2>&1 >/dev/null", args);
+    snprintf(command, sizeof command, "%s -q", args);
+    outcome o = run("2>&1 >/dev/null", command);
     assert_int_equal(o.n, 0);
     kvl_free(o.out);
-    snprintf(command, sizeof command, "%s -v", args);
-    o = run("2>&1 >/dev/null", command);
+    o = run("2>&1 >/dev/null", args);
     size_t n_lines = 0;
     char *rest = o.out;
     for (char *line = NULL; (line = next_line(&rest)) != NULL; n_lines++) {
