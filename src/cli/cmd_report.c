@@ -102,8 +102,29 @@ static kvl_status save_charts(const session *s, kvl_err *err) {
 
 /* ---- the report ---- */
 
-static kvl_status write_text(const session *s, kvl_str *out, kvl_err *err) {
-    return kvl_page_write(out, &s->content, s->report.lang, err);
+/* The path of the section's figure without its ending, beside the section: report-curve for report.tex. */
+static void put_figure_base(kvl_str *out, const char *target) {
+    const char *slash = strrchr(target, '/');
+    const char *dot = strrchr(target, '.');
+    const bool has_ending = dot != NULL && (slash == NULL || dot > slash + 1) && dot != target;
+    kvl_str_append(out, target, has_ending ? (size_t)(dot - target) : strlen(target));
+    kvl_str_puts(out, "-curve");
+}
+
+static kvl_status write_section(const session *s, kvl_str *out, const char *target, kvl_err *err) {
+    const kvl_chart *chart = kvl_chart_find("curve");
+    kvl_str base = {0};
+    put_figure_base(&base, target);
+    const char *slash = strrchr(kvl_str_text(&base), '/');
+    const char *name = slash != NULL ? slash + 1 : kvl_str_text(&base);
+    kvl_status status = s->format == FORMAT_MD
+                            ? kvl_paper_write_md(out, &s->content, s->report.lang, name, err)
+                            : kvl_paper_write_tex(out, &s->content, s->report.lang, name, err);
+    if (status == KVL_OK && chart->has(&s->content)) {
+        status = save_chart(s, chart, kvl_str_text(&base), err);
+    }
+    kvl_str_free(&base);
+    return status;
 }
 
 static kvl_status run(session *s, kvl_err *err) {
@@ -113,7 +134,8 @@ static kvl_status run(session *s, kvl_err *err) {
     snprintf(path, sizeof path, "out/report.%s", format_names[s->format]);
     const char *target = s->report.path != NULL ? s->report.path : path;
     KVL_GO(kvl_report_read(&s->content, &s->store, NULL, s->group, err));
-    KVL_GO(write_text(s, &text, err));
+    KVL_GO(s->format == FORMAT_HTML ? kvl_page_write(&text, &s->content, s->report.lang, err)
+                                    : write_section(s, &text, target, err));
     KVL_GO(kvl_report_save(target, &text, err));
     KVL_GO(s->charts != NULL ? save_charts(s, err) : KVL_OK);
     kvl_str_clear(&text);

@@ -38,7 +38,7 @@ kvl_status kvl_report_read(kvl_content *out, const kvl_store_arg *store, const c
     *out = (kvl_content){0};
     KVL_GO(kvl_store_arg_path(&path, store, out_dir, err));
     KVL_GO(kvl_store_arg_open(&opened, store, out_dir, KVL_STORE_READ, err));
-    KVL_GO(kvl_content_gather(out, opened, group, kvl_str_text(&path), err));
+    KVL_GO(kvl_content_gather(out, opened, kvl_str_text(&path), group, err));
 done:
     kvl_store_close(opened);
     kvl_str_free(&path);

@@ -166,7 +166,8 @@ static void say_premise(kvli_say *s) {
 }
 
 static void say_paper(kvli_say *s) {
-    const bool is_theirs = strcmp(s->content->preset, "paper-quick") == 0;
+    const char *preset = s->content->preset;
+    const bool is_theirs = preset != NULL && strcmp(preset, "paper-quick") == 0;
     KVLI_SAY(
         s,
         "The paper on KnormPress (%s) reports that keys of low L2 norm usually receive high attention, and "

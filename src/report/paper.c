@@ -172,8 +172,8 @@ static void say_all(kvli_say *s, const kvli_facts *f) {
     kvli_say_end(s, KVL_PASSAGE_TEXT);
     if (s->content->sweep != NULL) {
         say_table(s);
+        kvli_say_stages(s, f);
     }
-    kvli_say_stages(s, f);
     kvli_say_mechanism(s, f);
     kvli_say_published(s, f);
     kvli_say_limits(s, f);

@@ -51,7 +51,7 @@ static const char *escape_wide(uint32_t c) {
 /* Whether a hyphen is the sign of a number, by what stands around it. */
 static bool is_minus(const kvl_str *out, char next, bool is_code) {
     const char before = out->len != 0 ? out->data[out->len - 1] : ' ';
-    return !is_code && next >= '0' && next <= '9' && strchr(" ]{(", before) != NULL;
+    return !is_code && next >= '0' && next <= '9' && strchr(" ]{}(", before) != NULL;
 }
 
 /* English is for pdfLaTeX: characters beyond Latin-1 are named there; Chinese is for ctex, which has them. */
