@@ -157,7 +157,8 @@ typedef struct kvl_content {
     kvl_bench_content *bench;
     kvl_str *other_groups; /* [n_other_groups] one line each: what else the store holds, and the command */
     size_t n_other_groups;
-    void *owned; /* memory of the gatherers */
+    struct kvli_sweep_cells *cells; /* what sweep stands on; NULL: nothing */
+    void *owned;                    /* memory of the gatherers */
 } kvl_content;
 
 /* Reads all that a store at `path` holds of a group (its key or the beginning of it; NULL: the newest).

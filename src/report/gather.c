@@ -87,9 +87,11 @@ static kvl_status gather(kvli_gather *g, kvl_store *store, const kvl_store_group
     kvl_utc_text(made);
     g->content->made = kvli_own_text(g, made);
     g->content->version = kvli_own_text(g, KVL_VERSION);
+    g->content->group = g->content->preset = g->content->protocol_name = kvli_own_text(g, "");
     if (own != NULL) {
         KVL_TRY(read_group(g, own));
         KVL_TRY(add_others(g, groups, own));
+        KVL_TRY(kvli_gather_sweep(g, store));
     }
     KVL_TRY(read_documents(g, store));
     return g->content->model != NULL

@@ -46,6 +46,10 @@ void kvli_gather_fail(kvli_gather *g, const char *name, const char *expected, co
 /* The keep ratio in a policy's text; 1 for the full cache, NAN where there is none. */
 double kvli_policy_keep(const char *policy);
 
+/* Makes the rows of the content's group; those of the cells are freed with it. */
+kvl_status kvli_gather_sweep(kvli_gather *g, kvl_store *store) KVL_MUST_USE;
+void kvli_sweep_cells_free(struct kvli_sweep_cells *s);
+
 /* Each reads the document of its kind into the content. */
 void kvli_gather_explain(kvli_gather *g);
 void kvli_gather_portrait(kvli_gather *g);

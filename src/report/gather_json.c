@@ -37,6 +37,7 @@ char *kvli_own_text(kvli_gather *g, const char *text) {
 }
 
 void kvl_content_free(kvl_content *c) {
+    kvli_sweep_cells_free(c->cells);
     for (size_t i = 0; i < c->n_other_groups; i++) {
         kvl_str_free(&c->other_groups[i]);
     }

@@ -1,7 +1,6 @@
 /* Documents of a store as the content of a report; documents that are not what they should be. */
-#include "base/sha256.h"
 #include "report/page.h"
-#include "store/store.h"
+#include "store/made_up.h"
 #include "support.h"
 
 #include <math.h>
@@ -242,11 +241,53 @@ static void test_empty(void **state) {
     kvl_store_close(store);
 }
 
+/* ---- cells ---- */
+
+static void put_cells(kvl_store *store, char group, size_t n) {
+    static made_up m;
+    for (size_t i = 0; i < n; i++) {
+        make_up(&m, group, i);
+        m.record.begin = 0;
+        m.record.facts =
+            (char *)"{\"command\":\"kvlab sweep\",\"how\":\"c, 1 thread\",\"has_mean_ppl\":true}";
+        assert_ok(kvl_store_put(store, &m.record, NULL));
+    }
+}
+
+static void test_cells(void **state) {
+    (void)state;
+    kvl_store *store = new_store("cells.db");
+    kvl_content c;
+    kvl_err err = {0};
+    static made_up m;
+    put_cells(store, 'a', 12);
+    put_cells(store, 'b', 8);
+    assert_ok(kvl_content_gather(&c, store, "cells.db", "aaaa", NULL));
+    assert_string_equal(c.model, "novels-7m");
+    assert_int_equal(c.n_cells, 12);
+    assert_int_equal(c.sweep->n_rows, 3);
+    assert_int_equal(c.sweep->n_samples, 4);
+    assert_true(c.sweep->has_mean_ppl && c.sweep->rows[0].is_baseline);
+    assert_string_equal(c.sweep->command, "kvlab sweep");
+    double sum = 0;
+    for (size_t i = 8; i < 12; i++) {
+        make_up(&m, 'a', i);
+        sum += m.record.nll_sum;
+    }
+    assert_true(fabs(c.sweep->rows[2].pooled_nll - sum / (4 * made_up_nll)) < 1e-12);
+    assert_int_equal(c.n_other_groups, 1);
+    assert_non_null(strstr(kvl_str_text(&c.other_groups[0]), "kvlab report --group bbbbbbbbbbbb"));
+    kvl_content_free(&c);
+    assert_int_equal(kvl_content_gather(&c, store, "cells.db", "c", &err), KVL_E_USAGE);
+    kvl_content_free(&c);
+    kvl_store_close(store);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_explain),  cmocka_unit_test(test_timing), cmocka_unit_test(test_needle),
         cmocka_unit_test(test_portrait), cmocka_unit_test(test_faults), cmocka_unit_test(test_memory_ends),
-        cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_empty),    cmocka_unit_test(test_cells),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
