@@ -1,6 +1,7 @@
 /* kvlab sweep: model, samples and policies in; table, picture and records out. */
 #include "cli/args.h"
 #include "cli/cmd.h"
+#include "cli/keep.h"
 #include "cli/progress.h"
 #include "cli/setup.h"
 #include "cli/sweep_config.h"
@@ -9,6 +10,7 @@
 #include "cli/sweep_quality.h"
 #include "cli/sweep_protocol.h"
 #include "cli/sweep_run.h"
+#include "cli/sweep_store.h"
 #include "cli/sweep_timing.h"
 
 #include "base/alloc.h"
@@ -36,6 +38,11 @@ typedef struct session {
     kvl_str command;
     uint64_t memory_bytes; /* limit of a sweep; 0: none */
     kvl_progress progress;
+    uint64_t start_ns;
+    kvl_sweep_store store;
+    size_t stop_rows;  /* rows after which to stop, since it was asked for; 0: it was not */
+    kvl_status status; /* of keeping cells: what stopped the sweep */
+    kvl_err err;
 } session;
 
 static void print_cell(session *s, const kvl_sweep_progress *p) {
@@ -52,20 +59,42 @@ static void print_cell(session *s, const kvl_sweep_progress *p) {
     kvl_str_free(&text);
 }
 
+/* Whether the sweep goes on. When the user asks to stop, a wave that has nearly ended ends first. */
+static bool goes_on(session *s, const kvl_sweep_progress *p) {
+    enum { most_seconds = 10 };
+    if (!kvl_is_stopping()) {
+        return true;
+    }
+    if (s->stop_rows == 0) {
+        const double seconds = (double)(kvl_clock_ns() - s->start_ns) * 1e-9;
+        const double left = (double)(p->wave_rows - p->rows_done) * seconds / (double)(p->rows_done + 1);
+        s->stop_rows = left < most_seconds ? p->wave_rows : p->rows_done;
+        if (p->wave_rows > p->rows_done && left < most_seconds) {
+            kvl_progress_end(&s->progress);
+            fprintf(stderr, "finishing %zu cells, about %.0f s; again: stop at once\n",
+                    p->wave_cells - p->cells_done, ceil(left));
+        }
+    }
+    return p->rows_done < s->stop_rows || p->rows_done == p->rows_total;
+}
+
 static bool show_progress(void *ud, const kvl_sweep_progress *p) {
     session *s = ud;
-    if (p->finished != NULL && (s->options.is_verbose || !s->progress.is_terminal)) {
-        print_cell(s, p);
-    } else if (p->finished == NULL) {
-        char count[64];
-        snprintf(count, sizeof count, "%zu of %zu cells", p->cells_done, p->cells_total);
-        kvl_progress_show(&s->progress, &(kvl_progress_state){.what = s->options.preset->name,
-                                                              .count = count,
-                                                              .done = p->rows_done,
-                                                              .total = p->rows_total,
-                                                              .unit = "tokens"});
+    if (p->finished != NULL) {
+        s->status = kvl_sweep_store_keep(&s->store, p->finished, p->is_one_pass, &s->err);
+        if (s->status == KVL_OK && !p->is_one_pass && (s->options.is_verbose || !s->progress.is_terminal)) {
+            print_cell(s, p);
+        }
+        return s->status == KVL_OK;
     }
-    return !kvl_is_stopping();
+    char count[64];
+    snprintf(count, sizeof count, "%zu of %zu cells", p->cells_done, p->cells_total);
+    kvl_progress_show(&s->progress, &(kvl_progress_state){.what = s->options.preset->name,
+                                                          .count = count,
+                                                          .done = p->rows_done,
+                                                          .total = p->rows_total,
+                                                          .unit = "tokens"});
+    return goes_on(s, p);
 }
 
 static void note_calibration(session *s) {
@@ -120,6 +149,60 @@ static kvl_status run_traced(session *s, kvl_sweep_config *config, kvl_err *err)
     return kvl_trace_commit(w, err);
 }
 
+/* What a sweep that was stopped says. */
+static kvl_status fail_stopped(session *s, size_t n_cells, kvl_err *err) {
+    if (s->status != KVL_OK) {
+        *err = s->err;
+        return s->status;
+    }
+    if (s->store.store == NULL) {
+        return kvl_fail(err, KVL_E_INTERRUPTED, "stopped: no cell is kept, there is no store");
+    }
+    return kvl_fail(err, KVL_E_INTERRUPTED,
+                    "stopped: %zu of %zu cells are in %s; the same command goes on from there",
+                    s->store.n_kept, n_cells, kvl_str_text(&s->store.path));
+}
+
+/* What the sweep would have computed at once: a table does not tell how often it was stopped. */
+static kvl_status count_whole(session *s, const kvl_sweep_config *config, kvl_err *err) {
+    kvl_sweep_config whole = *config;
+    kvl_sweep plan = {0};
+    whole.recall = NULL;
+    KVL_TRY(kvl_sweep_plan(&plan, s->setup.engine, &whole, err));
+    s->info.rows_computed = plan.rows_planned;
+    s->info.rows_naive = plan.rows_naive;
+    s->info.n_waves = plan.n_waves;
+    kvl_sweep_free(&plan);
+    return KVL_OK;
+}
+
+static kvl_status compute(session *s, kvl_sweep_config *config, kvl_err *err) {
+    const size_t n_cells = (s->n_policies + 1) * s->info.samples->n;
+    const bool needs_more = s->options.wants_quality || s->options.trace_path != NULL;
+    KVL_TRY(kvl_sweep_store_open(&s->store, &s->info, &s->options.store,
+                                 !s->options.has_no_resume && !needs_more, err));
+    KVL_TRY(kvl_identity_check(s->setup.engine, &s->info.samples->items[0], err));
+    if (needs_more && s->store.store != NULL && !s->options.is_quiet) {
+        fprintf(stderr, "--%s needs more than is stored: every cell is run\n",
+                s->options.wants_quality ? "quality" : "trace");
+    }
+    config->recall = kvl_sweep_store_recall;
+    config->recall_ud = &s->store;
+    s->start_ns = kvl_clock_ns();
+    kvl_progress_begin(&s->progress, s->options.is_quiet);
+    kvl_status status = s->options.trace_path != NULL
+                            ? run_traced(s, config, err)
+                            : kvl_sweep_run(&s->info.sweep, s->setup.engine, config, err);
+    kvl_progress_end(&s->progress);
+    s->info.rows_computed = s->info.sweep.rows_computed;
+    s->info.rows_naive = s->info.sweep.rows_naive;
+    s->info.n_waves = s->info.sweep.n_waves;
+    if (status == KVL_OK && s->info.sweep.n_known != 0) {
+        status = count_whole(s, config, err);
+    }
+    return status == KVL_E_INTERRUPTED ? fail_stopped(s, n_cells, err) : status;
+}
+
 static kvl_status run_sweep(session *s, kvl_err *err) {
     kvl_sweep_config config = {
         .protocol = s->info.protocol,
@@ -137,13 +220,7 @@ static kvl_status run_sweep(session *s, kvl_err *err) {
         }
         KVL_TRY(kvl_sweep_plan(&s->info.sweep, s->setup.engine, &config, err));
     } else {
-        KVL_TRY(kvl_identity_check(s->setup.engine, &s->info.samples->items[0], err));
-        kvl_progress_begin(&s->progress, s->options.is_quiet);
-        const kvl_status status = s->options.trace_path != NULL
-                                      ? run_traced(s, &config, err)
-                                      : kvl_sweep_run(&s->info.sweep, s->setup.engine, &config, err);
-        kvl_progress_end(&s->progress);
-        KVL_TRY(status);
+        KVL_TRY(compute(s, &config, err));
         if (s->options.wants_quality) {
             KVL_TRY(kvl_sweep_count_bytes(&s->info, s->setup.tokenizer, err));
         }
@@ -202,7 +279,8 @@ static kvl_status write_results(session *s, kvl_err *err) {
     kvl_sweep_report report;
     kvl_str out = {0};
     KVL_TRY(kvl_sweep_report_make(&report, &s->info, err));
-    kvl_status status = KVL_OK;
+    kvl_status status = kvl_sweep_store_describe(&s->store, &report.report, err);
+    KVL_GO(status);
     if (s->options.nll_path != NULL) {
         KVL_GO(kvl_sweep_write_nll(&out, &s->info, err));
         KVL_GO(kvl_file_save(s->options.nll_path, kvl_str_text(&out), out.len, err));
@@ -236,6 +314,15 @@ static kvl_status run_timing(session *s, kvl_err *err) {
                                          s->n_policies, s->options.format == KVL_SWEEP_JSONL, err);
     if (status == KVL_OK) {
         status = kvl_print(kvl_str_text(&out), out.len, err);
+    }
+    if (status == KVL_OK) {
+        const kvl_keep what = {.kind = "timing",
+                               .model = s->setup.model,
+                               .isa = kvl_engine_isa(s->setup.engine),
+                               .command = s->info.command,
+                               .options = kvl_sweep_timing_options(s->setup.engine, &s->texts.items[longest],
+                                                                   s->policies, s->n_policies)};
+        status = kvl_keep_document(&s->options.store, s->options.out_dir, &what, &lines, err);
     }
     kvl_str_free(&out);
     kvl_str_free(&lines);
@@ -285,6 +372,7 @@ static kvl_status run_session(session *s, kvl_err *err) {
 }
 
 static void close_session(session *s) {
+    kvl_sweep_store_close(&s->store);
     kvl_sweep_free_bytes(&s->info);
     kvl_sweep_free(&s->info.sweep);
     for (size_t i = 0; i < s->info.n_notes; i++) {

@@ -104,6 +104,20 @@ static json_t *cell_object(const kvl_sweep_run_info *info, const cell_view *v) {
     return o;
 }
 
+json_t *kvl_sweep_cell_object(const kvl_sweep_run_info *info, const kvl_cell *cell, kvl_record_role role) {
+    const cell_view v = {.cell = cell,
+                         .baseline = role == KVL_ROLE_ONE_PASS   ? "one-pass"
+                                     : role == KVL_ROLE_BASELINE ? "same-tokens"
+                                                                 : NULL};
+    json_t *o = cell_object(info, &v);
+    if (role == KVL_ROLE_ONE_PASS) { /* of the stream on the matched tokens */
+        json_object_del(o, "kept_per_layer");
+        json_object_del(o, "kv_bytes_live");
+        json_object_del(o, "matched_baseline_nll_sum");
+    }
+    return o;
+}
+
 static json_t *nll_object(const kvl_sweep_run_info *info, const cell_view *v) {
     json_t *o = identity(info, v, "kvlab.nll/1");
     json_t *list = json_array();

@@ -28,6 +28,7 @@ enum option_id {
     opt_trace,
     opt_dry_run,
     opt_timing,
+    opt_no_resume,
     opt_no_chart,
     opt_plot,
     opt_no_plot,
@@ -56,7 +57,9 @@ static const kvl_arg table[] = {
     {opt_dry_run, 0, "dry-run", NULL,
      "print cells, rows, waves, bytes and time; run nothing (-o table or json)"},
     {opt_timing, 0, "timing", NULL, "measure prefill, compression, TTFT, TPOT and memory instead of quality"},
-    {opt_out, 0, "out", "DIR", "folder of the picture (default out)"},
+    KVL_STORE_ARGS,
+    {opt_no_resume, 0, "no-resume", NULL, "compute cells that are stored too: they must come out the same"},
+    {opt_out, 0, "out", "DIR", "folder of the picture and the store (default out)"},
     {opt_no_chart, 0, "no-chart", NULL, "no picture"},
     {opt_plot, 0, "plot", NULL, "the curve in characters below the table, also where stdout is no terminal"},
     {opt_no_plot, 0, "no-plot", NULL, "not so on terminals either"},
@@ -223,6 +226,7 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     kvl_sweep_options *o = ud;
     bool is_taken = false;
     KVL_TRY(kvl_run_arg_take(o, id, value, &is_taken, err));
+    is_taken = is_taken || kvl_store_arg_take(&o->store, id, value);
     if (!is_taken) {
         KVL_TRY(take_protocol_option(o, id, value, &is_taken, err));
     }
@@ -253,6 +257,7 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     case opt_quality: o->wants_quality = true; return KVL_OK;
     case opt_trace: o->trace_path = value; return KVL_OK;
     case opt_dry_run: o->is_dry_run = true; return KVL_OK;
+    case opt_no_resume: o->has_no_resume = true; return KVL_OK;
     case opt_timing: o->is_timing = true; return KVL_OK;
     case opt_no_chart: o->has_chart = false; return KVL_OK;
     case opt_verbose: o->is_verbose = true; return KVL_OK;

@@ -7,6 +7,7 @@
 #include "cli/press_arg.h"
 #include "cli/progress.h"
 #include "cli/settings.h"
+#include "cli/store_arg.h"
 #include "cli/terminal.h"
 #include "model/model.h"
 #include "press/policy.h"
@@ -90,6 +91,8 @@ typedef struct kvl_sweep_options {
     const char *nll_path;   /* NULL: not written */
     const char *trace_path; /* the same */
     uint64_t memory_bytes;  /* 0: most of what is available */
+    kvl_store_arg store;
+    bool has_no_resume; /* cells that are stored are computed all the same */
     bool is_timing;
     bool wants_quality;
     bool is_dry_run;

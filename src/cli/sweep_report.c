@@ -41,10 +41,10 @@ static void describe(kvl_sweep_report *out, const kvl_sweep_run_info *info) {
                    "computed, %zu if every cell ran alone",
                    KVL_VERSION, kvl_engine_isa(info->engine), kvl_engine_threads(info->engine),
                    kvl_engine_threads(info->engine) == 1 ? "" : "s", kvl_arith_name(model->arith),
-                   model->stored_dtype, cache, (unsigned long long)model->hash, info->sweep.rows_computed,
-                   info->sweep.rows_naive);
-    if (info->sweep.n_waves > 1) {
-        kvl_str_printf(&out->how, ", in %zu waves", info->sweep.n_waves);
+                   model->stored_dtype, cache, (unsigned long long)model->hash, info->rows_computed,
+                   info->rows_naive);
+    if (info->n_waves > 1) {
+        kvl_str_printf(&out->how, ", in %zu waves", info->n_waves);
     }
     for (size_t i = 0; i < info->n_notes; i++) {
         out->notes[i] = kvl_str_text(&info->notes[i]);

@@ -2,6 +2,7 @@
 #ifndef KVL_CLI_SWEEP_RUN_H
 #define KVL_CLI_SWEEP_RUN_H
 
+#include "base/json.h"
 #include "cli/sweep_options.h"
 #include "protocol/sweep.h"
 #include "report/rows.h"
@@ -18,6 +19,7 @@ typedef struct kvl_sweep_run_info {
     kvl_window_rule rule;  /* the same of windows */
     bool has_mean_ppl;     /* PPL is the mean of the texts' PPLs, as published */
     kvl_sweep sweep;
+    size_t rows_computed, rows_naive, n_waves; /* of it, with what was recalled from a store */
     size_t *n_bytes;        /* [n_samples] of text that the scored tokens are, 0: not known; or NULL */
     size_t *one_pass_bytes; /* the same of the one-pass baseline */
     size_t *text_bytes; /* [n_samples] as in kvl_record.n_text_bytes; SIZE_MAX: not counted yet; or NULL */
@@ -44,6 +46,8 @@ void kvl_sweep_report_free(kvl_sweep_report *r);
 
 /* One JSON object per cell and line (schema kvlab.cell/1); and the per-token NLLs (schema kvlab.nll/1). */
 kvl_status kvl_sweep_write_cells(kvl_str *out, const kvl_sweep_run_info *info, kvl_err *err) KVL_MUST_USE;
+/* The same object of one cell whose sample's baseline is known; NULL without memory. */
+json_t *kvl_sweep_cell_object(const kvl_sweep_run_info *info, const kvl_cell *cell, kvl_record_role role);
 kvl_status kvl_sweep_write_nll(kvl_str *out, const kvl_sweep_run_info *info, kvl_err *err) KVL_MUST_USE;
 
 #endif

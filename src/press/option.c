@@ -252,12 +252,13 @@ static void print_value(const kvl_option *o, const void *conf, kvl_str *out) {
     kvl_str_append(out, c, strcspn(c, "|"));
 }
 
-void kvl_options_text(const kvl_option *options, size_t n, const void *conf, kvl_str *out) {
+static void print_options(const kvl_option *options, size_t n, const void *conf, bool has_defaults,
+                          kvl_str *out) {
     bool is_first_written = true;
     for (size_t i = 0; i < n; i++) {
         kvl_str value = {0};
         print_value(&options[i], conf, &value);
-        if (strcmp(kvl_str_text(&value), options[i].initial) != 0) {
+        if (has_defaults || strcmp(kvl_str_text(&value), options[i].initial) != 0) {
             bool is_bare = i == 0 && options[i].kind == KVL_OPTION_CHOICE;
             kvl_str_printf(out, "%s%s%s%s", is_first_written ? "" : ",", is_bare ? "" : options[i].name,
                            is_bare ? "" : "=", kvl_str_text(&value));
@@ -265,4 +266,12 @@ void kvl_options_text(const kvl_option *options, size_t n, const void *conf, kvl
         }
         kvl_str_free(&value);
     }
+}
+
+void kvl_options_text(const kvl_option *options, size_t n, const void *conf, kvl_str *out) {
+    print_options(options, n, conf, false, out);
+}
+
+void kvl_options_whole_text(const kvl_option *options, size_t n, const void *conf, kvl_str *out) {
+    print_options(options, n, conf, true, out);
 }

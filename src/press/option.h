@@ -35,6 +35,8 @@ kvl_status kvl_options_parse(const kvl_option *options, size_t n, void *conf, co
                              const char *text, size_t n_text, kvl_err *err) KVL_MUST_USE;
 /* Appends the options that differ from their defaults in canonical form: "high", "sinks=8". */
 void kvl_options_text(const kvl_option *options, size_t n, const void *conf, kvl_str *out);
+/* The same of all options. */
+void kvl_options_whole_text(const kvl_option *options, size_t n, const void *conf, kvl_str *out);
 
 /* Exact parsing of a whole word. */
 bool kvl_parse_count(uint64_t *out, const char *text, size_t n);

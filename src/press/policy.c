@@ -286,7 +286,9 @@ kvl_status kvl_policy_parse(kvl_policy *p, const char *text, kvl_err *err) {
     return KVL_OK;
 }
 
-void kvl_policy_press_text(const kvl_policy *p, kvl_str *out) { kvli_tree_text(p->tree, out); }
+void kvl_policy_press_text(const kvl_policy *p, kvl_str *out) { kvli_tree_text(p->tree, false, out); }
+
+void kvl_policy_press_whole_text(const kvl_policy *p, kvl_str *out) { kvli_tree_text(p->tree, true, out); }
 
 static void print_skip(const kvl_policy *p, kvl_str *out) {
     bool is_first = true;

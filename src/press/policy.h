@@ -51,6 +51,8 @@ void kvl_policy_set_bytes(kvl_policy *p, uint64_t n_bytes);
 void kvl_policy_text(const kvl_policy *p, kvl_str *out);
 /* Canonical press with options: "knorm(high)". */
 void kvl_policy_press_text(const kvl_policy *p, kvl_str *out);
+/* The same with all options, also those that are as by default: "knorm(low)". */
+void kvl_policy_press_whole_text(const kvl_policy *p, kvl_str *out);
 
 /* The outermost press. */
 static inline const kvl_press *kvl_policy_press(const kvl_policy *p) { return p->tree[0].press; }

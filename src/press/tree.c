@@ -135,21 +135,22 @@ kvl_status kvli_tree_parse(kvl_press_node *tree, const char *text, size_t n, kvl
     return parse_node(&p, text, n, err);
 }
 
-void kvli_tree_text(const kvl_press_node *node, kvl_str *out) {
+void kvli_tree_text(const kvl_press_node *node, bool has_defaults, kvl_str *out) {
     const kvl_press *press = node->press;
     kvl_str inside = {0};
     kvl_str options = {0};
     for (unsigned i = 0; i < press->n_inner; i++) {
         const kvl_press_node *inner = kvl_press_inner(node, i);
         kvl_str_puts(&inside, i == 0 ? "" : ",");
-        kvli_tree_text(inner, &inside);
+        kvli_tree_text(inner, has_defaults, &inside);
         if (inner->size_tok != 0) {
             kvl_str_printf(&inside, ":size=%llu", (unsigned long long)inner->size_tok);
         } else if (inner->keep_ratio != 0) {
             kvl_str_printf(&inside, ":keep=%.15g", inner->keep_ratio);
         }
     }
-    kvl_options_text(press->options, press->n_options, node->conf, &options);
+    (has_defaults ? kvl_options_whole_text : kvl_options_text)(press->options, press->n_options, node->conf,
+                                                               &options);
     if (options.len != 0) {
         kvl_str_printf(&inside, "%s%s", inside.len != 0 ? "," : "", kvl_str_text(&options));
     }

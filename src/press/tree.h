@@ -9,6 +9,6 @@ size_t kvli_press_part(const char *text, size_t n);
 /* Reads a press and what it wraps from text [n] into tree [KVL_POLICY_MAX_PRESSES]. E_USAGE. */
 kvl_status kvli_tree_parse(kvl_press_node *tree, const char *text, size_t n, kvl_err *err) KVL_MUST_USE;
 /* Appends the canonical text: options that differ from their defaults, wrapped presses always. */
-void kvli_tree_text(const kvl_press_node *node, kvl_str *out);
+void kvli_tree_text(const kvl_press_node *node, bool has_defaults, kvl_str *out);
 
 #endif

@@ -86,13 +86,16 @@ void kvli_note_kv_bytes(kvli_run *r, uint64_t bytes) {
     }
 }
 
-kvl_status kvli_tell(const kvli_run *r, const kvl_cell *finished, kvl_err *err) {
+kvl_status kvli_tell(const kvli_run *r, const kvl_cell *finished, bool is_one_pass, kvl_err *err) {
     const kvl_sweep *s = r->sweep;
     kvl_sweep_progress p = {.cells_done = r->cells_done,
                             .cells_total = s->n_policies * s->n_samples,
                             .rows_done = s->rows_computed,
                             .rows_total = s->rows_planned,
-                            .finished = finished};
+                            .wave_rows = r->wave_rows,
+                            .wave_cells = r->wave_cells,
+                            .finished = finished,
+                            .is_one_pass = is_one_pass};
     if (r->is_counting || r->config->progress == NULL || r->config->progress(r->config->progress_ud, &p)) {
         return KVL_OK;
     }
@@ -130,7 +133,7 @@ kvl_status kvli_finish_cell(kvli_run *r, const kvl_stream *stream, size_t policy
     if (policy != 0) {
         KVL_TRY(kvli_hand_over(r, c, stream, err));
     }
-    return kvli_tell(r, c, err);
+    return kvli_tell(r, c, false, err);
 }
 
 /* ---- the one-pass baseline ---- */
@@ -160,7 +163,7 @@ static kvl_status feed_one_pass(kvli_run *r, kvl_cell *c, kvl_row *rows, size_t 
     }
     kvli_note_kv_bytes(r, kvl_cache_reserved_bytes(rows[first].stream->cache) +
                               kvli_noted_bytes(r, rows[first].stream));
-    return kvli_tell(r, NULL, err);
+    return kvli_tell(r, NULL, false, err);
 }
 
 kvl_status kvli_one_pass_run(kvli_run *r, size_t sample, kvl_err *err) {
@@ -196,6 +199,7 @@ kvl_status kvli_one_pass_run(kvli_run *r, size_t sample, kvl_err *err) {
     }
     KVL_GO(feed_one_pass(r, c, rows, n_shared, n_steps, err));
     c->kv_bytes_live = kvl_cache_live_bytes(stream->cache);
+    KVL_GO(kvli_tell(r, c, true, err));
     if (n_shared != 0) {
         const uint64_t n_bytes = kvl_cache_reserved_bytes(stream->cache) + kvli_noted_bytes(r, stream);
         kvli_states_hold(r, sample, &stream, n_bytes);

@@ -11,7 +11,8 @@
  * its token, in the pass that gives its NLL.
  *
  * Before anything is computed the whole sweep is run on counting streams. That gives its rows and bytes, and
- * where the memory does not suffice for all cells at once the waves into which it is cut.
+ * where the memory does not suffice for all cells at once, or the whole is long, the waves into which it is
+ * cut.
  */
 #ifndef KVL_PROTOCOL_SWEEP_H
 #define KVL_PROTOCOL_SWEEP_H
@@ -64,8 +65,13 @@ typedef struct kvl_wave {
 typedef struct kvl_sweep_progress {
     size_t cells_done, cells_total;
     size_t rows_done, rows_total;
-    const kvl_cell *finished; /* the cell that has just come to its end; NULL after a pass */
+    size_t wave_rows, wave_cells; /* what the two `done` will be when the wave that runs has ended */
+    const kvl_cell *finished;     /* the cell that has just come to its end; NULL after a pass */
+    bool is_one_pass;             /* it is a one-pass baseline, which no count of cells holds */
 } kvl_sweep_progress;
+
+/* About a minute of two processors. Cells end when their wave does, so a wave is what a stop can cost. */
+#define KVL_WAVE_PRODUCTS UINT64_C(1500000000000)
 
 typedef struct kvl_sweep_config {
     kvl_protocol protocol;
@@ -75,6 +81,14 @@ typedef struct kvl_sweep_config {
     uint64_t memory_bytes; /* for weights, keys and values, and scratch; 0: no limit */
     bool wants_quality;    /* fill the cells' `quality` */
     size_t max_steps;      /* tokens of a stream in one pass at most; 0: as many as fit. No bits change */
+    /* Asked once for every cell before anything is planned: whether its results are there already. Then the
+     * cell is not run (but for a baseline that cells of its sample are compared with, or handed over beside),
+     * and the callee has set all of it behind first_scored: nll (by kvl_calloc) is the cell's. May be NULL.
+     */
+    kvl_status (*recall)(void *ud, kvl_cell *cell, bool is_one_pass, bool *is_known, kvl_err *err);
+    void *recall_ud;
+    uint64_t wave_products; /* multiplications of a wave's rows with weights, beyond which its samples are cut
+                             * into several waves; 0: as many as KVL_WAVE_PRODUCTS. No bits change */
     /* Called after every pass and for every cell that is finished; returning false stops with E_INTERRUPTED.
      * May be NULL. */
     bool (*progress)(void *ud, const kvl_sweep_progress *progress);
@@ -99,7 +113,8 @@ typedef struct kvl_sweep {
     kvl_cell *one_pass; /* [n_samples] published-style baseline, or NULL when the protocol has none */
     kvl_wave *waves;    /* [n_waves] as planned */
     size_t n_waves;
-    size_t rows_naive;     /* tokens through the model if every cell ran alone */
+    size_t n_known;        /* cells that were recalled and not run */
+    size_t rows_naive;     /* tokens through the model if every other cell ran alone */
     size_t rows_planned;   /* and with what is shared */
     size_t rows_computed;  /* so far: rows_planned after a run, 0 in a plan */
     uint64_t weight_bytes; /* planned memory: the three sum to the most that a run needs */

@@ -41,11 +41,14 @@ typedef struct kvli_run {
     size_t n_jobs;
     size_t *acting; /* scratch: the lanes whose cells compress */
     size_t n_acting;
-    kvl_policy *cell_policies; /* [cells]: with the sample's own cap in two-phase protocols */
-    kvli_states *states;       /* [samples], where quality is wanted */
-    uint64_t state_bytes;      /* of those that are open or held */
-    kvl_wave seen;             /* of the wave so far: passes, rows, bytes */
+    kvl_policy *cell_policies;  /* [cells]: with the sample's own cap in two-phase protocols */
+    bool *is_left_out;          /* [cells] known, and not needed by others: not run */
+    bool *is_one_pass_left_out; /* [samples] the same */
+    kvli_states *states;        /* [samples], where quality is wanted */
+    uint64_t state_bytes;       /* of those that are open or held */
+    kvl_wave seen;              /* of the wave so far: passes, rows, bytes */
     size_t cells_done;
+    size_t wave_rows, wave_cells; /* as in kvl_sweep_progress */
 } kvli_run;
 
 size_t kvli_cell_index(const kvl_sweep *s, size_t policy, size_t sample);
@@ -82,7 +85,8 @@ kvl_status kvli_hand_over(const kvli_run *r, const kvl_cell *cell, const kvl_str
 kvl_status kvli_finish_cell(kvli_run *r, const kvl_stream *stream, size_t policy, size_t sample,
                             kvl_err *err) KVL_MUST_USE;
 /* Tells the caller how far the run is, with the cell that has just ended, or NULL. */
-kvl_status kvli_tell(const kvli_run *r, const kvl_cell *finished, kvl_err *err) KVL_MUST_USE;
+kvl_status kvli_tell(const kvli_run *r, const kvl_cell *finished, bool is_one_pass,
+                     kvl_err *err) KVL_MUST_USE;
 
 /* What streams of n cells of these policies note; a stream that does; and its bytes beside its cache. */
 kvl_needs kvli_needs_of(const kvli_run *r, const size_t *policies, size_t n);

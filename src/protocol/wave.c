@@ -34,7 +34,8 @@ static kvl_status open_lane(kvli_run *r, const kvl_wave *wave, size_t sample, bo
     }
     r->n_lanes++;
     for (size_t p = wave->first_policy; p < wave->end_policy; p++) {
-        if (kvl_policy_needs(&r->sweep->policies[p], r->shape).is_mass_late == is_late) {
+        if (!r->is_left_out[kvli_cell_index(r->sweep, p, sample)] &&
+            kvl_policy_needs(&r->sweep->policies[p], r->shape).is_mass_late == is_late) {
             l->policies[l->n++] = p;
             kvli_reset_cell(kvli_cell_at(r, p, sample), r->shape->n_layers);
         }
@@ -449,7 +450,7 @@ static kvl_status step_all(kvli_run *r, const kvl_wave *wave, size_t *n_rows, kv
     r->seen.max_rows = kvl_max_size(r->seen.max_rows, *n_rows);
     KVL_TRY(part_lanes(r, err));
     KVL_TRY(finish_lanes(r, wave, err));
-    return kvli_tell(r, NULL, err);
+    return kvli_tell(r, NULL, false, err);
 }
 
 static kvl_status run_lanes(kvli_run *r, const kvl_wave *wave, kvl_err *err) {
@@ -467,15 +468,24 @@ static kvl_status run_lanes(kvli_run *r, const kvl_wave *wave, kvl_err *err) {
     return KVL_OK;
 }
 
+/* Whether anything of a sample is to be run. */
+static bool has_cells(const kvli_run *r, size_t sample) {
+    bool has = r->sweep->one_pass != NULL && !r->is_one_pass_left_out[sample];
+    for (size_t p = 0; p < r->sweep->n_policies && !has; p++) {
+        has = !r->is_left_out[kvli_cell_index(r->sweep, p, sample)];
+    }
+    return has;
+}
+
 kvl_status kvli_wave_run(kvli_run *r, const kvl_wave *wave, kvl_err *err) {
     const bool is_first = wave->first_policy == (kvli_is_covered_by_one_pass(&r->config->protocol) ? 1 : 0);
     kvl_status status = KVL_OK;
     r->seen = (kvl_wave){0};
     for (size_t i = wave->first_sample; i < wave->end_sample; i++) {
-        KVL_GO(kvli_states_open(r, i, !is_first, err));
+        KVL_GO(has_cells(r, i) ? kvli_states_open(r, i, !is_first, err) : KVL_OK);
     }
     for (size_t i = wave->first_sample; is_first && r->sweep->one_pass != NULL && i < wave->end_sample; i++) {
-        KVL_GO(kvli_one_pass_run(r, i, err));
+        KVL_GO(r->is_one_pass_left_out[i] ? KVL_OK : kvli_one_pass_run(r, i, err));
     }
     KVL_GO(run_lanes(r, wave, err));
     for (size_t i = wave->first_sample; i < wave->end_sample; i++) { /* without lanes */
