@@ -18,8 +18,9 @@ enum { OPT_BUDGET, OPT_ONLY, OPT_FILE, OPT_SAMPLES, OPT_OUT, OPT_SEED };
 
 static const kvl_arg table[] = {
     KVL_MODEL_ARGS,
+    KVL_CONFIG_ARGS,
     {OPT_BUDGET, 0, "budget", "quick|full", "about 1 or 5 minutes for the bundled model on 2 cores (quick)"},
-    {OPT_ONLY, 0, "only", "H8[,...]", "these hypotheses only (default: all)"},
+    {OPT_ONLY, 0, "only", "H8,H9,...", "these hypotheses only (default: all)"},
     {OPT_FILE, 'f', "file", "TEXT", "a text of your own instead (repeatable; at least 20 for intervals)"},
     {OPT_SAMPLES, 0, "samples", "NAMES", "samples of data/ (default " KVL_EXPLAIN_SAMPLES ")"},
     {OPT_OUT, 'o', "output", "FORMAT", "md or jsonl (default md)"},
@@ -28,6 +29,10 @@ static const kvl_arg table[] = {
     KVL_RUN_ENGINE_ARGS,
 };
 enum { n_table = sizeof table / sizeof table[0] };
+
+static const int groups[][4] = {{KVL_ARG_MODEL, KVL_ARG_HF_REPO, KVL_ARG_HF_FILE},
+                                {OPT_FILE, OPT_SAMPLES},
+                                {KVL_ARG_STORE, KVL_ARG_NO_STORE}};
 
 typedef struct session {
     kvl_sweep_options run; /* model, engine, texts */
@@ -81,8 +86,7 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
         KVL_TRY(kvl_args_choice(&n, "--budget", value, budgets, 2, err));
         s->is_full = n == 1;
         return KVL_OK;
-    case OPT_ONLY: /* the last one counts, so that a command can be run again for one by adding it */
-        s->n_hypotheses = 0;
+    case OPT_ONLY: /* of several the last one counts: a command is run again for one by adding it */
         return kvl_args_items(value, add_hypothesis, s, err);
     case OPT_FILE:
         if (s->run.n_files == KVL_MAX_LIST) {
@@ -253,25 +257,29 @@ kvl_status kvl_cmd_explain(int argc, char **argv, kvl_err *err) {
         return kvl_fail_nomem(err, "explain");
     }
     s->run.samples = KVL_EXPLAIN_SAMPLES;
+    s->run.settings = (kvl_settings)KVL_SETTINGS(table, groups);
     s->seed = 1;
     s->last_study = -1;
     kvl_args_command(&s->command, argc, argv);
-    kvl_status status = kvl_args_parse(table, n_table, argc, argv, 2, set_option, s, err);
+    kvl_status status = kvl_settings_take(&s->run.settings, argc, argv, set_option, s, err);
     if (status == KVL_OK && s->n_hypotheses == 0) {
         size_t n = 0;
         const kvl_hypothesis *const *list = kvl_hypotheses(&n);
         memcpy(s->hypotheses, list, n * sizeof(const kvl_hypothesis *));
         s->n_hypotheses = n;
     }
+    const bool is_run = !s->run.is_help && !kvl_settings_are_shown(&s->run.settings);
     if (status == KVL_OK && s->run.is_help) {
         write_help(&out);
-    } else if (status == KVL_OK) {
+    } else if (status == KVL_OK && is_run) {
         status = explain(s, &out, err);
+    } else if (status == KVL_OK) {
+        kvl_settings_show(&s->run.settings, &out);
     }
     if (status == KVL_OK) {
         status = kvl_print(kvl_str_text(&out), out.len, err);
     }
-    if (status == KVL_OK && !s->run.is_help) {
+    if (status == KVL_OK && is_run) {
         status = keep(s, err);
     }
     kvl_str_free(&out);

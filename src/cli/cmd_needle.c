@@ -246,6 +246,8 @@ kvl_status kvl_cmd_needle(int argc, char **argv, kvl_err *err) {
     if (status == KVL_OK && s->options.run.is_help) {
         kvl_needle_options_help(&s->out);
         status = flush(s, err);
+    } else if (status == KVL_OK && kvl_settings_are_shown(&s->options.run.settings)) {
+        status = kvl_settings_print(&s->options.run.settings, err);
     } else if (status == KVL_OK) {
         kvl_args_command(&s->command, argc, argv);
         status = run_session(s, err);

@@ -350,6 +350,8 @@ kvl_status kvl_cmd_recommend(int argc, char **argv, kvl_err *err) {
         kvl_recommend_options_help(&help);
         status = kvl_print(kvl_str_text(&help), help.len, err);
         kvl_str_free(&help);
+    } else if (status == KVL_OK && kvl_settings_are_shown(&s->options.settings)) {
+        status = kvl_settings_print(&s->options.settings, err);
     } else if (status == KVL_OK) {
         kvl_args_command(&s->command, argc, argv);
         status = run_session(s, err);

@@ -416,7 +416,7 @@ kvl_status kvl_cmd_sweep(int argc, char **argv, kvl_err *err) {
             status = kvl_print(kvl_str_text(&help), help.len, err);
         }
         kvl_str_free(&help);
-    } else if (status == KVL_OK && s->options.wants_config) {
+    } else if (status == KVL_OK && kvl_settings_are_shown(&s->options.settings)) {
         status = show_config(s, err);
     } else if (status == KVL_OK) {
         kvl_args_command(&s->command, argc, argv);

@@ -32,6 +32,7 @@ static const kvl_arg table[] = {
     {opt_max_new, 0, "max-new", "N", "tokens of an answer (default 32)"},
     {opt_seed, 0, "seed", "N", "of all draws (default 0)"},
     {opt_format, 'o', "output", "FORMAT", "md (grids; default), csv (cells) or jsonl (trials and cells)"},
+    KVL_CONFIG_ARGS,
     KVL_STORE_ARGS,
     KVL_RUN_POLICY_ARGS,
     KVL_RUN_ENGINE_ARGS,
@@ -139,14 +140,19 @@ static const kvl_preset *policy_defaults(void) {
     return &preset;
 }
 
+static const int groups[][4] = {{KVL_ARG_MODEL, KVL_ARG_HF_REPO, KVL_ARG_HF_FILE},
+                                {KVL_RUN_RATIO, KVL_RUN_COMPRESSION, KVL_RUN_BUDGET},
+                                {KVL_ARG_STORE, KVL_ARG_NO_STORE}};
+
 kvl_status kvl_needle_options_parse(kvl_needle_options *o, int argc, char **argv, kvl_err *err) {
     *o = (kvl_needle_options){.run.preset = policy_defaults(),
+                              .run.settings = KVL_SETTINGS(table, groups),
                               .n_trials = 10,
                               .max_new = 32,
                               .is_chat_auto = true,
                               .is_filler_auto = true};
     KVL_TRY(kvl_press_path_load(err));
-    KVL_TRY(kvl_args_parse(table, n_table, argc, argv, 2, set_option, o, err));
+    KVL_TRY(kvl_settings_take(&o->run.settings, argc, argv, set_option, o, err));
     if (o->n_tasks == 0) {
         KVL_TRY(add_task(o, "needle", err));
     }

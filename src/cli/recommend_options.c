@@ -46,6 +46,7 @@ static const double default_ratios[] = {0.9, 0.75, 0.5, 0.35, 0.25, 0.1, 0.05};
 
 static const kvl_arg table[] = {
     KVL_MODEL_ARGS,
+    KVL_CONFIG_ARGS,
     {opt_loss, 0, "max-dnll", "NATS", "loss that is allowed, nats per token above the full cache (0.05)"},
     {opt_budget, 0, "kv-budget", "SIZE", "bytes of keys and values at the end, as 64MiB: the best within it"},
     {opt_kv_ratio, 0, "max-kv-ratio", "RATIO", "the same as a share of the full cache's"},
@@ -230,18 +231,28 @@ static kvl_status fill_in(kvl_recommend_options *o, kvl_err *err) {
     return KVL_OK;
 }
 
+static const int groups[][4] = {{KVL_ARG_MODEL, KVL_ARG_HF_REPO, KVL_ARG_HF_FILE},
+                                {opt_budget, opt_kv_ratio},
+                                {KVL_ARG_STORE, KVL_ARG_NO_STORE}};
+
 kvl_status kvl_recommend_options_parse(kvl_recommend_options *o, int argc, char **argv, kvl_err *err) {
-    *o = (kvl_recommend_options){.wish = {.max_loss = 0.05}, .out_dir = "out", .has_chart = true};
+    *o = (kvl_recommend_options){.wish = {.max_loss = 0.05},
+                                 .settings = KVL_SETTINGS(table, groups),
+                                 .out_dir = "out",
+                                 .has_chart = true};
     o->policies = kvl_calloc(KVL_RECOMMEND_LIST, sizeof *o->policies);
     if (o->policies == NULL) {
         return kvl_fail_nomem(err, "options");
     }
     KVL_TRY(kvl_press_path_load(err));
-    KVL_TRY(kvl_args_parse(table, n_table, argc, argv, 2, set_option, o, err));
+    KVL_TRY(kvl_settings_take(&o->settings, argc, argv, set_option, o, err));
     return fill_in(o, err);
 }
 
-void kvl_recommend_options_free(kvl_recommend_options *o) { kvl_free(o->policies); }
+void kvl_recommend_options_free(kvl_recommend_options *o) {
+    kvl_free(o->policies);
+    kvl_settings_free(&o->settings);
+}
 
 void kvl_recommend_options_help(kvl_str *out) {
     kvl_str_puts(out,

@@ -2,6 +2,7 @@
 #include "cli/settings.h"
 
 #include "base/alloc.h"
+#include "cli/cmd.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -113,6 +114,11 @@ kvl_status kvl_settings_add_key(kvl_settings *s, kvl_origin origin, const char *
     return KVL_OK;
 }
 
+kvl_status kvl_settings_fail_kind(const char *path, const kvl_yaml *doc, kvl_err *err) {
+    return kvl_fail(err, KVL_E_USAGE, "%s:%zu: expected options as 'key: value', found %s", path, doc->line,
+                    kvl_yaml_kind_text(doc));
+}
+
 kvl_status kvl_settings_fail_key(const kvl_settings *s, const char *path, const kvl_yaml *node,
                                  const char *const *more, size_t n_more, kvl_err *err) {
     const char *names[128];
@@ -181,7 +187,9 @@ kvl_status kvl_settings_apply(const kvl_settings *s, kvl_arg_fn *fn, void *ud, k
         for (size_t i = 0; i < s->n; i++) {
             const kvl_setting *item = &s->items[i];
             const bool is_flag = item->arg->value == NULL;
-            if (item->origin != origin || is_out(s, i) || (is_flag && strcmp(item->value, "false") == 0)) {
+            const bool is_own = item->arg->id == KVL_ARG_CONFIG || item->arg->id == KVL_ARG_SHOW_CONFIG;
+            if (item->origin != origin || is_own || is_out(s, i) ||
+                (is_flag && strcmp(item->value, "false") == 0)) {
                 continue;
             }
             kvl_err detail = {0};
@@ -194,6 +202,53 @@ kvl_status kvl_settings_apply(const kvl_settings *s, kvl_arg_fn *fn, void *ud, k
         }
     }
     return KVL_OK;
+}
+
+/* ---- a command's own ---- */
+
+static kvl_status add_file(kvl_settings *s, const char *path, kvl_err *err) {
+    kvl_yaml *doc = NULL;
+    KVL_TRY(kvl_yaml_load(&doc, path, err));
+    kvl_status status = doc->kind == KVL_YAML_MAP ? KVL_OK : kvl_settings_fail_kind(path, doc, err);
+    for (const kvl_yaml *item = doc->first; item != NULL && status == KVL_OK; item = item->next) {
+        bool is_taken = false;
+        status = kvl_settings_add_key(s, KVL_FROM_FILE, path, item, &is_taken, err);
+        if (status == KVL_OK && !is_taken) {
+            status = kvl_settings_fail_key(s, path, item, NULL, 0, err);
+        }
+    }
+    kvl_yaml_free(doc);
+    return status;
+}
+
+kvl_status kvl_settings_take(kvl_settings *s, int argc, char **argv, kvl_arg_fn *fn, void *ud, kvl_err *err) {
+    KVL_TRY(kvl_settings_add_line(s, argc, argv, 2, err));
+    for (size_t i = 0; i < s->n; i++) {
+        if (strcmp(s->items[i].arg->name, "help") == 0) {
+            return fn(ud, s->items[i].arg->id, NULL, err);
+        }
+    }
+    const kvl_setting *config = kvl_settings_find(s, KVL_ARG_CONFIG);
+    if (config != NULL) {
+        KVL_TRY(add_file(s, config->value, err));
+    }
+    return kvl_settings_apply(s, fn, ud, err);
+}
+
+bool kvl_settings_are_shown(const kvl_settings *s) {
+    const kvl_setting *shown = kvl_settings_find(s, KVL_ARG_SHOW_CONFIG);
+    return shown != NULL && strcmp(shown->value, "true") == 0;
+}
+
+kvl_status kvl_settings_print(const kvl_settings *s, kvl_err *err) {
+    kvl_str text = {0};
+    kvl_settings_show(s, &text);
+    kvl_status status = kvl_str_check(&text, "options", err);
+    if (status == KVL_OK) {
+        status = kvl_print(kvl_str_text(&text), text.len, err);
+    }
+    kvl_str_free(&text);
+    return status;
 }
 
 /* ---- as a file ---- */
@@ -241,6 +296,7 @@ static bool show_option(const kvl_settings *s, const kvl_arg *arg, kvl_str *out)
 }
 
 void kvl_settings_show(const kvl_settings *s, kvl_str *out) {
+    kvl_str_puts(out, "# what is in effect, and where it came from; -C FILE takes it again\n");
     enum { width = 100 };
     kvl_str rest = {0};
     size_t n_line = 0;

@@ -9,13 +9,13 @@
 
 enum { KVL_ARG_CONFIG = 1400, KVL_ARG_SHOW_CONFIG };
 
-/* Lines for a command's option table. */
+/* Lines for a command's option table; kvl_settings_take and kvl_settings_apply take care of both. */
 #define KVL_CONFIG_ARGS                                                                                      \
     {KVL_ARG_CONFIG, 'C', "config", "FILE",                                                                  \
-     "options from a sweep file; the command line wins (docs/sweep-files.md)"},                              \
+     "options from a file; the command line wins (docs/sweep-files.md)"},                                    \
     {                                                                                                        \
         KVL_ARG_SHOW_CONFIG, 0, "show-config", NULL,                                                         \
-            "print the options in effect as a sweep file; run nothing"                                       \
+            "print the options in effect as such a file; run nothing"                                        \
     }
 
 /* Where a setting came from; a later one wins. */
@@ -39,6 +39,22 @@ typedef struct kvl_settings {
     size_t n;
 } kvl_settings;
 
+/* Of a table and groups, both arrays. */
+#define KVL_SETTINGS(the_table, the_groups)                                                                  \
+    {                                                                                                        \
+        .table = (the_table), .n_table = sizeof(the_table) / sizeof(the_table)[0], .groups = (the_groups),   \
+        .n_groups = sizeof(the_groups) / sizeof(the_groups)[0]                                               \
+    }
+
+/* All of it for a command without presets: reads argv[2..] and the file of its -C, and hands what is in
+ * effect to fn. With --help on the command line fn gets only that. Errors: E_USAGE, those of kvl_yaml_load
+ * and fn. */
+kvl_status kvl_settings_take(kvl_settings *s, int argc, char **argv, kvl_arg_fn *fn, void *ud,
+                             kvl_err *err) KVL_MUST_USE;
+/* Whether --show-config was given: the command prints what is in effect, and ends. */
+bool kvl_settings_are_shown(const kvl_settings *s);
+kvl_status kvl_settings_print(const kvl_settings *s, kvl_err *err) KVL_MUST_USE;
+
 /* Adds those of a command line; operands are refused. */
 kvl_status kvl_settings_add_line(kvl_settings *s, int argc, char **argv, int first,
                                  kvl_err *err) KVL_MUST_USE;
@@ -51,11 +67,13 @@ kvl_status kvl_settings_add(kvl_settings *s, int id, const char *value, kvl_orig
                             kvl_err *err) KVL_MUST_USE;
 /* The last one in effect of an option, or NULL. */
 const kvl_setting *kvl_settings_find(const kvl_settings *s, int id);
+/* PATH:LINE: a document that is no mapping. */
+kvl_status kvl_settings_fail_kind(const char *path, const kvl_yaml *doc, kvl_err *err);
 /* PATH:LINE: unknown key 'x'; did you mean y. `more` [n_more] are keys that are none of the table. */
 kvl_status kvl_settings_fail_key(const kvl_settings *s, const char *path, const kvl_yaml *node,
                                  const char *const *more, size_t n_more, kvl_err *err);
-/* Hands all in effect to fn, lower layers first; flags that are false are left out. Errors of what a file
- * says get PATH:LINE in front. */
+/* Hands all in effect to fn, lower layers first, but -C and --show-config; flags that are false are left out.
+ * Errors of what a file says get PATH:LINE in front. */
 kvl_status kvl_settings_apply(const kvl_settings *s, kvl_arg_fn *fn, void *ud, kvl_err *err) KVL_MUST_USE;
 /* Appends all in effect as a sweep file, in the order of the table, each with where it came from; then, as a
  * comment, the keys that are not set. */

@@ -16,8 +16,7 @@ static kvl_status add_file(kvl_sweep_options *o, kvl_origin origin, const kvl_ya
     size_t n_keys = 0;
     const char *const *keys = kvl_preset_keys(&n_keys);
     if (doc->kind != KVL_YAML_MAP) {
-        return kvl_fail(err, KVL_E_USAGE, "%s:%zu: expected options as 'key: value', found %s", path,
-                        doc->line, kvl_yaml_kind_text(doc));
+        return kvl_settings_fail_kind(path, doc, err);
     }
     for (const kvl_yaml *item = doc->first; item != NULL; item = item->next) {
         bool is_taken = false;
@@ -162,7 +161,6 @@ static void show_number(kvl_str *out, const char *name, size_t n) {
 
 void kvl_sweep_config_show(const kvl_sweep_options *o, kvl_str *out) {
     const kvl_preset *preset = o->preset;
-    kvl_str_puts(out, "# what is in effect, and where it came from; kvlab sweep -C FILE runs it again\n");
     kvl_settings_show(&o->settings, out);
     kvl_str_puts(out, "#\n# what the preset has besides:\n# policies:\n");
     for (size_t i = 0; preset->policies[i] != NULL; i++) {

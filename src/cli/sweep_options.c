@@ -248,9 +248,7 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
         o->samples = kvl_str_text(&o->samples_text);
         return kvl_str_check(&o->samples_text, "--samples", err);
     case opt_format: return set_format(o, value, err);
-    case opt_preset:
-    case KVL_ARG_CONFIG: return KVL_OK; /* read before all others */
-    case KVL_ARG_SHOW_CONFIG: o->wants_config = true; return KVL_OK;
+    case opt_preset: return KVL_OK; /* read before all others */
     case opt_max_tokens: return kvl_args_count(&o->max_tokens, "--max-tokens", value, 1u << 24, err);
     case opt_out: o->out_dir = value; return KVL_OK;
     case opt_nll: o->nll_path = value; return KVL_OK;
@@ -312,10 +310,7 @@ kvl_status kvl_sweep_options_parse(kvl_sweep_options *o, int argc, char **argv, 
     *o = (kvl_sweep_options){.out_dir = "out",
                              .has_chart = true,
                              .protocol = kvl_window_protocol_find("stream"),
-                             .settings = {.table = table,
-                                          .n_table = n_table,
-                                          .groups = groups,
-                                          .n_groups = sizeof groups / sizeof groups[0]}};
+                             .settings = KVL_SETTINGS(table, groups)};
     KVL_TRY(kvl_press_path_load(err));
     KVL_TRY(kvl_sweep_config_apply(o, opt_preset, argc, argv, set_option, err));
     return o->is_help ? KVL_OK : check_options(o, err);

@@ -101,7 +101,6 @@ typedef struct kvl_sweep_options {
     bool has_chart;
     bool wants_plot, wants_no_plot; /* as asked for; neither: where stdout is a terminal */
     kvl_color color;
-    bool wants_config; /* to be shown only */
     bool is_help;
     kvl_str list_text[KVL_MAX_LIST]; /* owned copies of list items */
 } kvl_sweep_options;

@@ -370,6 +370,52 @@ static void test_examples_of_the_docs(void **state) {
     kvl_free(text);
 }
 
+/* The same of commands without presets. */
+static void test_other_commands(void **state) {
+    (void)state;
+    static const struct {
+        const char *args, *content, *line;
+    } cases[] = {
+        {"explain -C c.yaml --only H3", "only: H8,H9\nbudget: full\nseed: 3\n",
+         "\nbudget: full # c.yaml:2\nonly: H3 # command line\nseed: 3 # c.yaml:3\n"},
+        {"needle -C c.yaml --kv-budget 1MiB", "length: [64, 128]\nratio: [0.5, 0.3]\ntask: needle\n",
+         "\ntask: needle # c.yaml:3\nlength: [64, 128] # c.yaml:1\nkv-budget: 1MiB # command line\n"},
+        {"recommend -C c.yaml --max-kv-ratio 0.5", "ttft: +10%\nkv-budget: 1MiB\nsame-types: true\n",
+         "\nmax-kv-ratio: 0.5 # command line\nttft: \"+10%\" # c.yaml:1\nsame-types: true # c.yaml:3\n"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char args[256];
+        write_text("c.yaml", cases[i].content);
+        snprintf(args, sizeof args, "%s --show-config", cases[i].args);
+        char *shown = run(0, args);
+        if (strstr(shown, cases[i].line) == NULL) {
+            fail_msg("%s: expected '%s', found %s", cases[i].args, cases[i].line, shown);
+        }
+        write_text("c.yaml", shown);
+        snprintf(args, sizeof args, "%.*s -C c.yaml --show-config", (int)strcspn(cases[i].args, " "),
+                 cases[i].args);
+        char *again = run(0, args);
+        strip_comments(shown);
+        strip_comments(again);
+        assert_string_equal(shown, again);
+        kvl_free(shown);
+        kvl_free(again);
+    }
+    write_text("c.yaml", "preset: ucurve\n");
+    check_error("needle -C c.yaml", 2, "c.yaml:1: unknown key 'preset'");
+    write_text("c.yaml", "max-dnl: 1\n");
+    check_error("recommend -C c.yaml", 2, "c.yaml:1: unknown key 'max-dnl'; did you mean max-dnll");
+    write_text("c.yaml", "- seed\n");
+    check_error("explain -C c.yaml", 2, "c.yaml:1: expected options as 'key: value', found a list");
+    write_text("c.yaml", "trials: 2\nlength: 120\npress: knorm\n");
+    char *by_file = run(0, "needle -q -C c.yaml -o csv");
+    char *by_line = run(0, "needle -q -n 2 -c 120 -P knorm -o csv");
+    assert_true(strlen(by_file) > 100);
+    assert_string_equal(by_file, by_line);
+    kvl_free(by_file);
+    kvl_free(by_line);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bad_files),
@@ -381,6 +427,7 @@ int main(void) {
         cmocka_unit_test(test_shipped_presets),
         cmocka_unit_test(test_own_preset),
         cmocka_unit_test(test_examples_of_the_docs),
+        cmocka_unit_test(test_other_commands),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
