@@ -12,18 +12,24 @@ typedef struct kvl_command {
 
 kvl_status kvl_cmd_bench(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_calibrate(int argc, char **argv, kvl_err *err);
+kvl_status kvl_cmd_compare(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_doctor(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_explain(int argc, char **argv, kvl_err *err);
+kvl_status kvl_cmd_export(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_fetch(int argc, char **argv, kvl_err *err);
+kvl_status kvl_cmd_import(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_inspect(int argc, char **argv, kvl_err *err);
+kvl_status kvl_cmd_ls(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_needle(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_plan(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_press(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_recommend(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_report(int argc, char **argv, kvl_err *err);
+kvl_status kvl_cmd_show(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_sweep(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_tokenize(int argc, char **argv, kvl_err *err);
 kvl_status kvl_cmd_trace(int argc, char **argv, kvl_err *err);
+kvl_status kvl_cmd_verify(int argc, char **argv, kvl_err *err);
 
 /* True once the user asked to stop (SIGINT, SIGTERM). */
 bool kvl_is_stopping(void);

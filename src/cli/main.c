@@ -26,18 +26,24 @@
 static const kvl_command commands[] = {
     {"bench", "speed of prompt and generation, beside the limits of this machine", kvl_cmd_bench},
     {"calibrate", "statistics of a model, for presses that need them", kvl_cmd_calibrate},
+    {"compare", "what two stored policies, cells or models differ by, on the same tokens", kvl_cmd_compare},
     {"doctor", "whether this installation computes what it should", kvl_cmd_doctor},
     {"explain", "what causes the curve: experiments, a verdict on each hypothesis", kvl_cmd_explain},
+    {"export", "what a store holds, for other programs and stores", kvl_cmd_export},
     {"fetch", "download a model into the hub cache", kvl_cmd_fetch},
+    {"import", "exported results, into a store", kvl_cmd_import},
     {"inspect", "what is in a model: shape, bytes, tensors (reads headers only)", kvl_cmd_inspect},
+    {"ls", "what a store holds", kvl_cmd_ls},
     {"needle", "whether facts in a context are still found in a compressed cache", kvl_cmd_needle},
     {"plan", "memory before running: weights, cache, scratch, longest prompt", kvl_cmd_plan},
     {"press", "the rules there are by which a cache is compressed, and all about one", kvl_cmd_press},
     {"recommend", "a setting to deploy: searched, confirmed on other texts, timed", kvl_cmd_recommend},
     {"report", "a page, or a section of a paper, of what a store holds", kvl_cmd_report},
+    {"show", "a stored table, or all about one cell", kvl_cmd_show},
     {"sweep", "quality at every keep ratio: table and curve", kvl_cmd_sweep},
     {"tokenize", "the token ids of a text", kvl_cmd_tokenize},
     {"trace", "what every step of a sweep saw, kept and lost", kvl_cmd_trace},
+    {"verify", "whether a store is whole", kvl_cmd_verify},
 };
 enum { n_commands = sizeof commands / sizeof commands[0] };
 

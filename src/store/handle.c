@@ -107,3 +107,5 @@ kvl_status kvli_end(kvl_store *s, kvl_status status, const char *doing, kvl_err 
     }
     return status;
 }
+
+const char *kvl_store_path(const kvl_store *s) { return s->path; }

@@ -26,6 +26,8 @@ typedef bool kvl_store_wait(void *ud, long pid);
 kvl_status kvl_store_open(kvl_store **out, const char *path, kvl_store_mode mode, kvl_store_wait *wait,
                           void *ud, kvl_err *err) KVL_MUST_USE;
 void kvl_store_close(kvl_store *s);
+/* The path it was opened with, borrowed. */
+const char *kvl_store_path(const kvl_store *s);
 
 /* ---- cells ---- */
 
@@ -37,6 +39,9 @@ kvl_status kvl_store_put(kvl_store *s, const kvl_record *record, kvl_err *err) K
  * against its checksum: E_STORE naming the key. *is_there false: there is none. */
 kvl_status kvl_store_get(kvl_store *s, const char *key, kvl_record *out, bool *is_there,
                          kvl_err *err) KVL_MUST_USE;
+/* The first key that begins so, and how many do: 0, 1, or 2 for more. */
+kvl_status kvl_store_find_key(kvl_store *s, const char *prefix, char out[KVL_KEY_TEXT], size_t *n_found,
+                              kvl_err *err) KVL_MUST_USE;
 /* All records of a group without NLLs and without identity and facts (NULL), baselines first, then by policy
  * in the order of arrival, then by sample. */
 kvl_status kvl_store_list(kvl_store *s, const char *group, kvl_records *out, kvl_err *err) KVL_MUST_USE;
