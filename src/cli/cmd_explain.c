@@ -109,6 +109,10 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
 static bool show_progress(void *ud, const kvl_explain_progress *p) {
     session *s = ud;
     const char *study = kvl_study_name(p->study);
+    if (s->last_study == -1) { /* what was prepared until now is no rate */
+        kvl_progress_begin(&s->progress, s->run.is_quiet);
+        s->progress.first_done = p->rows_done;
+    }
     if (!s->progress.is_terminal && (int)p->study != s->last_study) {
         kvl_progress_line(&s->progress, "%s: %zu of %zu tokens through the model are done", study,
                           p->rows_done, p->rows_total);

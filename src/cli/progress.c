@@ -76,7 +76,8 @@ static void write_parts(kvl_str *out, const kvl_progress_state *s, double rate, 
     if (has.rate && s->unit != NULL && rate > 0) {
         kvl_str_printf(out, ", %.*f %s/s", rate / per_unit < 100, rate / per_unit, s->unit);
     }
-    if (has.time && s->unit != NULL && rate > 0 && s->total >= s->done) {
+    /* a first short pass says little about the others */
+    if (has.time && s->unit != NULL && rate > 0 && s->total >= s->done && share >= 0.01) {
         put_time(out, (double)(s->total - s->done) / rate);
     }
 }
