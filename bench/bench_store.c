@@ -103,8 +103,11 @@ int main(int argc, char **argv) {
     check(kvl_store_verify(s, NULL, NULL, &n_faults, &err));
     printf("verify %.2f s, %zu faults\n", seconds_since(start), n_faults);
     kvl_store_close(s);
-    unlink(path);
-    strncat(path, ".lock", sizeof path - strlen(path) - 1);
-    unlink(path);
+    static const char *const endings[] = {"", "-wal", "-shm", ".lock"};
+    for (size_t i = 0; i < 4; i++) {
+        char name[4200];
+        snprintf(name, sizeof name, "%s%s", path, endings[i]);
+        unlink(name);
+    }
     return EXIT_SUCCESS;
 }

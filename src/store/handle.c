@@ -23,6 +23,11 @@ kvl_status kvli_fail_sql(kvl_store *s, int rc, const char *doing, kvl_err *err) 
     case SQLITE_NOTADB:
         return kvl_fail(err, KVL_E_STORE, "%s: expected a store, found no database, or its header damaged",
                         s->path);
+    case SQLITE_CONSTRAINT: /* one of a value; of a key, it would contradict what was just looked up */
+        if (rc == SQLITE_CONSTRAINT_CHECK || rc == SQLITE_CONSTRAINT_NOTNULL) {
+            return kvl_fail(err, KVL_E_CHECK, "%s: %s: refused: %s", s->path, doing, why);
+        }
+        return kvl_fail(err, KVL_E_STORE, "%s: damaged: %s: %s", s->path, doing, why);
     case SQLITE_BUSY:
     case SQLITE_LOCKED: return kvl_fail(err, KVL_E_STORE, "%s: %s: in use (%s)", s->path, doing, why);
     default: return kvl_fail(err, KVL_E_STORE, "%s: damaged: %s: %s", s->path, doing, why);

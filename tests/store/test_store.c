@@ -106,6 +106,9 @@ static void test_refused_records(void **state) {
     make_up(&m, 'a', 9);
     m.record.wall_ns = UINT64_MAX;
     assert_int_equal(kvl_store_put(s, &m.record, NULL), KVL_E_CHECK);
+    make_up(&m, 'a', 9);
+    m.record.keep_ratio = 1.5;
+    assert_int_equal(kvl_store_put(s, &m.record, NULL), KVL_E_CHECK);
     kvl_store_groups groups;
     assert_ok(kvl_store_find_groups(s, &groups, NULL));
     assert_int_equal(groups.n, 0);
