@@ -51,39 +51,37 @@ void kvli_curve_axes(kvl_axis *x, kvl_axis *y, const kvl_report *r, const size_t
                     .max = is_log ? up.high * 1.3 : up.high + 2.2 * margin};
 }
 
-static void draw_bars(const kvl_plot *p, const kvl_report *r, size_t first, kvl_ink ink) {
+static void draw_bars(const kvl_plot *p, const kvl_report *r, size_t first, kvl_ink ink, double dx) {
     for (size_t i = first; i < kvli_group_end(r, first); i++) {
         const kvl_report_row *row = &r->rows[i];
         if (row->delta.has_interval && isfinite(row->ppl) && isfinite(kvli_ppl_high(row))) {
-            kvli_bar(p->figure, kvl_plot_x(p, row->keep_ratio), kvl_plot_y(p, kvli_ppl_low(row)),
+            kvli_bar(p->figure, kvl_plot_x(p, row->keep_ratio) + dx, kvl_plot_y(p, kvli_ppl_low(row)),
                      kvl_plot_y(p, kvli_ppl_high(row)), ink);
         }
     }
 }
 
-void kvli_curve_line(const kvl_plot *p, const kvl_report *r, size_t first, size_t series, double radius,
-                     kvl_lang lang) {
-    const kvl_ink ink = kvli_series_ink(series);
-    const kvl_report_row *last = NULL;
+void kvli_curve_line(const kvl_plot *p, const kvl_report *r, size_t first, size_t series, double dx,
+                     double radius, kvl_lang lang) {
+    const kvl_stroke stroke = {.ink = kvli_series_ink(series), .width = 2};
+    double last[2] = {(double)NAN, (double)NAN}; /* a line from nowhere is not drawn */
     for (size_t i = first; i < kvli_group_end(r, first); i++) {
         const kvl_report_row *row = &r->rows[i];
-        if (!isfinite(row->ppl)) {
-            continue;
+        const double x = kvl_plot_x(p, row->keep_ratio) + dx;
+        const double y = kvl_plot_y(p, row->ppl);
+        if (isfinite(row->ppl) && isfinite(x)) {
+            kvl_figure_line(p->figure, last[0], last[1], x, y, stroke);
+            last[0] = x;
+            last[1] = y;
         }
-        if (last != NULL) {
-            kvl_figure_line(p->figure, kvl_plot_x(p, last->keep_ratio), kvl_plot_y(p, last->ppl),
-                            kvl_plot_x(p, row->keep_ratio), kvl_plot_y(p, row->ppl),
-                            (kvl_stroke){.ink = ink, .width = 2});
-        }
-        last = row;
     }
     for (size_t i = first; i < kvli_group_end(r, first); i++) {
         const kvl_report_row *row = &r->rows[i];
         kvl_str tip = {0};
         if (isfinite(row->ppl)) {
             kvli_row_tip(&tip, row, lang);
-            kvl_figure_mark(p->figure, kvl_plot_x(p, row->keep_ratio), kvl_plot_y(p, row->ppl), radius,
-                            row->has_evicted ? kvli_series_mark(series) : KVL_MARK_RING, ink,
+            kvl_figure_mark(p->figure, kvl_plot_x(p, row->keep_ratio) + dx, kvl_plot_y(p, row->ppl), radius,
+                            row->has_evicted ? kvli_series_mark(series) : KVL_MARK_RING, stroke.ink,
                             kvl_str_text(&tip));
         }
         kvl_str_free(&tip);
@@ -226,10 +224,25 @@ static void draw_bands(const curve *v, const band *bands, size_t n, bool has_nam
 
 /* ---- labels ---- */
 
+/* Presses stand beside each other at a keep ratio, so that their intervals can be told apart. */
+static double shift_of(const curve *v, size_t press) {
+    const double step = kvli_is_narrow(kvl_figure_width(v->f)) ? 1.5 : 3;
+    return step * ((double)press - 0.5 * (double)(v->n - 1));
+}
+
+/* Which of those drawn row i belongs to. */
+static size_t press_of(const curve *v, size_t i) {
+    size_t k = 0;
+    while (k + 1 < v->n && v->firsts[k + 1] <= i) {
+        k++;
+    }
+    return k;
+}
+
 static void mark_row(const curve *v, size_t i, const char *word) {
     const double box[] = {v->p.left, v->p.top, v->p.right, v->p.bottom};
     const kvl_report_row *row = &v->r->rows[i];
-    const double x = kvl_plot_x(&v->p, row->keep_ratio);
+    const double x = kvl_plot_x(&v->p, row->keep_ratio) + shift_of(v, press_of(v, i));
     const double y = kvl_plot_y(&v->p, row->ppl);
     kvl_str label = {0};
     KVL_SAY(&label, v->lang, "%s: %.2f at %g", "%s：%.2f（保留 %g）", word, row->ppl, row->keep_ratio);
@@ -334,10 +347,10 @@ static void draw(kvl_figure *f, const kvl_content *c, kvl_lang lang) {
     }
     kvli_curve_full(&v.p, v.r);
     for (size_t k = 0; k < v.n; k++) {
-        draw_bars(&v.p, v.r, v.firsts[k], kvli_series_ink(k));
+        draw_bars(&v.p, v.r, v.firsts[k], kvli_series_ink(k), shift_of(&v, k));
     }
     for (size_t k = 0; k < v.n; k++) {
-        kvli_curve_line(&v.p, v.r, v.firsts[k], k, v.n > 1 ? 3.2 : 3.8, lang);
+        kvli_curve_line(&v.p, v.r, v.firsts[k], k, shift_of(&v, k), v.n > 1 ? 3.2 : 3.8, lang);
     }
     draw_labels(&v);
 }

@@ -101,7 +101,7 @@ static void draw(kvl_figure *f, const kvl_content *c, kvl_lang lang) {
         kvl_plot_begin(&plot, f, left, up + TITLE, w, p.height - TITLE, x, y);
         kvli_curve_full(&plot, r);
         draw_band(&plot, r, p.firsts[k], kvli_series_ink(0));
-        kvli_curve_line(&plot, r, p.firsts[k], 0, 2.6, lang);
+        kvli_curve_line(&plot, r, p.firsts[k], 0, 0, 2.6, lang);
     }
     kvli_draw_rest(f, p.n, p.n_presses, lang);
     kvl_str_free(&text);

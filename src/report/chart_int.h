@@ -52,9 +52,9 @@ void kvli_curve_axes(kvl_axis *x, kvl_axis *y, const kvl_report *r, const size_t
 /* The interval of a row's difference as perplexity around the row's own. */
 double kvli_ppl_low(const kvl_report_row *row);
 double kvli_ppl_high(const kvl_report_row *row);
-/* A press's line with a mark on each row: hollow where nothing was evicted. */
-void kvli_curve_line(const kvl_plot *p, const kvl_report *r, size_t first, size_t series, double radius,
-                     kvl_lang lang);
+/* A press's line with a mark on each row, hollow where nothing was evicted, all moved by dx. */
+void kvli_curve_line(const kvl_plot *p, const kvl_report *r, size_t first, size_t series, double dx,
+                     double radius, kvl_lang lang);
 void kvli_curve_full(const kvl_plot *p, const kvl_report *r);
 /* The rows of highest and lowest perplexity among those of these presses that evicted; n_rows: none did. */
 void kvli_curve_extremes(const kvl_report *r, const size_t *firsts, size_t n, size_t *worst, size_t *best);
