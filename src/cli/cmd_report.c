@@ -2,6 +2,8 @@
 #include "cli/cmd.h"
 #include "cli/report_arg.h"
 
+#include "base/os.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -53,47 +55,15 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
 
 /* ---- charts ---- */
 
-/* A chart in one format as base.ending. */
-static kvl_status save_figure(const kvl_figure *f, const char *title, const char *base, const char *ending,
-                              kvl_err *err) {
-    kvl_str bytes = {0};
-    kvl_str path = {0};
-    kvl_str_printf(&path, "%s.%s", base, ending);
-    kvl_status status = strcmp(ending, "png") == 0   ? kvl_figure_write_png(&bytes, f, err)
-                        : strcmp(ending, "pdf") == 0 ? kvl_figure_write_pdf(&bytes, f, title, err)
-                                                     : kvl_figure_write_svg_file(&bytes, f, title, err);
-    if (status == KVL_OK) {
-        status = kvl_report_save(kvl_str_text(&path), &bytes, err);
-    }
-    kvl_str_free(&path);
-    kvl_str_free(&bytes);
-    return status;
-}
-
-/* A chart in its wide form as base.png, base.svg and base.pdf. */
-static kvl_status save_chart(const session *s, const kvl_chart *chart, const char *base, kvl_err *err) {
-    static const char *const endings[] = {"png", "svg", "pdf"};
-    const double width = 760;
-    const char *title = kvl_word(s->report.lang, chart->title_en, chart->title_zh);
-    kvl_figure *f = NULL;
-    KVL_TRY(kvl_figure_create(&f, width, chart->height(&s->content, width), err));
-    chart->draw(f, &s->content, s->report.lang);
-    kvl_status status = KVL_OK;
-    for (size_t i = 0; i < sizeof endings / sizeof endings[0] && status == KVL_OK; i++) {
-        status = save_figure(f, title, base, endings[i], err);
-    }
-    kvl_figure_destroy(f);
-    return status;
-}
-
 static kvl_status save_charts(const session *s, kvl_err *err) {
     size_t n = 0;
     const kvl_chart *const *charts = kvl_charts(&n);
     char base[4096];
+    KVL_TRY(kvl_dir_create(s->charts, err));
     for (size_t i = 0; i < n; i++) {
         if (charts[i]->has(&s->content)) {
             snprintf(base, sizeof base, "%s/%s", s->charts, charts[i]->id);
-            KVL_TRY(save_chart(s, charts[i], base, err));
+            KVL_TRY(kvl_chart_save(charts[i], &s->content, s->report.lang, NULL, base, err));
             fprintf(stderr, "chart: %s.png, .svg and .pdf\n", base);
         }
     }

@@ -87,9 +87,11 @@ void kvli_put_estimate(kvl_str *out, const kvl_estimate *e) {
         kvl_str_puts(out, "–");
         return;
     }
-    kvl_str_printf(out, "%+.3f", e->mean);
-    if (e->has_interval && isfinite(e->low) && isfinite(e->high)) {
-        kvl_str_printf(out, " [%+.3f, %+.3f]", e->low, e->high);
+    const bool has_interval = e->has_interval && isfinite(e->low) && isfinite(e->high);
+    const int n_digits = fabs(e->mean) < 0.1 ? 4 : 3;
+    kvl_str_printf(out, "%+.*f", n_digits, e->mean);
+    if (has_interval) {
+        kvl_str_printf(out, " [%+.*f, %+.*f]", n_digits, e->low, n_digits, e->high);
     }
 }
 

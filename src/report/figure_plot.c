@@ -13,7 +13,8 @@ enum {
     LABEL_SIZE = 12,
     LEGEND_SIZE = 12,
     LEGEND_ROW = 19,
-    SAMPLE = 22 /* width of a legend's line */
+    SAMPLE = 22,    /* width of a legend's line, */
+    MARK_ALONE = 8, /* and of a mark without one */
 };
 static const double tick_gap = 8;      /* between labels that stand side by side */
 static const double tick_line = 17;    /* from one label to the one below */
@@ -249,29 +250,32 @@ void kvl_plot_begin(kvl_plot *p, kvl_figure *f, double x, double y, double w, do
 
 /* ---- legends ---- */
 
+static void draw_item(kvl_figure *f, double x, double y, double sample, double w,
+                      const kvl_legend_item *item) {
+    if (item->has_line) {
+        kvl_figure_line(f, x, y, x + sample, y,
+                        (kvl_stroke){.ink = item->ink, .width = 2, .is_dashed = item->is_dashed});
+    }
+    if (!item->is_dashed) {
+        kvl_figure_mark(f, x + sample / 2, y, 4, item->mark, item->ink, NULL);
+    }
+    kvl_figure_text(f, x + sample + 6, y, LEGEND_SIZE, KVL_ALIGN_LEFT, KVL_INK_TEXT, w - sample - 6,
+                    item->name);
+}
+
 static double legend(kvl_figure *f, double x, double y, double w, const kvl_legend_item *items, size_t n,
                      bool is_drawn) {
     double at = 0;
     size_t row = 0;
     for (size_t i = 0; i < n; i++) {
-        const double width = fmin(SAMPLE + 6 + kvl_figure_measure(f, LEGEND_SIZE, items[i].name), w);
+        const double sample = items[i].has_line ? SAMPLE : MARK_ALONE;
+        const double width = fmin(sample + 6 + kvl_figure_measure(f, LEGEND_SIZE, items[i].name), w);
         if (at > 0 && at + width > w) {
             at = 0;
             row++;
         }
         if (is_drawn) {
-            const double left = x + at;
-            const double middle = y + LEGEND_ROW * ((double)row + 0.5);
-            if (items[i].has_line) {
-                kvl_figure_line(
-                    f, left, middle, left + SAMPLE, middle,
-                    (kvl_stroke){.ink = items[i].ink, .width = 2, .is_dashed = items[i].is_dashed});
-            }
-            if (!items[i].is_dashed) {
-                kvl_figure_mark(f, left + SAMPLE / 2.0, middle, 4, items[i].mark, items[i].ink, NULL);
-            }
-            kvl_figure_text(f, left + SAMPLE + 6, middle, LEGEND_SIZE, KVL_ALIGN_LEFT, KVL_INK_TEXT,
-                            w - SAMPLE - 6, items[i].name);
+            draw_item(f, x + at, y + LEGEND_ROW * ((double)row + 0.5), sample, w, &items[i]);
         }
         at += width + 16;
     }
