@@ -82,7 +82,6 @@ static void put_figure_base(kvl_str *out, const char *target) {
 }
 
 static kvl_status write_section(const session *s, kvl_str *out, const char *target, kvl_err *err) {
-    const kvl_chart *chart = kvl_chart_find("curve");
     kvl_str base = {0};
     put_figure_base(&base, target);
     const char *slash = strrchr(kvl_str_text(&base), '/');
@@ -90,8 +89,17 @@ static kvl_status write_section(const session *s, kvl_str *out, const char *targ
     kvl_status status = s->format == FORMAT_MD
                             ? kvl_paper_write_md(out, &s->content, s->report.lang, name, err)
                             : kvl_paper_write_tex(out, &s->content, s->report.lang, name, err);
-    if (status == KVL_OK && chart->has(&s->content)) {
-        status = save_chart(s, chart, kvl_str_text(&base), err);
+    kvl_str_free(&base);
+    return status;
+}
+
+static kvl_status save_section_chart(const session *s, const char *target, kvl_err *err) {
+    const kvl_chart *chart = kvl_chart_find("curve");
+    kvl_str base = {0};
+    kvl_status status = KVL_OK;
+    put_figure_base(&base, target);
+    if (chart->has(&s->content)) {
+        status = kvl_chart_save(chart, &s->content, s->report.lang, NULL, kvl_str_text(&base), err);
     }
     kvl_str_free(&base);
     return status;
@@ -107,6 +115,7 @@ static kvl_status run(session *s, kvl_err *err) {
     KVL_GO(s->format == FORMAT_HTML ? kvl_page_write(&text, &s->content, s->report.lang, err)
                                     : write_section(s, &text, target, err));
     KVL_GO(kvl_report_save(target, &text, err));
+    KVL_GO(s->format != FORMAT_HTML ? save_section_chart(s, target, err) : KVL_OK);
     KVL_GO(s->charts != NULL ? save_charts(s, err) : KVL_OK);
     kvl_str_clear(&text);
     kvl_str_printf(&text, "%s\n", target);
