@@ -50,6 +50,9 @@ double kvli_policy_keep(const char *policy);
 kvl_status kvli_gather_sweep(kvli_gather *g, kvl_store *store) KVL_MUST_USE;
 void kvli_sweep_cells_free(struct kvli_sweep_cells *s);
 
+/* Puts records into the order of a sweep's document (NULL: none), curves together by falling keep ratio. */
+kvl_status kvli_order_records(kvl_records *records, const json_t *sweep, kvl_err *err) KVL_MUST_USE;
+
 /* Each reads the document of its kind into the content. */
 void kvli_gather_explain(kvli_gather *g);
 void kvli_gather_portrait(kvli_gather *g);

@@ -36,37 +36,88 @@ static kvl_status load_nll(void *ud, const kvl_record *r, double *nll, kvl_err *
     return status;
 }
 
-/* Of an object in a text that the program wrote itself; "" where it is not there. */
-static char *text_in(kvli_gather *g, const json_t *o, const char *name) {
-    const char *text = json_string_value(json_object_get(o, name));
-    return kvli_own_text(g, text != NULL ? text : "");
+/* ---- what the newest sweep of the group says ---- */
+
+typedef struct finder {
+    const char *group;
+    kvl_document found; /* kind NULL: none yet */
+} finder;
+
+static char *copy(const char *text, size_t n) { return kvl_strndup(text, n); }
+
+static kvl_status take_sweep(void *ud, const kvl_document *d, kvl_err *err) {
+    finder *f = ud;
+    if (strcmp(d->kind, "sweep") != 0 || strcmp(d->group, f->group) != 0) {
+        return KVL_OK;
+    }
+    kvl_document_free(&f->found);
+    f->found = (kvl_document){.kind = copy(d->kind, strlen(d->kind)),
+                              .model = copy(d->model, strlen(d->model)),
+                              .command = copy(d->command, strlen(d->command)),
+                              .lines = copy(d->lines, d->n_bytes),
+                              .n_bytes = d->n_bytes};
+    const bool has_all =
+        f->found.kind != NULL && f->found.model != NULL && f->found.command != NULL && f->found.lines != NULL;
+    return has_all ? KVL_OK : kvl_fail_nomem(err, "report");
 }
 
-/* What a cell of the group tells of how all of them were made. */
-static kvl_status read_facts(kvli_gather *g, kvl_store *store, struct kvli_sweep_cells *s,
-                             bool *has_mean_ppl) {
-    kvl_record cell = {0};
-    bool is_there = false;
-    json_t *facts = NULL;
-    KVL_TRY(kvl_store_get(store, s->records.items[s->records.n - 1].key, &cell, &is_there, g->err));
-    kvl_status status =
-        is_there ? KVL_OK : kvl_fail(g->err, KVL_E_STORE, "store: a cell that is listed is not there");
-    KVL_GO(status);
-    KVL_GO(kvl_json_parse(&facts, cell.facts, strlen(cell.facts), "facts of a cell", g->err));
-    s->report.command = text_in(g, facts, "command");
-    s->report.how = text_in(g, facts, "how");
-    *has_mean_ppl = json_is_true(json_object_get(facts, "has_mean_ppl"));
-    status = g->status;
-done:
-    json_decref(facts);
-    kvl_record_free(&cell);
+static void read_notes(kvli_gather *g, const json_t *line, kvl_report *r) {
+    const json_t *notes = kvli_get_list(g, line, "notes");
+    const char **own = kvli_own(g, json_array_size(notes), sizeof *own);
+    for (size_t i = 0; i < json_array_size(notes) && g->status == KVL_OK; i++) {
+        const char *note = json_string_value(json_array_get(notes, i));
+        own[i] = kvli_own_text(g, note != NULL ? note : "");
+    }
+    r->notes = own;
+    r->n_notes = json_array_size(notes);
+}
+
+typedef struct reading {
+    struct kvli_sweep_cells *cells;
+    bool has_mean_ppl;
+} reading;
+
+static void read_sweep(kvli_gather *g, const json_t *line, void *ud) {
+    reading *r = ud;
+    kvl_report *report = &r->cells->report;
+    if (!kvli_is_schema(line, "kvlab.sweep/1")) {
+        return;
+    }
+    report->title = kvli_get_text(g, line, "title");
+    report->protocol = kvli_get_text(g, line, "protocol");
+    report->how = kvli_get_text(g, line, "how");
+    r->has_mean_ppl = kvli_get_bool(g, line, "has_mean_ppl");
+    read_notes(g, line, report);
+    if (g->status == KVL_OK) {
+        g->status = kvli_order_records(&r->cells->records, line, g->err);
+    }
+}
+
+/* Words and order; of a sweep that has not ended there are none, and records have an order of their own. */
+static kvl_status read_words(kvli_gather *g, kvl_store *store, reading *r) {
+    const kvl_content *c = g->content;
+    finder f = {.group = c->group};
+    kvl_report *report = &r->cells->report;
+    kvl_status status = kvl_store_each_document(store, take_sweep, &f, g->err);
+    report->title = c->model;
+    report->protocol = c->protocol_name;
+    report->how = report->command = "";
+    if (status == KVL_OK && f.found.kind != NULL) {
+        g->document = &f.found;
+        report->command = kvli_own_text(g, f.found.command);
+        kvli_each_line(g, read_sweep, r);
+        status = g->status;
+    } else if (status == KVL_OK) {
+        status = kvli_order_records(&r->cells->records, NULL, g->err);
+    }
+    kvl_document_free(&f.found);
     return status;
 }
 
 kvl_status kvli_gather_sweep(kvli_gather *g, kvl_store *store) {
     kvl_content *c = g->content;
-    bool has_mean_ppl = false;
     struct kvli_sweep_cells *s = c->cells = kvl_calloc(1, sizeof *s);
+    reading r = {.cells = s};
     if (s == NULL) {
         return kvl_fail_nomem(g->err, "report");
     }
@@ -74,10 +125,8 @@ kvl_status kvli_gather_sweep(kvli_gather *g, kvl_store *store) {
     if (s->records.n == 0) {
         return KVL_OK;
     }
-    KVL_TRY(read_facts(g, store, s, &has_mean_ppl));
-    KVL_TRY(kvl_rows_make(&s->rows, &s->records, has_mean_ppl, load_nll, store, g->err));
-    s->report.title = c->model;
-    s->report.protocol = c->protocol_name;
+    KVL_TRY(read_words(g, store, &r));
+    KVL_TRY(kvl_rows_make(&s->rows, &s->records, r.has_mean_ppl, load_nll, store, g->err));
     kvl_rows_report(&s->report, &s->rows);
     c->sweep = &s->report;
     return KVL_OK;

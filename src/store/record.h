@@ -3,8 +3,8 @@
  * Two texts describe it. `identity` is a canonical JSON object of all that the numbers follow from: model,
  * tokenizer, text and ids, protocol and scored range, the whole policy, cache types, arithmetic, instruction
  * set, build. Its SHA-256 is the key. `facts` is a JSON object of what is known besides: threads, host,
- * times, sizes of files, and for reports "command", "how" (a line) and "has_mean_ppl". The columns repeat
- * what reports sort and sum, so that a report reads no JSON and no list of tokens.
+ * times, sizes of files, the command. The columns repeat what reports sort and sum, so that a report reads no
+ * JSON and no list of tokens.
  */
 #ifndef KVL_STORE_RECORD_H
 #define KVL_STORE_RECORD_H

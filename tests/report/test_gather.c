@@ -11,10 +11,12 @@
 static void put(kvl_store *store, const char *kind, const char *model, const char *lines, size_t n) {
     char key[KVL_SHA256_TEXT];
     assert_ok(kvl_sha256(key, kind, strlen(kind), NULL));
+    char group[KVL_KEY_TEXT] = "";
+    memset(group, 'a', strcmp(kind, "sweep") == 0 ? KVL_KEY_TEXT - 1 : 0);
     kvl_document d = {.kind = (char *)kind,
                       .model = (char *)model,
                       .key = key,
-                      .group = (char *)"",
+                      .group = group,
                       .command = (char *)"kvlab again",
                       .lines = (char *)lines,
                       .n_bytes = n};
@@ -248,11 +250,15 @@ static void put_cells(kvl_store *store, char group, size_t n) {
     for (size_t i = 0; i < n; i++) {
         make_up(&m, group, i);
         m.record.begin = 0;
-        m.record.facts =
-            (char *)"{\"command\":\"kvlab sweep\",\"how\":\"c, 1 thread\",\"has_mean_ppl\":true}";
         assert_ok(kvl_store_put(store, &m.record, NULL));
     }
 }
+
+static const char sweep_line[] =
+    "{\"schema\":\"kvlab.sweep/1\",\"title\":\"t\",\"protocol\":\"fed by "
+    "hand\",\"how\":\"c\",\"has_mean_ppl\":true,"
+    "\"notes\":[\"a "
+    "note\"],\"samples\":[],\"policies\":[\"none\",\"knorm:keep=0.002\",\"knorm:keep=0.001\"]}";
 
 static void test_cells(void **state) {
     (void)state;
@@ -262,19 +268,23 @@ static void test_cells(void **state) {
     static made_up m;
     put_cells(store, 'a', 12);
     put_cells(store, 'b', 8);
+    put(store, "sweep", "novels-7m", sweep_line, strlen(sweep_line));
     assert_ok(kvl_content_gather(&c, store, "cells.db", "aaaa", NULL));
     assert_string_equal(c.model, "novels-7m");
     assert_int_equal(c.n_cells, 12);
     assert_int_equal(c.sweep->n_rows, 3);
     assert_int_equal(c.sweep->n_samples, 4);
     assert_true(c.sweep->has_mean_ppl && c.sweep->rows[0].is_baseline);
-    assert_string_equal(c.sweep->command, "kvlab sweep");
+    assert_string_equal(c.sweep->command, "kvlab again");
+    assert_string_equal(c.sweep->protocol, "fed by hand");
+    assert_string_equal(c.sweep->notes[0], "a note");
+    assert_string_equal(c.sweep->rows[1].policy, "knorm:keep=0.002"); /* kept last, but more is kept by it */
     double sum = 0;
     for (size_t i = 8; i < 12; i++) {
         make_up(&m, 'a', i);
         sum += m.record.nll_sum;
     }
-    assert_true(fabs(c.sweep->rows[2].pooled_nll - sum / (4 * made_up_nll)) < 1e-12);
+    assert_true(fabs(c.sweep->rows[1].pooled_nll - sum / (4 * made_up_nll)) < 1e-12);
     assert_int_equal(c.n_other_groups, 1);
     assert_non_null(strstr(kvl_str_text(&c.other_groups[0]), "kvlab report --group bbbbbbbbbbbb"));
     kvl_content_free(&c);
