@@ -88,12 +88,11 @@ static kvl_status open_pair(pair *p, kvl_store *store, const kvl_side_of_two *a,
     const kvl_record *r = &a->records.items[i];
     const kvl_record *other = twin(r, &b->records);
     if (other == NULL || a->records.n != b->records.n) {
-        return kvl_fail(err, KVL_E_USAGE,
-                        "not the same tokens: A has %zu cells, B %zu%s%s%s; averages over different texts "
-                        "are not compared",
-                        a->records.n, b->records.n,
-                        other == NULL ? ", and none of B is at the same place of '" : "",
-                        other == NULL ? r->sample : "", other == NULL ? "'" : "");
+        const bool is_same_protocol = strcmp(a->group->protocol, b->group->protocol) == 0;
+        return kvl_fail(err, KVL_E_USAGE, "not the same tokens: %s (A %s with %zu cells, B %s with %zu%s%s)",
+                        is_same_protocol ? "texts or windows differ" : "protocols differ", a->group->protocol,
+                        a->records.n, b->group->protocol, b->records.n,
+                        other == NULL ? ", none at the place of A's " : "", other == NULL ? r->sample : "");
     }
     KVL_TRY(open_cell(&p->a, &p->identity_a, store, r, err));
     return open_cell(&p->b, &p->identity_b, store, other, err);
