@@ -2,6 +2,7 @@
 #include "cli/args.h"
 #include "cli/cmd.h"
 #include "cli/keep.h"
+#include "cli/portrait.h"
 #include "cli/progress.h"
 #include "cli/setup.h"
 #include "cli/sweep_config.h"
@@ -304,6 +305,24 @@ done:
     return status;
 }
 
+static kvl_status keep_portrait(session *s, kvl_err *err) {
+    kvl_keep what = {.kind = "portrait",
+                     .model = s->setup.model,
+                     .isa = kvl_engine_isa(s->setup.engine),
+                     .command = s->info.command};
+    kvl_str lines = {0};
+    if (!s->options.wants_portrait || s->store.store == NULL) {
+        return KVL_OK;
+    }
+    kvl_status status =
+        kvl_portrait_make(&lines, &what.options, &s->info, s->setup.engine, s->policies, s->n_policies, err);
+    if (status == KVL_OK) {
+        status = kvl_sweep_store_document(&s->store, &what, &lines, err);
+    }
+    kvl_str_free(&lines);
+    return status;
+}
+
 static kvl_status run_timing(session *s, kvl_err *err) {
     size_t longest = 0;
     kvl_str out = {0}, lines = {0};
@@ -368,7 +387,8 @@ static kvl_status run_session(session *s, kvl_err *err) {
         return run_timing(s, err);
     }
     KVL_TRY(run_sweep(s, err));
-    return s->options.is_dry_run ? write_plan(s, err) : write_results(s, err);
+    KVL_TRY(s->options.is_dry_run ? write_plan(s, err) : write_results(s, err));
+    return keep_portrait(s, err);
 }
 
 static void close_session(session *s) {

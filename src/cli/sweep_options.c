@@ -29,6 +29,7 @@ enum option_id {
     opt_dry_run,
     opt_timing,
     opt_no_resume,
+    opt_portrait,
     opt_no_chart,
     opt_plot,
     opt_no_plot,
@@ -59,6 +60,8 @@ static const kvl_arg table[] = {
     {opt_timing, 0, "timing", NULL, "measure prefill, compression, TTFT, TPOT and memory instead of quality"},
     KVL_STORE_ARGS,
     {opt_no_resume, 0, "no-resume", NULL, "compute cells that are stored too: they must come out the same"},
+    {opt_portrait, 0, "portrait", NULL,
+     "keep also what the first text looks like: keys, attention, when they go"},
     {opt_out, 0, "out", "DIR", "folder of the picture and the store (default out)"},
     {opt_no_chart, 0, "no-chart", NULL, "no picture"},
     {opt_plot, 0, "plot", NULL, "the curve in characters below the table, also where stdout is no terminal"},
@@ -256,6 +259,7 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     case opt_trace: o->trace_path = value; return KVL_OK;
     case opt_dry_run: o->is_dry_run = true; return KVL_OK;
     case opt_no_resume: o->has_no_resume = true; return KVL_OK;
+    case opt_portrait: o->wants_portrait = true; return KVL_OK;
     case opt_timing: o->is_timing = true; return KVL_OK;
     case opt_no_chart: o->has_chart = false; return KVL_OK;
     case opt_verbose: o->is_verbose = true; return KVL_OK;

@@ -93,6 +93,7 @@ typedef struct kvl_sweep_options {
     uint64_t memory_bytes;  /* 0: most of what is available */
     kvl_store_arg store;
     bool has_no_resume; /* cells that are stored are computed all the same */
+    bool wants_portrait;
     bool is_timing;
     bool wants_quality;
     bool is_dry_run;

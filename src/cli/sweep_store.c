@@ -281,3 +281,16 @@ done:
     kvl_str_free(&lines);
     return status;
 }
+
+kvl_status kvl_sweep_store_document(kvl_sweep_store *s, const kvl_keep *what, kvl_str *lines, kvl_err *err) {
+    kvl_document d = {0};
+    kvl_status status = kvl_keep_make(&d, what, lines, err);
+    if (status == KVL_OK) {
+        kvl_free(d.group);
+        d.group = copy(s->identity.group);
+        status =
+            d.group != NULL ? kvl_store_put_document(s->store, &d, err) : kvl_fail_nomem(err, what->kind);
+    }
+    kvl_document_free(&d);
+    return status;
+}

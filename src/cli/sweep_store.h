@@ -2,6 +2,7 @@
 #ifndef KVL_CLI_SWEEP_STORE_H
 #define KVL_CLI_SWEEP_STORE_H
 
+#include "cli/keep.h"
 #include "cli/store_arg.h"
 #include "cli/sweep_records.h"
 
@@ -31,5 +32,9 @@ kvl_status kvl_sweep_store_keep(kvl_sweep_store *s, const kvl_cell *cell, bool i
                                 kvl_err *err) KVL_MUST_USE;
 /* Keeps what the report of the sweep says besides its rows, and the order of these. */
 kvl_status kvl_sweep_store_describe(kvl_sweep_store *s, const kvl_report *report, kvl_err *err) KVL_MUST_USE;
+
+/* Keeps lines (which it takes) as a document of the sweep's group. */
+kvl_status kvl_sweep_store_document(kvl_sweep_store *s, const kvl_keep *what, kvl_str *lines,
+                                    kvl_err *err) KVL_MUST_USE;
 
 #endif
