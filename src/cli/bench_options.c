@@ -67,6 +67,7 @@ static const kvl_arg table[] = {
     {OPT_ARITH, 0, "arith", "NAME",
      "arithmetic of products: f32 (exact, default), bf16, int8 (rounded) or amx_bf16 (bf16 by AMX tiles)"},
     KVL_STORE_ARGS,
+    KVL_REPORT_ARGS,
     {OPT_HELP, 'h', "help", NULL, "this text"},
     {OPT_NO_GPU, 0, "ngl", "N", NULL},
     {OPT_NO_GPU, 0, "n-gpu-layers", "N", NULL},
@@ -253,6 +254,9 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     o->n_models += is_model; /* -hff belongs to the model before it */
     bool is_taken = false;
     KVL_TRY(kvl_cache_arg_take(&o->cache, id, value, &is_taken, err));
+    if (!is_taken) {
+        KVL_TRY(kvl_report_arg_take(&o->report, id, value, &is_taken, err));
+    }
     if (is_taken || kvl_store_arg_take(&o->store, id, value) ||
         kvl_model_arg_take(&o->models[o->n_models != 0 ? o->n_models - 1 : 0], id, value)) {
         return KVL_OK;

@@ -4,7 +4,7 @@
 
 #include "base/str.h"
 #include "cli/model_arg.h"
-#include "cli/store_arg.h"
+#include "cli/report_arg.h"
 #include "model/model.h"
 #include "press/policy.h"
 
@@ -45,6 +45,7 @@ typedef struct kvl_bench_options {
     kvl_cache_arg cache;
     const char *calibration; /* NULL: where it lies, or computed */
     kvl_store_arg store;
+    kvl_report_arg report;
     bool is_help;
     kvl_policy policies[KVL_BENCH_MAX_LIST]; /* the full cache first, then what was asked for */
     size_t n_policies;

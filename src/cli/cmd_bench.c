@@ -225,6 +225,7 @@ static kvl_status run_model(session *s, const char *path, kvl_err *err) {
 static kvl_status run_session(session *s, kvl_err *err) {
     const kvl_bench_options *o = &s->options;
     kvl_str path = {0};
+    KVL_TRY(kvl_report_arg_check(&o->report, &o->store, NULL, err));
     kvl_machine_read(&s->machine, "");
     s->samples = kvl_calloc(o->n_policies * o->n_repetitions, sizeof *s->samples);
     if (s->samples == NULL) {
@@ -245,7 +246,11 @@ static kvl_status run_session(session *s, kvl_err *err) {
     kvl_status closed = emit(s, write_foot, NULL, status == KVL_OK ? err : &ignored);
     kvl_str_free(&path);
     status = status != KVL_OK ? status : closed;
-    return status == KVL_OK ? kvl_keep_put(&o->store, NULL, s->documents, s->n_documents, err) : status;
+    KVL_TRY(status);
+    KVL_TRY(kvl_keep_put(&o->store, NULL, s->documents, s->n_documents, err));
+    return s->n_documents != 0 ? kvl_report_arg_write(&o->report, &o->store, NULL,
+                                                      s->documents[s->n_documents - 1].model, NULL, err)
+                               : KVL_OK;
 }
 
 kvl_status kvl_cmd_bench(int argc, char **argv, kvl_err *err) {

@@ -26,6 +26,7 @@ static const kvl_arg table[] = {
     {OPT_OUT, 'o', "output", "FORMAT", "md or jsonl (default md)"},
     {OPT_SEED, 0, "seed", "N", "of the bootstrap (default 1)"},
     KVL_STORE_ARGS,
+    KVL_REPORT_ARGS,
     KVL_RUN_ENGINE_ARGS,
 };
 enum { n_table = sizeof table / sizeof table[0] };
@@ -42,6 +43,7 @@ typedef struct session {
     bool is_full, is_jsonl;
     kvl_str command, lines; /* what was found, as JSON lines */
     kvl_store_arg store;
+    kvl_report_arg report;
 
     kvl_setup setup;
     kvl_samples texts;
@@ -78,6 +80,9 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     size_t n = 0;
     bool is_taken = false;
     KVL_TRY(kvl_run_arg_take(&s->run, id, value, &is_taken, err));
+    if (!is_taken) {
+        KVL_TRY(kvl_report_arg_take(&s->report, id, value, &is_taken, err));
+    }
     if (is_taken || kvl_store_arg_take(&s->store, id, value)) {
         return KVL_OK;
     }
@@ -184,6 +189,7 @@ done:
 }
 
 static kvl_status explain(session *s, kvl_str *out, kvl_err *err) {
+    KVL_TRY(kvl_report_arg_check(&s->report, &s->store, NULL, err));
     s->start_ns = kvl_clock_ns();
     KVL_TRY(kvl_setup_open(&s->setup, &s->run, NULL, 0, err));
     KVL_TRY(load_texts(s, err));
@@ -228,7 +234,8 @@ static kvl_status keep(session *s, kvl_err *err) {
                              kvl_keep_hash(kvl_tokenizer_hash(s->setup.tokenizer)), "texts",
                              kvl_keep_samples(&s->texts)),
     };
-    return kvl_keep_document(&s->store, NULL, &what, &s->lines, err);
+    KVL_TRY(kvl_keep_document(&s->store, NULL, &what, &s->lines, err));
+    return kvl_report_arg_write(&s->report, &s->store, NULL, s->setup.model->name, NULL, err);
 }
 
 static void write_help(kvl_str *out) {

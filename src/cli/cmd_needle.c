@@ -206,11 +206,13 @@ static kvl_status keep(session *s, kvl_err *err) {
                              kvl_keep_hash(kvl_tokenizer_hash(s->setup.tokenizer)), "policies",
                              kvl_keep_policies(s->policies, s->run.n_policies, &s->setup.model->shape)),
     };
-    return kvl_keep_document(&o->store, NULL, &what, &s->lines, err);
+    KVL_TRY(kvl_keep_document(&o->store, NULL, &what, &s->lines, err));
+    return kvl_report_arg_write(&o->report, &o->store, NULL, s->setup.model->name, NULL, err);
 }
 
 static kvl_status run_session(session *s, kvl_err *err) {
     const kvl_needle_options *o = &s->options;
+    KVL_TRY(kvl_report_arg_check(&o->report, &o->store, NULL, err));
     KVL_TRY(make_policies(s, err));
     KVL_TRY(kvl_setup_open(&s->setup, &o->run, s->policies, s->run.n_policies, err));
     KVL_TRY(fit_lengths(s, err));

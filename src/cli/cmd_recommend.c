@@ -285,6 +285,10 @@ static kvl_status keep(session *s, const kvl_recommend_info *info, kvl_err *err)
     kvl_status status = kvl_recommend_write_lines(&lines, info, err);
     if (status == KVL_OK) {
         status = kvl_keep_document(&s->options.store, s->options.out_dir, &what, &lines, err);
+        if (status == KVL_OK) {
+            status = kvl_report_arg_write(&s->options.report, &s->options.store, s->options.out_dir,
+                                          s->model->name, NULL, err);
+        }
     } else {
         json_decref(what.options);
     }
@@ -316,7 +320,9 @@ static kvl_status write_results(session *s, kvl_err *err) {
 }
 
 static kvl_status run_session(session *s, kvl_err *err) {
-    s->effort = s->options.is_full ? &full : &quick;
+    const kvl_recommend_options *o = &s->options;
+    KVL_TRY(kvl_report_arg_check(&o->report, &o->store, o->out_dir, err));
+    s->effort = o->is_full ? &full : &quick;
     KVL_TRY(open_model(s, err));
     KVL_TRY(set_config(s, err));
     s->last_stage = SIZE_MAX;

@@ -111,7 +111,7 @@ static kvl_status run(session *s, kvl_err *err) {
     kvl_status status = KVL_OK;
     snprintf(path, sizeof path, "out/report.%s", format_names[s->format]);
     const char *target = s->report.path != NULL ? s->report.path : path;
-    KVL_GO(kvl_report_read(&s->content, &s->store, NULL, s->group, err));
+    KVL_GO(kvl_report_read(&s->content, &s->store, NULL, NULL, s->group, err));
     KVL_GO(s->format == FORMAT_HTML ? kvl_page_write(&text, &s->content, s->report.lang, err)
                                     : write_section(s, &text, target, err));
     KVL_GO(kvl_report_save(target, &text, err));

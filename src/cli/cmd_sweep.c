@@ -348,6 +348,11 @@ static kvl_status run_timing(session *s, kvl_err *err) {
     return status;
 }
 
+static kvl_status write_page(const session *s, const char *group, kvl_err *err) {
+    return kvl_report_arg_write(&s->options.report, &s->options.store, s->options.out_dir,
+                                s->setup.model->name, group, err);
+}
+
 /* Where presses came from that are not kvlab's own. */
 static void note_plugins(session *s) {
     size_t n = 0;
@@ -363,6 +368,7 @@ static void note_plugins(session *s) {
 }
 
 static kvl_status run_session(session *s, kvl_err *err) {
+    KVL_TRY(kvl_report_arg_check(&s->options.report, &s->options.store, s->options.out_dir, err));
     kvl_str left_out = {0};
     kvl_status status = kvl_sweep_options_policies(&s->policies, &s->n_policies, &left_out, &s->options, err);
     kvl_str *note = left_out.len != 0 ? kvl_sweep_add_note(&s->info) : NULL;
@@ -384,11 +390,16 @@ static kvl_status run_session(session *s, kvl_err *err) {
         kvl_sweep_fit(&s->info, &s->texts, &s->windows, s->setup.tokenizer, s->policies, s->n_policies, err));
     s->info.command = kvl_str_text(&s->command);
     if (s->options.is_timing) {
-        return run_timing(s, err);
+        KVL_TRY(run_timing(s, err));
+        return write_page(s, NULL, err);
     }
     KVL_TRY(run_sweep(s, err));
-    KVL_TRY(s->options.is_dry_run ? write_plan(s, err) : write_results(s, err));
-    return keep_portrait(s, err);
+    if (s->options.is_dry_run) {
+        return write_plan(s, err);
+    }
+    KVL_TRY(write_results(s, err));
+    KVL_TRY(keep_portrait(s, err));
+    return write_page(s, s->store.identity.group, err);
 }
 
 static void close_session(session *s) {

@@ -34,6 +34,7 @@ static const kvl_arg table[] = {
     {opt_format, 'o', "output", "FORMAT", "md (grids; default), csv (cells) or jsonl (trials and cells)"},
     KVL_CONFIG_ARGS,
     KVL_STORE_ARGS,
+    KVL_REPORT_ARGS,
     KVL_RUN_POLICY_ARGS,
     KVL_RUN_ENGINE_ARGS,
 };
@@ -95,6 +96,9 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     size_t n = 0;
     bool is_taken = false;
     KVL_TRY(kvl_run_arg_take(&o->run, id, value, &is_taken, err));
+    if (!is_taken) {
+        KVL_TRY(kvl_report_arg_take(&o->report, id, value, &is_taken, err));
+    }
     if (is_taken || kvl_store_arg_take(&o->store, id, value)) {
         return KVL_OK;
     }

@@ -2,7 +2,7 @@
 #ifndef KVL_CLI_NEEDLE_OPTIONS_H
 #define KVL_CLI_NEEDLE_OPTIONS_H
 
-#include "cli/store_arg.h"
+#include "cli/report_arg.h"
 #include "cli/sweep_options.h"
 #include "protocol/retrieval.h"
 
@@ -28,6 +28,7 @@ typedef struct kvl_needle_options {
     kvl_filler filler;
     kvl_needle_format format;
     kvl_store_arg store;
+    kvl_report_arg report;
 } kvl_needle_options;
 
 /* Parses argv[2..] and fills in defaults but for lengths. Free with kvl_needle_options_free in any case.

@@ -74,6 +74,7 @@ static const kvl_arg table[] = {
     {opt_format, 'o', "output", "FORMAT", "table, md, csv or jsonl (one object per finalist)"},
     {opt_out, 0, "out", "DIR", "folder of the picture and of the store (default out)"},
     KVL_STORE_ARGS,
+    KVL_REPORT_ARGS,
     {opt_no_chart, 0, "no-chart", NULL, "no picture"},
     KVL_QUIET_ARGS(opt_quiet),
     {opt_help, 'h', "help", NULL, "this text"},
@@ -179,6 +180,9 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     size_t n = 0;
     bool is_taken = false;
     KVL_TRY(kvl_cache_arg_take(&o->cache, id, value, &is_taken, err));
+    if (!is_taken) {
+        KVL_TRY(kvl_report_arg_take(&o->report, id, value, &is_taken, err));
+    }
     if (is_taken || kvl_model_arg_take(&o->model, id, value) || kvl_store_arg_take(&o->store, id, value)) {
         return KVL_OK;
     }

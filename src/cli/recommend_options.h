@@ -4,7 +4,7 @@
 
 #include "cli/model_arg.h"
 #include "cli/settings.h"
-#include "cli/store_arg.h"
+#include "cli/report_arg.h"
 #include "model/model.h"
 #include "press/policy.h"
 #include "stats/choice.h"
@@ -40,6 +40,7 @@ typedef struct kvl_recommend_options {
     kvl_recommend_format format;
     const char *out_dir;
     kvl_store_arg store;
+    kvl_report_arg report;
     kvl_settings settings; /* what all others were read from; owned */
     bool has_chart;
     bool is_quiet;

@@ -31,14 +31,14 @@ kvl_status kvl_report_arg_check(const kvl_report_arg *a, const kvl_store_arg *st
 }
 
 kvl_status kvl_report_read(kvl_content *out, const kvl_store_arg *store, const char *out_dir,
-                           const char *group, kvl_err *err) {
+                           const char *model, const char *group, kvl_err *err) {
     kvl_store *opened = NULL;
     kvl_str path = {0};
     kvl_status status = KVL_OK;
     *out = (kvl_content){0};
     KVL_GO(kvl_store_arg_path(&path, store, out_dir, err));
     KVL_GO(kvl_store_arg_open(&opened, store, out_dir, KVL_STORE_READ, err));
-    KVL_GO(kvl_content_gather(out, opened, kvl_str_text(&path), group, err));
+    KVL_GO(kvl_content_gather(out, opened, kvl_str_text(&path), model, group, err));
 done:
     kvl_store_close(opened);
     kvl_str_free(&path);
@@ -56,14 +56,14 @@ kvl_status kvl_report_save(const char *path, const kvl_str *text, kvl_err *err) 
 }
 
 kvl_status kvl_report_arg_write(const kvl_report_arg *a, const kvl_store_arg *store, const char *out_dir,
-                                const char *group, kvl_err *err) {
+                                const char *model, const char *group, kvl_err *err) {
     kvl_content content = {0};
     kvl_str page = {0};
     kvl_status status = KVL_OK;
     if (a->path == NULL) {
         return KVL_OK;
     }
-    KVL_GO(kvl_report_read(&content, store, out_dir, group, err));
+    KVL_GO(kvl_report_read(&content, store, out_dir, model, group, err));
     KVL_GO(kvl_page_write(&page, &content, a->lang, err));
     KVL_GO(kvl_report_save(a->path, &page, err));
     fprintf(stderr, "report: %s\n", a->path);

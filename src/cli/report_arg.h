@@ -25,15 +25,15 @@ kvl_status kvl_report_arg_take(kvl_report_arg *a, int id, const char *value, boo
 /* Refuses a report without a store, before anything is computed: E_USAGE. */
 kvl_status kvl_report_arg_check(const kvl_report_arg *a, const kvl_store_arg *store, const char *out_dir,
                                 kvl_err *err) KVL_MUST_USE;
-/* Where a report is wanted, writes the page of a group (NULL: the newest), and says so on stderr. To be
- * called when everything is stored. */
+/* Where a report is wanted, writes the page of a group (NULL: the newest of the model), and says so on
+ * stderr. To be called when everything is stored. */
 kvl_status kvl_report_arg_write(const kvl_report_arg *a, const kvl_store_arg *store, const char *out_dir,
-                                const char *group, kvl_err *err) KVL_MUST_USE;
+                                const char *model, const char *group, kvl_err *err) KVL_MUST_USE;
 
-/* Reads all that a store holds of a group (NULL: the newest). *out is the caller's (kvl_content_free), also
+/* Reads all that a store holds, as kvl_content_gather. *out is the caller's (kvl_content_free), also
  * after an error. */
 kvl_status kvl_report_read(kvl_content *out, const kvl_store_arg *store, const char *out_dir,
-                           const char *group, kvl_err *err) KVL_MUST_USE;
+                           const char *model, const char *group, kvl_err *err) KVL_MUST_USE;
 /* Saves text to a path, whose folder is made if it is not there. */
 kvl_status kvl_report_save(const char *path, const kvl_str *text, kvl_err *err) KVL_MUST_USE;
 

@@ -59,6 +59,7 @@ static const kvl_arg table[] = {
      "print cells, rows, waves, bytes and time; run nothing (-o table or json)"},
     {opt_timing, 0, "timing", NULL, "measure prefill, compression, TTFT, TPOT and memory instead of quality"},
     KVL_STORE_ARGS,
+    KVL_REPORT_ARGS,
     {opt_no_resume, 0, "no-resume", NULL, "compute cells that are stored too: they must come out the same"},
     {opt_portrait, 0, "portrait", NULL,
      "keep also what the first text looks like: keys, attention, when they go"},
@@ -230,6 +231,9 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     bool is_taken = false;
     KVL_TRY(kvl_run_arg_take(o, id, value, &is_taken, err));
     is_taken = is_taken || kvl_store_arg_take(&o->store, id, value);
+    if (!is_taken) {
+        KVL_TRY(kvl_report_arg_take(&o->report, id, value, &is_taken, err));
+    }
     if (!is_taken) {
         KVL_TRY(take_protocol_option(o, id, value, &is_taken, err));
     }

@@ -7,7 +7,7 @@
 #include "cli/press_arg.h"
 #include "cli/progress.h"
 #include "cli/settings.h"
-#include "cli/store_arg.h"
+#include "cli/report_arg.h"
 #include "cli/terminal.h"
 #include "model/model.h"
 #include "press/policy.h"
@@ -92,6 +92,7 @@ typedef struct kvl_sweep_options {
     const char *trace_path; /* the same */
     uint64_t memory_bytes;  /* 0: most of what is available */
     kvl_store_arg store;
+    kvl_report_arg report;
     bool has_no_resume; /* cells that are stored are computed all the same */
     bool wants_portrait;
     bool is_timing;

@@ -40,10 +40,13 @@ static kvl_status read_documents(kvli_gather *g, kvl_store *store) {
 
 /* ---- groups ---- */
 
-static const kvl_store_group *find_group(const kvl_store_groups *groups, const char *group, kvl_err *err) {
+static const kvl_store_group *find_group(const kvl_store_groups *groups, const char *model, const char *group,
+                                         kvl_err *err) {
     for (size_t i = 0; i < groups->n; i++) {
-        if (group == NULL || strncmp(groups->items[i].group, group, strlen(group)) == 0) {
-            return &groups->items[i];
+        const kvl_store_group *g = &groups->items[i];
+        if (group != NULL ? strncmp(g->group, group, strlen(group)) == 0
+                          : model == NULL || strcmp(g->model, model) == 0) {
+            return g;
         }
     }
     if (group != NULL) {
@@ -77,10 +80,10 @@ static kvl_status read_group(kvli_gather *g, const kvl_store_group *own) {
     return g->status;
 }
 
-static kvl_status gather(kvli_gather *g, kvl_store *store, const kvl_store_groups *groups,
+static kvl_status gather(kvli_gather *g, kvl_store *store, const kvl_store_groups *groups, const char *model,
                          const char *group) {
     char made[21];
-    const kvl_store_group *own = find_group(groups, group, g->err);
+    const kvl_store_group *own = find_group(groups, model, group, g->err);
     if (own == NULL && group != NULL) {
         return KVL_E_USAGE;
     }
@@ -88,6 +91,9 @@ static kvl_status gather(kvli_gather *g, kvl_store *store, const kvl_store_group
     g->content->made = kvli_own_text(g, made);
     g->content->version = kvli_own_text(g, KVL_VERSION);
     g->content->group = g->content->preset = g->content->protocol_name = kvli_own_text(g, "");
+    if (own == NULL && model != NULL) {
+        g->content->model = kvli_own_text(g, model);
+    }
     if (own != NULL) {
         KVL_TRY(read_group(g, own));
         KVL_TRY(add_others(g, groups, own));
@@ -99,15 +105,15 @@ static kvl_status gather(kvli_gather *g, kvl_store *store, const kvl_store_group
                : kvl_fail(g->err, KVL_E_USAGE, "store: expected results, found none; kvlab sweep makes some");
 }
 
-kvl_status kvl_content_gather(kvl_content *out, kvl_store *store, const char *path, const char *group,
-                              kvl_err *err) {
+kvl_status kvl_content_gather(kvl_content *out, kvl_store *store, const char *path, const char *model,
+                              const char *group, kvl_err *err) {
     kvl_store_groups groups = {0};
     const char *slash = strrchr(path, '/');
     *out = (kvl_content){0};
     kvli_gather g = {.content = out, .err = err};
     out->store = kvli_own_text(&g, slash != NULL ? slash + 1 : path);
     KVL_TRY(kvl_store_find_groups(store, &groups, err));
-    const kvl_status status = gather(&g, store, &groups, group);
+    const kvl_status status = gather(&g, store, &groups, model, group);
     kvl_store_groups_free(&groups);
     return status;
 }

@@ -37,7 +37,7 @@ static kvl_status gather_one(kvl_content *c, const char *kind, const char *lines
     snprintf(name, sizeof name, "one%d.db", n_stores++);
     kvl_store *store = new_store(name);
     put(store, kind, "toy", lines, strlen(lines));
-    const kvl_status status = kvl_content_gather(c, store, test_temp_path(name), NULL, err);
+    const kvl_status status = kvl_content_gather(c, store, test_temp_path(name), NULL, NULL, err);
     kvl_store_close(store);
     return status;
 }
@@ -51,7 +51,7 @@ static void test_explain(void **state) {
     kvl_store *store = new_store("explain.db");
     kvl_content c;
     put(store, "explain", "novels-7m", lines, n);
-    assert_ok(kvl_content_gather(&c, store, "some/where/explain.db", NULL, NULL));
+    assert_ok(kvl_content_gather(&c, store, "some/where/explain.db", NULL, NULL, NULL));
     assert_string_equal(c.model, "novels-7m");
     assert_string_equal(c.store, "explain.db");
     assert_non_null(c.cause);
@@ -217,7 +217,7 @@ static void test_memory_ends(void **state) {
         kvl_content c;
         kvl_err err = {0};
         kvl_alloc_fail_after(n);
-        const kvl_status status = kvl_content_gather(&c, store, "memory.db", NULL, &err);
+        const kvl_status status = kvl_content_gather(&c, store, "memory.db", NULL, NULL, &err);
         kvl_alloc_fail_after(-1);
         kvl_content_free(&c);
         if (status == KVL_OK) {
@@ -234,10 +234,10 @@ static void test_empty(void **state) {
     kvl_store *store = new_store("empty.db");
     kvl_content c;
     kvl_err err = {0};
-    assert_int_equal(kvl_content_gather(&c, store, "empty.db", NULL, &err), KVL_E_USAGE);
+    assert_int_equal(kvl_content_gather(&c, store, "empty.db", NULL, NULL, &err), KVL_E_USAGE);
     assert_non_null(strstr(err.msg, "expected results, found none"));
     kvl_content_free(&c);
-    assert_int_equal(kvl_content_gather(&c, store, "empty.db", "abc", &err), KVL_E_USAGE);
+    assert_int_equal(kvl_content_gather(&c, store, "empty.db", NULL, "abc", &err), KVL_E_USAGE);
     assert_non_null(strstr(err.msg, "found 'abc'"));
     kvl_content_free(&c);
     kvl_store_close(store);
@@ -269,7 +269,7 @@ static void test_cells(void **state) {
     put_cells(store, 'a', 12);
     put_cells(store, 'b', 8);
     put(store, "sweep", "novels-7m", sweep_line, strlen(sweep_line));
-    assert_ok(kvl_content_gather(&c, store, "cells.db", "aaaa", NULL));
+    assert_ok(kvl_content_gather(&c, store, "cells.db", NULL, "aaaa", NULL));
     assert_string_equal(c.model, "novels-7m");
     assert_int_equal(c.n_cells, 12);
     assert_int_equal(c.sweep->n_rows, 3);
@@ -288,7 +288,7 @@ static void test_cells(void **state) {
     assert_int_equal(c.n_other_groups, 1);
     assert_non_null(strstr(kvl_str_text(&c.other_groups[0]), "kvlab report --group bbbbbbbbbbbb"));
     kvl_content_free(&c);
-    assert_int_equal(kvl_content_gather(&c, store, "cells.db", "c", &err), KVL_E_USAGE);
+    assert_int_equal(kvl_content_gather(&c, store, "cells.db", NULL, "c", &err), KVL_E_USAGE);
     kvl_content_free(&c);
     kvl_store_close(store);
 }
