@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-/* Rows of one press that say when it compressed. */
+/* Rows of one press, from the first to the last that compressed again and again. */
 typedef struct group {
     const kvl_report_row *rows; /* [n] */
     size_t n;
@@ -12,9 +12,16 @@ typedef struct group {
 
 static group find_group(const kvl_report *r, const char *press) {
     for (size_t i = 0; r != NULL && i < r->n_rows; i = kvli_group_end(r, i)) {
-        const kvl_report_row *row = &r->rows[i];
-        if (!row->is_baseline && row->period_tok > 0 && (press == NULL || strcmp(row->press, press) == 0)) {
-            return (group){.rows = row, .n = kvli_group_end(r, i) - i};
+        size_t first = i;
+        size_t end = kvli_group_end(r, i);
+        while (first < end && !(r->rows[first].period_tok > 0)) {
+            first++;
+        }
+        while (first < end && !(r->rows[end - 1].period_tok > 0)) {
+            end--;
+        }
+        if (first < end && (press == NULL || strcmp(r->rows[first].press, press) == 0)) {
+            return (group){.rows = &r->rows[first], .n = end - first};
         }
     }
     return (group){0};
@@ -50,9 +57,10 @@ static void draw_curve(const kvl_plot *p, const group *g, double (*value)(const 
         }
         kvl_str_clear(&tip);
         KVL_SAY(&tip, lang,
-                "%s, keep %g\na compression every %.3g token(s)\n%+.3f [%+.3f, %+.3f] nats per token",
-                "%s，保留率 %g\n每 %.3g 个 token 压缩一次\n每 token %+.3f [%+.3f, %+.3f] nats", row->press,
-                row->keep_ratio, row->period_tok, row->delta.mean, row->delta.low, row->delta.high);
+                "%s, keep %g\ntokens between compressions: %.3g\nnats per token above the full cache: ",
+                "%s，保留率 %g\n两次压缩之间的 token 数：%.3g\n比完整缓存多（nats/token）：", row->press,
+                row->keep_ratio, row->period_tok);
+        kvli_put_estimate(&tip, &row->delta);
         kvl_figure_mark(p->figure, xy[0], xy[1], 3.5, mark, ink, kvl_str_text(&tip));
     }
     kvl_str_free(&tip);
@@ -108,7 +116,7 @@ static void draw(kvl_figure *f, const kvl_content *c, kvl_lang lang) {
                    (kvl_axis){.min = d.excess.low,
                               .max = 1.05 * d.excess.high,
                               .label = kvl_word(lang, "NLL above the full cache, nats per token",
-                                                "NLL 超出完整缓存，nats 每 token")});
+                                                "NLL 高出完整缓存，nats/token")});
     if (d.other.n != 0) {
         draw_curve(&p, &d.other, excess_of, KVL_INK_SERIES, KVL_MARK_SQUARE, true, lang);
     }
@@ -119,16 +127,16 @@ static void describe(kvl_str *out, const kvl_content *c, kvl_lang lang) {
     const group g = main_group(c->sweep);
     const kvl_report_row *light = &g.rows[0];
     const kvl_report_row *heavy = &g.rows[g.n - 1];
-    KVL_SAY(
-        out, lang,
-        "%s at keep %g: a compression every %.3g token(s), %+.3f nats per token above the full cache on the "
-        "same "
-        "tokens (PPL %+.0f %%); at keep %g: every %.3g, %+.3f nats (PPL %+.0f %%). Bars: 95 %% intervals.",
-        "%s 在保留率 %g 时每 %.3g 个 token 压缩一次，同样 token 上每 token 比完整缓存多 %+.3f nats（困惑度 "
-        "%+.0f "
-        "%%）；保留率 %g 时每 %.3g 个压缩一次，多 %+.3f nats（困惑度 %+.0f %%）。竖线为 95 %% 置信区间。",
-        light->press, light->keep_ratio, light->period_tok, light->delta.mean, light->change_percent,
-        heavy->keep_ratio, heavy->period_tok, heavy->delta.mean, heavy->change_percent);
+    KVL_SAY(out, lang,
+            "%s at keep %g: %.3g tokens from one compression to the next, %+.3f nats per token above the "
+            "full cache "
+            "(PPL %+.0f %%); at keep %g: %.3g tokens, %+.3f nats (PPL %+.0f %%), on the same tokens. Bars: "
+            "95 %% intervals.",
+            "%s 保留率 %g：两次压缩相隔 %.3g 个 token，每 token 比完整缓存多 %+.3f nats（困惑度 %+.0f "
+            "%%）；保留率 %g：相隔 %.3g "
+            "个，多 %+.3f nats（困惑度 %+.0f %%）；token 相同。竖线为 95 %% 置信区间。",
+            light->press, light->keep_ratio, light->period_tok, light->delta.mean, light->change_percent,
+            heavy->keep_ratio, heavy->period_tok, heavy->delta.mean, heavy->change_percent);
 }
 
 const kvl_chart kvli_chart_period = {.id = "period",

@@ -98,16 +98,17 @@ static void describe(kvl_str *out, const kvl_content *content, kvl_lang lang) {
     kvli_put_share(&first_share, &c->removed[0]);
     kvli_put_share(&last_share, &c->removed[last]);
     kvli_put_estimate(&loss, &c->excess_light);
-    KVL_SAY(out, lang,
-            "KnormPress at keep 0.95 costs %s nats per token above the full cache. Never evicting the newest "
-            "%zu key(s) removes %s of that, the newest %zu %s; nothing else changes. Bars: 95 %% intervals "
-            "over %zu "
-            "texts.",
-            "保留率 0.95 的 KnormPress 比完整缓存每 token 多 %s nats。其他不变，仅不驱逐最新 %zu "
-            "个键就消除其中的 "
-            "%s，最新 %zu 个则为 %s。竖线为 95 %% 置信区间（%zu 篇文本）。",
-            kvl_str_text(&loss), c->protections[0], kvl_str_text(&first_share), c->protections[last],
-            kvl_str_text(&last_share), c->n_texts);
+    KVL_SAY(
+        out, lang,
+        "KnormPress at keep 0.95 costs %s nats per token above the full cache. Of that, %s is gone when the "
+        "newest %zu is never evicted, %s when the newest %zu are; nothing else changes. Bars: 95 %% "
+        "intervals over "
+        "%zu texts.",
+        "保留率 0.95 的 KnormPress 比完整缓存每 token 多 %s nats。其他不变，其中 %s 在从不驱逐最新 %zu "
+        "个键时消失，%s "
+        "在保护最新 %zu 个时消失。竖线为 95 %% 置信区间（%zu 篇文本）。",
+        kvl_str_text(&loss), kvl_str_text(&first_share), c->protections[0], kvl_str_text(&last_share),
+        c->protections[last], c->n_texts);
     kvl_str_free(&first_share);
     kvl_str_free(&last_share);
     kvl_str_free(&loss);

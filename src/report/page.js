@@ -100,6 +100,7 @@
     policy.addEventListener("change", show);
     step.addEventListener("input", show);
     player.hidden = false;
+    player.parentNode.querySelector("details").open = false; // the player shows it
     show();
   }
 

@@ -68,18 +68,21 @@ static const char *verdict_words(kvl_lang lang, const char *verdict) {
 
 static void put_p(kvli_cells *cells, double p) {
     if (isnan(p)) {
-        kvli_cell(cells, "—");
+        kvli_cell(cells, "–");
     } else {
         kvli_cell(cells, p < 0.001 ? "< 0.001" : "%.3f", p);
     }
 }
 
-static void put_effect(kvli_cells *cells, kvl_lang lang, const kvl_finding_line *f) {
+/* What a finding is about, its effect, unit and p; without one the reason why there is none. */
+static void put_effect(kvli_cells *cells, kvl_lang lang, const kvl_finding_line *f, const char *why) {
     kvl_str what = {0};
     if (f == NULL) {
-        kvli_cell(cells, "—");
-        kvli_cell(cells, "—");
-        kvli_cell(cells, "—");
+        kvli_put_finding(&what, lang, why);
+        kvli_cell(cells, "%s", kvl_str_text(&what));
+        kvl_str_free(&what);
+        kvli_cell(cells, "–");
+        kvli_cell(cells, "–");
         put_p(cells, (double)NAN);
         return;
     }
@@ -107,7 +110,7 @@ static kvl_status put_verdicts(kvl_page *p, const kvl_cause_content *c, kvl_err 
         kvli_cell(&cells, "%s", v->id);
         kvli_cell(&cells, "%s", kvli_claim_words(p->lang, v->id, v->claim));
         kvli_cell(&cells, "%s", verdict_words(p->lang, v->verdict));
-        put_effect(&cells, p->lang, telling(v));
+        put_effect(&cells, p->lang, telling(v), v->why);
     }
     return kvli_cells_put(
         p, &cells,
@@ -133,7 +136,7 @@ static kvl_status put_findings(kvl_page *p, const kvl_cause_content *c, kvl_err 
         for (size_t k = 0; k < c->verdicts[i].n_findings; k++) {
             const kvl_finding_line *f = &c->verdicts[i].findings[k];
             kvli_cell(&cells, "%s", c->verdicts[i].id);
-            put_effect(&cells, p->lang, f);
+            put_effect(&cells, p->lang, f, "");
             kvli_cell(&cells, "%s", kvli_outcome_words(p->lang, f->outcome));
             kvli_cell(&cells, "%s", f->is_deciding ? kvl_word(p->lang, "yes", "是") : "");
         }
