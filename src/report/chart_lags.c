@@ -15,20 +15,25 @@ typedef struct line {
     bool is_dashed;
 } line;
 
-static void add(line *lines, size_t *n, const kvl_arm_line *arm, bool is_dashed) {
-    static const kvl_ink inks[MOST_LINES] = {KVL_INK_SERIES + 1, KVL_INK_SERIES + 4, KVL_INK_SERIES + 3,
-                                             KVL_INK_SERIES + 0, KVL_INK_SERIES + 5, KVL_INK_SERIES + 2,
-                                             KVL_INK_SERIES + 7};
-    static const kvl_mark marks[MOST_LINES] = {KVL_MARK_DOT,      KVL_MARK_SQUARE, KVL_MARK_DIAMOND,
-                                               KVL_MARK_TRIANGLE, KVL_MARK_RING,   KVL_MARK_CROSS,
-                                               KVL_MARK_DOT};
+/* Adds an arm in the looks of its role, once. */
+static void add(line *lines, size_t *n, size_t role, const kvl_arm_line *arm) {
+    static const line looks[MOST_LINES] = {
+        {.ink = KVL_INK_SERIES + 1, .mark = KVL_MARK_DOT},
+        {.ink = KVL_INK_SERIES + 4, .mark = KVL_MARK_SQUARE},
+        {.ink = KVL_INK_SERIES + 3, .mark = KVL_MARK_DIAMOND},
+        {.ink = KVL_INK_SERIES + 0, .mark = KVL_MARK_TRIANGLE},
+        {.ink = KVL_INK_SERIES + 5, .mark = KVL_MARK_RING},
+        {.ink = KVL_INK_SERIES + 2, .mark = KVL_MARK_DOT, .is_dashed = true},
+        {.ink = KVL_INK_SERIES + 7, .mark = KVL_MARK_DOT, .is_dashed = true},
+    };
     for (size_t i = 0; i < *n; i++) {
         if (lines[i].arm == arm) {
             return;
         }
     }
-    if (arm != NULL && *n < MOST_LINES) {
-        lines[*n] = (line){.arm = arm, .ink = inks[*n], .mark = marks[*n], .is_dashed = is_dashed};
+    if (arm != NULL) {
+        lines[*n] = looks[role];
+        lines[*n].arm = arm;
         ++*n;
     }
 }
@@ -45,18 +50,17 @@ static const kvl_arm_line *best_arm(const kvl_cause_content *c) {
 /* The lines that tell the story: norms at falling keep ratios with the best of them, and the lightest again
  * with its newest keys protected, and by age. */
 static size_t collect(line *lines, const kvl_cause_content *c) {
-    static const double ratios[] = {0.9, 0.75, 0.5};
     size_t n = 0;
     if (c == NULL) {
         return 0;
     }
-    add(lines, &n, kvli_arm_find(c, "knorm", light, ""), false);
-    for (size_t i = 0; i < sizeof ratios / sizeof ratios[0]; i++) {
-        add(lines, &n, kvli_arm_find(c, "knorm", ratios[i], ""), false);
-    }
-    add(lines, &n, best_arm(c), false);
-    add(lines, &n, kvli_arm_find(c, "knorm", light, ":recent=4"), true);
-    add(lines, &n, kvli_arm_find(c, "recency", light, ""), true);
+    add(lines, &n, 0, kvli_arm_find(c, "knorm", light, ""));
+    add(lines, &n, 1, kvli_arm_find(c, "knorm", 0.9, ""));
+    add(lines, &n, 2, kvli_arm_find(c, "knorm", 0.75, ""));
+    add(lines, &n, 3, kvli_arm_find(c, "knorm", 0.5, ""));
+    add(lines, &n, 4, best_arm(c));
+    add(lines, &n, 5, kvli_arm_find(c, "knorm", light, ":recent=4"));
+    add(lines, &n, 6, kvli_arm_find(c, "recency", light, ""));
     return n;
 }
 
@@ -126,19 +130,18 @@ static void draw(kvl_figure *f, const kvl_content *c, kvl_lang lang) {
 static void describe(kvl_str *out, const kvl_content *c, kvl_lang lang) {
     const kvl_arm_line *arm = kvli_arm_find(c->cause, "knorm", light, "");
     const kvl_arm_line *best = best_arm(c->cause);
-    kvl_str share = {0};
     kvl_str name = {0};
     kvl_str_puts(
         out,
         kvl_word(lang,
                  "For each number of tokens back, the share of heads whose cache still holds that token, "
-                 "mean over steps and texts.",
-                 "横轴为往前第几个 token，纵轴为缓存中仍保留该 token 的注意力头占比（各步、各文本平均）。"));
-    if (arm != NULL && isfinite(c->cause->lag_one.mean)) {
-        kvli_put_share(&share, &c->cause->lag_one);
+                 "mean over all steps of all texts, those before the first compression included.",
+                 "横轴为往前第几个 token，纵轴为缓存中仍保留该 token "
+                 "的注意力头占比（全部文本各步平均，含首次压缩之前）。"));
+    if (arm != NULL && isfinite(arm->lag_visible[0])) {
         KVL_SAY(out, lang,
-                " Keeping 95 %% of the keys by norm, only %s of the heads see the token just before",
-                "按键范数保留 95 %% 时，只有 %s 的注意力头能看到前一个 token", kvl_str_text(&share));
+                " Keeping 95 %% of the keys by norm, %.1f %% of the heads see the token just before",
+                "按键范数保留 95 %% 时，%.1f %% 的注意力头能看到前一个 token", 100 * arm->lag_visible[0]);
         if (best != NULL && best != arm && isfinite(best->lag_visible[0])) {
             kvli_put_policy(&name, best->policy, lang);
             KVL_SAY(out, lang, "; at the best setting, %s, %.1f %% do", "；而最佳设置 %s 为 %.1f %%",
@@ -146,7 +149,6 @@ static void describe(kvl_str *out, const kvl_content *c, kvl_lang lang) {
         }
         kvl_str_puts(out, kvl_word(lang, ".", "。"));
     }
-    kvl_str_free(&share);
     kvl_str_free(&name);
 }
 

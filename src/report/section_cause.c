@@ -30,8 +30,10 @@ static void put_intro(kvl_page *p, const kvl_cause_content *c) {
     }
     if (isfinite(c->lag_one.mean)) {
         kvli_put_share(&lag, &c->lag_one);
-        KVL_SAY(&text, p->lang, " The token just before is then seen by %s of the heads.",
-                "此时前一个 token 只有 %s 的注意力头能看到。", kvl_str_text(&lag));
+        KVL_SAY(
+            &text, p->lang,
+            " At steps that read a compressed cache the token just before is then seen by %s of the heads.",
+            "在读取压缩缓存的各步中，前一个 token 只有 %s 的注意力头能看到。", kvl_str_text(&lag));
     }
     if (text.len != 0) {
         kvl_page_paragraph(p, kvl_str_text(&text));
