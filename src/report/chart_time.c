@@ -3,7 +3,7 @@
 #include "report/chart_int.h"
 
 #include <math.h>
-#include <stdio.h>
+#include <string.h>
 
 enum { MOST_LINES = 16, ROW = 19, HEAD = 24, GAP = 14, N_MEASURES = 3 };
 
@@ -14,9 +14,8 @@ static double value_of(const kvl_time_line *l, size_t measure) {
 static size_t n_lines(const kvl_time_content *t) { return kvl_min_size(t->n, MOST_LINES); }
 
 static const char *measure_name(size_t measure, kvl_lang lang) {
-    static const char *const en[] = {"TTFT: to the first token", "compression, part of it",
-                                     "TPOT: each later token"};
-    static const char *const zh[] = {"TTFT：到第一个词元", "其中的压缩", "TPOT：其后每个词元"};
+    static const char *const en[] = {"TTFT: to the first token", "compression", "TPOT: each later token"};
+    static const char *const zh[] = {"TTFT：到第一个词元", "压缩", "TPOT：其后每个词元"};
     return kvl_word(lang, en[measure], zh[measure]);
 }
 
@@ -68,19 +67,49 @@ static void put_label(kvl_str *out, const kvl_time_content *t, size_t i, size_t 
     }
 }
 
+/* Bytes at the end of their texts that all policies share (":cap=32:skip=0"): names do without. */
+static size_t shared_ending(const kvl_time_content *t) {
+    const char *last = t->lines[n_lines(t) - 1].policy;
+    const size_t n_last = strlen(last);
+    size_t shared = 0;
+    for (size_t n = 1; n < n_last && n_lines(t) > 2; n++) {
+        const char *ending = last + n_last - n;
+        for (size_t i = 1; i < n_lines(t); i++) {
+            const size_t n_own = strlen(t->lines[i].policy);
+            if (n_own <= n || strcmp(t->lines[i].policy + n_own - n, ending) != 0) {
+                return shared;
+            }
+        }
+        shared = *ending == ':' ? n : shared;
+    }
+    return shared;
+}
+
+/* The name of a policy, good until the next call for this string. */
+static const char *name_of(kvl_str *name, const kvl_time_content *t, size_t i) {
+    const size_t n = strlen(t->lines[i].policy);
+    kvl_str_clear(name);
+    kvl_str_append(name, t->lines[i].policy, i == 0 ? n : n - shared_ending(t));
+    return kvl_str_text(name);
+}
+
 static double longest_name(kvl_figure *f, const kvl_time_content *t) {
+    kvl_str name = {0};
     double width = 0;
     for (size_t i = 0; i < n_lines(t); i++) {
-        width = fmax(width, kvl_figure_measure(f, KVLI_SMALL, t->lines[i].policy));
+        width = fmax(width, kvl_figure_measure(f, KVLI_SMALL, name_of(&name, t, i)));
     }
+    kvl_str_free(&name);
     return width;
 }
 
 static void draw_names(kvl_figure *f, const kvl_time_content *t, double x, double y, double w) {
+    kvl_str name = {0};
     for (size_t i = 0; i < n_lines(t); i++) {
         kvl_figure_text(f, x, y + ROW * ((double)i + 0.5), KVLI_SMALL, KVL_ALIGN_LEFT, KVL_INK_TEXT, w,
-                        t->lines[i].policy);
+                        name_of(&name, t, i));
     }
+    kvl_str_free(&name);
 }
 
 /* Bars of one measure from x on, labels behind them. */
@@ -232,10 +261,11 @@ static void draw_break_even(kvl_figure *f, const kvl_content *c, kvl_lang lang) 
     const kvl_time_content *t = c->time;
     const double w = kvl_figure_width(f) - 2 * KVLI_PAD;
     const size_t n = n_lines(t) - 1;
+    kvl_str texts[MOST_LINES] = {{0}};
     const char *names[MOST_LINES] = {0};
     kvl_plot p;
     for (size_t i = 0; i < n; i++) {
-        names[i] = t->lines[i + 1].policy;
+        names[i] = name_of(&texts[i], t, i + 1);
     }
     kvl_plot_begin(&p, f, KVLI_PAD, KVLI_PAD, w, kvl_figure_height(f) - 2 * KVLI_PAD - rest_height(t),
                    (kvl_axis){.min = 0.5,
@@ -259,6 +289,9 @@ static void draw_break_even(kvl_figure *f, const kvl_content *c, kvl_lang lang) 
             f, has_room ? end + 5 : end - 5, y, KVLI_SMALL, has_room ? KVL_ALIGN_LEFT : KVL_ALIGN_RIGHT,
             has_room ? (isinf(tokens) ? KVL_INK_BAD : KVL_INK_SOFT) : KVL_INK_PAGE, 0, kvl_str_text(&label));
         kvl_str_free(&label);
+    }
+    for (size_t i = 0; i < n; i++) {
+        kvl_str_free(&texts[i]);
     }
     draw_rest(f, t, lang);
 }

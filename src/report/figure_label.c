@@ -89,6 +89,7 @@ bool kvl_figure_label(kvl_figure *f, double x, double y, double gap, double size
     const double half_h = 0.6 * size;
     double best = HUGE_VAL;
     double at[2] = {0, 0};
+    bool is_far = false;
     for (size_t ring = 0; ring < 3; ring++) {
         for (size_t i = 0; i < 8; i++) {
             const double away = gap + 14 * (double)ring;
@@ -103,12 +104,20 @@ bool kvl_figure_label(kvl_figure *f, double x, double y, double gap, double size
                 best = cost;
                 at[0] = cx;
                 at[1] = cy;
+                is_far = ring > 0;
             }
         }
     }
     if (isfinite(best)) {
         const kvli_item item = {
             .x = at[0], .y = at[1], .h = size, .align = KVL_ALIGN_MIDDLE, .ink = ink, .has_halo = true};
+        if (is_far) { /* a line shows whose name it is */
+            const double to_x = fmin(fmax(x, at[0] - half_w), at[0] + half_w);
+            const double to_y = fmin(fmax(y, at[1] - half_h), at[1] + half_h);
+            const double share = fmin(gap / fmax(hypot(to_x - x, to_y - y), gap), 1);
+            kvl_figure_line(f, x + share * (to_x - x), y + share * (to_y - y), to_x, to_y,
+                            (kvl_stroke){.ink = KVL_INK_SOFT, .width = 1, .opacity = 0.7});
+        }
         (void)kvli_add_text(f, item, 0, text);
     }
     return isfinite(best);

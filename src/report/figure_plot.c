@@ -63,7 +63,7 @@ void kvl_put_tick(kvl_str *out, double value, double step) {
     if (step > 1e-6 || (step > 0 && size > 1e-4)) {
         snprintf(number, sizeof number, "%.*f", (int)fmax(0, ceil(-log10(step / unit) - 1e-6)), size / unit);
     } else {
-        snprintf(number, sizeof number, "%.3g", size / unit);
+        snprintf(number, sizeof number, "%.4g", size / unit);
     }
     const bool is_zero = strspn(number, "0.") == strlen(number);
     kvl_str_printf(out, "%s%s%s", value < 0 && !is_zero ? "−" : "", is_zero ? "0" : number,

@@ -168,7 +168,7 @@ static void test_ticks(void **state) {
         const char *text;
     } cases[] = {{0.25, 0.05, "0.25"}, {0.3, 0.1, "0.3"},   {-0.5, 0.5, "−0.5"},  {-0.0, 1, "0"},
                  {150, 50, "150"},     {9500, 500, "9500"}, {20000, 5000, "20k"}, {1.5e6, 5e5, "1.5M"},
-                 {50, 0, "50"},        {0.002, 0, "0.002"}, {2e9, 0, "2G"}};
+                 {50, 0, "50"},        {1000, 0, "1000"},   {0.002, 0, "0.002"},  {2e9, 0, "2G"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         kvl_str out = {0};
         kvl_put_tick(&out, cases[i].value, cases[i].step);
