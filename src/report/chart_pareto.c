@@ -224,7 +224,7 @@ static void put_figures(kvl_str *out, const trade *t, const point *p, kvl_lang l
 static void draw_point(const kvl_plot *plot, const trade *t, const point *p, kvl_lang lang) {
     const double x = kvl_plot_x(plot, share_of(t, p->bytes));
     const double y = kvl_plot_y(plot, p->loss.mean);
-    const kvl_ink ink = p->is_behind ? KVL_INK_SERIES + 5 : KVL_INK_SERIES;
+    const kvl_ink ink = p->is_behind ? KVL_INK_SOFT : KVL_INK_SERIES;
     kvl_str tip = {0};
     put_name(&tip, p);
     kvl_str_puts(&tip, "\n");
@@ -235,7 +235,7 @@ static void draw_point(const kvl_plot *plot, const trade *t, const point *p, kvl
         if (p->loss.has_interval && (!p->is_behind || t->n <= MOST_BARS)) {
             kvli_bar(plot->figure, x, kvl_plot_y(plot, p->loss.low), kvl_plot_y(plot, p->loss.high), ink);
         }
-        kvl_figure_mark(plot->figure, x, y, p->is_behind ? 3.2 : 4.2,
+        kvl_figure_mark(plot->figure, x, y, p->is_behind ? 2.6 : 4.2,
                         p->is_hollow ? KVL_MARK_RING : KVL_MARK_DOT, ink, kvl_str_text(&tip));
     }
     if (p->is_answer) {
@@ -293,9 +293,8 @@ static size_t legend_of(kvl_legend_item items[5], const trade *t, kvl_lang lang)
     items[n++] = (kvl_legend_item){
         .name = kvl_word(lang, "on the front", "在前沿上"), .ink = KVL_INK_SERIES, .mark = KVL_MARK_DOT};
     if (has_behind) {
-        items[n++] = (kvl_legend_item){.name = kvl_word(lang, "behind it", "在前沿之后"),
-                                       .ink = KVL_INK_SERIES + 5,
-                                       .mark = KVL_MARK_DOT};
+        items[n++] = (kvl_legend_item){
+            .name = kvl_word(lang, "behind it", "在前沿之后"), .ink = KVL_INK_SOFT, .mark = KVL_MARK_DOT};
     }
     if (has_hollow) {
         items[n++] = (kvl_legend_item){.name = kvl_word(lang, "hollow: misses a demand", "空心：未满足要求"),
