@@ -177,18 +177,24 @@ static kvl_status count_whole(session *s, const kvl_sweep_config *config, kvl_er
     return KVL_OK;
 }
 
+/* Cells that are in the store are not run again, unless more is asked for than is stored. */
+static kvl_status use_store(session *s, kvl_sweep_config *config, kvl_err *err) {
+    const bool needs_more = s->options.wants_quality || s->options.trace_path != NULL;
+    config->recall = kvl_sweep_store_recall;
+    config->recall_ud = &s->store;
+    return kvl_sweep_store_open(&s->store, &s->info, &s->options.store,
+                                !s->options.has_no_resume && !needs_more, err);
+}
+
 static kvl_status compute(session *s, kvl_sweep_config *config, kvl_err *err) {
     const size_t n_cells = (s->n_policies + 1) * s->info.samples->n;
     const bool needs_more = s->options.wants_quality || s->options.trace_path != NULL;
-    KVL_TRY(kvl_sweep_store_open(&s->store, &s->info, &s->options.store,
-                                 !s->options.has_no_resume && !needs_more, err));
+    KVL_TRY(use_store(s, config, err));
     KVL_TRY(kvl_identity_check(s->setup.engine, &s->info.samples->items[0], err));
     if (needs_more && s->store.store != NULL && !s->options.is_quiet) {
         fprintf(stderr, "--%s needs more than is stored: every cell is run\n",
                 s->options.wants_quality ? "quality" : "trace");
     }
-    config->recall = kvl_sweep_store_recall;
-    config->recall_ud = &s->store;
     s->start_ns = kvl_clock_ns();
     kvl_progress_begin(&s->progress, s->options.is_quiet);
     kvl_status status = s->options.trace_path != NULL
@@ -219,6 +225,7 @@ static kvl_status run_sweep(session *s, kvl_err *err) {
         if (s->options.trace_path != NULL) {
             kvl_trace_attach(NULL, &config);
         }
+        KVL_TRY(use_store(s, &config, err));
         KVL_TRY(kvl_sweep_plan(&s->info.sweep, s->setup.engine, &config, err));
     } else {
         KVL_TRY(compute(s, &config, err));
@@ -232,7 +239,10 @@ static kvl_status run_sweep(session *s, kvl_err *err) {
 
 static kvl_status write_plan(session *s, kvl_err *err) {
     const kvl_sweep *sweep = &s->info.sweep;
-    kvl_sweep_plan_info plan = {.run = &s->info, .memory_bytes = s->memory_bytes};
+    kvl_sweep_plan_info plan = {.run = &s->info,
+                                .memory_bytes = s->memory_bytes,
+                                .store = s->store.store != NULL ? kvl_str_text(&s->store.path) : NULL,
+                                .is_kept = s->store.is_kept};
     kvl_str out = {0};
     plan.n_timed_rows = kvl_max_size(1, kvl_sweep_mean_rows(sweep));
     KVL_TRY(kvl_timing_pass(&plan.pass_ns, s->setup.engine, plan.n_timed_rows, err));

@@ -309,10 +309,12 @@ static kvl_status check_options(const kvl_sweep_options *o, kvl_err *err) {
     return KVL_OK;
 }
 
-/* Each group is one choice: of a model, of budgets, of texts. */
+/* Each group is one choice: of a model, of budgets, of texts, of a store, of a plot. */
 static const int groups[][4] = {{KVL_ARG_MODEL, KVL_ARG_HF_REPO, KVL_ARG_HF_FILE},
                                 {KVL_RUN_RATIO, KVL_RUN_COMPRESSION, KVL_RUN_BUDGET},
-                                {opt_file, opt_samples}};
+                                {opt_file, opt_samples},
+                                {KVL_ARG_STORE, KVL_ARG_NO_STORE},
+                                {opt_plot, opt_no_plot}};
 
 kvl_status kvl_sweep_options_parse(kvl_sweep_options *o, int argc, char **argv, kvl_err *err) {
     *o = (kvl_sweep_options){.out_dir = "out",

@@ -37,6 +37,10 @@ static size_t wave_of(const kvl_sweep *s, const kvl_cell *c) {
     return 0;
 }
 
+static bool is_kept(const kvl_sweep_plan_info *plan, const kvl_cell *c) {
+    return plan->is_kept != NULL && plan->is_kept[c - plan->run->sweep.cells];
+}
+
 /* ---- text ---- */
 
 static void write_totals(kvl_str *out, const kvl_sweep_plan_info *plan) {
@@ -54,9 +58,13 @@ static void write_totals(kvl_str *out, const kvl_sweep_plan_info *plan) {
                    plan->run->options->preset->name, kvl_engine_model(plan->run->engine)->name, s->n_policies,
                    s->n_samples, plan->run->protocol.has_windows ? "window" : "sample",
                    s->n_samples == 1 ? "" : "s", s->n_policies * s->n_samples);
+    if (plan->store != NULL) {
+        kvl_str_printf(out, "store    %zu of %zu cells are in %s: what follows is of the others\n",
+                       s->n_known, s->n_policies * s->n_samples, plan->store);
+    }
     kvl_str_printf(out, "tokens   %zu through the model instead of %zu: %.0f %% is shared between cells\n",
                    s->rows_planned, s->rows_naive,
-                   100 - 100 * (double)s->rows_planned / (double)s->rows_naive);
+                   s->rows_naive != 0 ? 100 - 100 * (double)s->rows_planned / (double)s->rows_naive : 0);
     kvl_str_printf(out, "memory   at most %s: weights %s, scratch %s, keys and values%s %s; limit %s\n", sum,
                    weights, scratch, plan->run->options->wants_quality ? " and final states" : "", kv, limit);
     kvl_str_printf(out,
@@ -95,7 +103,9 @@ static void write_cells(kvl_str *out, const kvl_sweep_plan_info *plan) {
         if (c->n_events != 0) {
             snprintf(first, sizeof first, "%zu", c->first_event);
         }
-        if (wave_of(s, c) != 0) {
+        if (is_kept(plan, c)) {
+            snprintf(wave, sizeof wave, "store");
+        } else if (wave_of(s, c) != 0) {
             snprintf(wave, sizeof wave, "%zu", wave_of(s, c));
         }
         kvl_str_printf(out, "%-6s %-12s %7zu %7zu %8zu %8s %11s %11s  %s\n", wave,
@@ -119,13 +129,14 @@ static json_t *cell_object(const kvl_sweep_plan_info *plan, const kvl_cell *c) {
     const kvl_sweep *s = &plan->run->sweep;
     kvl_str policy = {0};
     kvl_policy_text(&s->policies[c->policy], &policy);
-    json_t *o = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I}", "policy",
-                          kvl_str_text(&policy), "sample", plan->run->samples->items[c->sample].name, "wave",
-                          (json_int_t)wave_of(s, c), "n_tokens", (json_int_t)c->n_tokens, "n_scored",
-                          (json_int_t)c->n_scored, "n_events", (json_int_t)c->n_events, "first_event",
-                          c->n_events != 0 ? json_integer((json_int_t)c->first_event) : json_null(),
-                          "kept_min", (json_int_t)c->kept_min, "kept_max", (json_int_t)c->kept_max,
-                          "kv_bytes_live", (json_int_t)c->kv_bytes_live);
+    json_t *o =
+        json_pack("{s:s, s:s, s:I, s:b, s:I, s:I, s:I, s:o, s:I, s:I, s:I}", "policy", kvl_str_text(&policy),
+                  "sample", plan->run->samples->items[c->sample].name, "wave", (json_int_t)wave_of(s, c),
+                  "is_stored", (int)is_kept(plan, c), "n_tokens", (json_int_t)c->n_tokens, "n_scored",
+                  (json_int_t)c->n_scored, "n_events", (json_int_t)c->n_events, "first_event",
+                  c->n_events != 0 ? json_integer((json_int_t)c->first_event) : json_null(), "kept_min",
+                  (json_int_t)c->kept_min, "kept_max", (json_int_t)c->kept_max, "kv_bytes_live",
+                  (json_int_t)c->kv_bytes_live);
     kvl_str_free(&policy);
     return o;
 }
@@ -144,14 +155,15 @@ static kvl_status write_json(kvl_str *out, const kvl_sweep_plan_info *plan, kvl_
     for (size_t i = 0; i < plan->run->n_notes; i++) {
         json_array_append_new(notes, json_string(kvl_str_text(&plan->run->notes[i])));
     }
-    json_t *o = json_pack(
-        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:o, s:o, s:o}", "schema",
-        "kvlab.sweep-plan/1", "preset", plan->run->options->preset->name, "model",
-        kvl_engine_model(plan->run->engine)->name, "n_cells", (json_int_t)(s->n_policies * s->n_samples),
-        "rows", (json_int_t)s->rows_planned, "rows_naive", (json_int_t)s->rows_naive, "weight_bytes",
-        (json_int_t)s->weight_bytes, "scratch_bytes", (json_int_t)s->scratch_bytes, "kv_bytes",
-        (json_int_t)s->kv_bytes, "memory_bytes", (json_int_t)plan->memory_bytes, "measured_rows_per_s",
-        rows_per_second(plan), "estimated_s", seconds(plan), "waves", waves, "cells", cells, "notes", notes);
+    json_t *o = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:o, s:o, s:o}",
+                          "schema", "kvlab.sweep-plan/1", "preset", plan->run->options->preset->name, "model",
+                          kvl_engine_model(plan->run->engine)->name, "n_cells",
+                          (json_int_t)(s->n_policies * s->n_samples), "n_stored", (json_int_t)s->n_known,
+                          "rows", (json_int_t)s->rows_planned, "rows_naive", (json_int_t)s->rows_naive,
+                          "weight_bytes", (json_int_t)s->weight_bytes, "scratch_bytes",
+                          (json_int_t)s->scratch_bytes, "kv_bytes", (json_int_t)s->kv_bytes, "memory_bytes",
+                          (json_int_t)plan->memory_bytes, "measured_rows_per_s", rows_per_second(plan),
+                          "estimated_s", seconds(plan), "waves", waves, "cells", cells, "notes", notes);
     return kvl_json_write(out, o, true, err);
 }
 

@@ -9,6 +9,8 @@ typedef struct kvl_sweep_plan_info {
     uint64_t memory_bytes;         /* limit; 0: none */
     size_t n_timed_rows;           /* of the passes that were timed */
     double pass_ns;                /* median time of one */
+    const char *store;             /* the store that was looked into, or NULL */
+    const bool *is_kept;           /* [cells] which are in it; or NULL */
 } kvl_sweep_plan_info;
 
 /* Rows of a mean pass in lockstep. */

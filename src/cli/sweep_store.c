@@ -15,7 +15,13 @@ kvl_status kvl_sweep_store_open(kvl_sweep_store *s, kvl_sweep_run_info *info, co
     const char *out_dir = info->options->out_dir;
     *s = (kvl_sweep_store){.info = info, .is_recalling = is_recalling};
     KVL_TRY(kvl_store_arg_path(&s->path, arg, out_dir, err));
-    KVL_TRY(kvl_store_arg_open(&s->store, arg, out_dir, KVL_STORE_WRITE, err));
+    if (info->options->is_dry_run) { /* looks into one that is there, and leaves it as it is */
+        KVL_TRY(s->path.len != 0 && kvl_file_exists(kvl_str_text(&s->path))
+                    ? kvl_store_arg_open(&s->store, arg, out_dir, KVL_STORE_READ, err)
+                    : KVL_OK);
+    } else {
+        KVL_TRY(kvl_store_arg_open(&s->store, arg, out_dir, KVL_STORE_WRITE, err));
+    }
     return s->store != NULL ? kvl_sweep_identity_make(&s->identity, info, err) : KVL_OK;
 }
 
@@ -90,7 +96,7 @@ static kvl_status restore(kvl_cell *c, kvl_record *r, size_t n_layers, bool is_o
 static void tell_recalled(const kvl_sweep_store *s) {
     const kvl_sweep *sweep = &s->info->sweep;
     const size_t n_cells = sweep->n_policies * sweep->n_samples;
-    if (s->n_recalled != 0 && !s->info->options->is_quiet &&
+    if (s->n_recalled != 0 && !s->info->options->is_quiet && !s->info->options->is_dry_run &&
         s->n_asked == n_cells + (sweep->one_pass != NULL ? sweep->n_samples : 0)) {
         fprintf(stderr, "%zu of %zu cells from %s\n", s->n_recalled, n_cells, kvl_str_text(&s->path));
     }

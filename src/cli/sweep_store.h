@@ -18,8 +18,8 @@ typedef struct kvl_sweep_store {
     size_t n_asked;
 } kvl_sweep_store;
 
-/* Opens the store of the options, waiting for whoever writes to it. Close with kvl_sweep_store_close in any
- * case. */
+/* Opens the store of the options, waiting for whoever writes to it; for --dry-run one that is there already,
+ * for reading. Close with kvl_sweep_store_close in any case. */
 kvl_status kvl_sweep_store_open(kvl_sweep_store *s, kvl_sweep_run_info *info, const kvl_store_arg *arg,
                                 bool is_recalling, kvl_err *err) KVL_MUST_USE;
 void kvl_sweep_store_close(kvl_sweep_store *s);

@@ -181,6 +181,9 @@ static void test_a_file_is_a_command_line(void **state) {
     check_same_run(
         "-C s.yaml -f text.txt -P knorm:cap=8",
         "--preset ucurve-fair -P knorm:cap=8 -r 0.9,0.5 -f text.txt --max-tokens 90 -ctk q8_0 --bos never");
+    write_text("t.yaml", "no-store: true\nplot: true\nsamples: W1\nratio: 0.5\nmax-tokens: 60\n");
+    check_same_run("-C t.yaml --store t.db --no-plot", "--samples W1 -r 0.5 --max-tokens 60");
+    assert_true(kvl_file_exists(test_temp_path("t.db")));
     write_text("t.yaml", "timing: true\nsamples: W1\nratio: 0.5\nmax-tokens: 60\n");
     check_same_run("-C t.yaml --timing=false", "--samples W1 -r 0.5 --max-tokens 60");
 }
@@ -349,6 +352,41 @@ static void test_own_preset(void **state) {
     check_same_run("--preset mine.yaml -r 0.5 --samples W1", "-C mine.yaml -r 0.5 --samples W1");
 }
 
+/* A plan tells which cells are stored, counts the others, and leaves the store alone. */
+static void test_plan_of_the_rest(void **state) {
+    (void)state;
+    const char *const options = "-C rest.yaml --store rest.db -o json";
+    write_text("rest.yaml", "samples: W1 W2\nmax-tokens: 60\npress: knorm:cap=20\nratio: [0.9, 0.5]\n");
+    json_t *plan = plan_of(options);
+    const json_int_t rows = json_integer_value(json_object_get(plan, "rows"));
+    assert_int_equal(json_integer_value(json_object_get(plan, "n_stored")), 0);
+    assert_false(kvl_file_exists(test_temp_path("rest.db"))); /* not made */
+    json_decref(plan);
+    kvl_free(run(0, "sweep -q --no-chart -C rest.yaml --store rest.db -r 0.5 --samples W2"));
+    plan = plan_of(options);
+    assert_int_equal(json_integer_value(json_object_get(plan, "n_cells")), 6);
+    assert_int_equal(json_integer_value(json_object_get(plan, "n_stored")), 2);
+    assert_in_range(json_integer_value(json_object_get(plan, "rows")), 1, rows - 1);
+    size_t index = 0;
+    json_t *cell = NULL;
+    json_array_foreach(json_object_get(plan, "cells"), index, cell) {
+        const char *policy = json_string_value(json_object_get(cell, "policy"));
+        const bool is_stored = strcmp(json_string_value(json_object_get(cell, "sample")), "W2") == 0 &&
+                               strstr(policy, "0.9") == NULL;
+        assert_int_equal(json_is_true(json_object_get(cell, "is_stored")), is_stored);
+    }
+    assert_int_equal(index, 6);
+    json_decref(plan);
+    char *text = run(0, "sweep --dry-run -v -C rest.yaml --store rest.db -r 0.5 --samples W2");
+    assert_non_null(strstr(text, "\nstore    2 of 2 cells are in rest.db: what follows is of the others\n"
+                                 "tokens   0 through the model instead of 0: 0 % is shared"));
+    assert_non_null(strstr(text, "\nstore  W2 "));
+    kvl_free(text);
+    plan = plan_of("-C rest.yaml --no-store -r 0.5 --samples W2");
+    assert_int_equal(json_integer_value(json_object_get(plan, "n_stored")), 0);
+    json_decref(plan);
+}
+
 /* The files that the documentation shows are such files. */
 static void test_examples_of_the_docs(void **state) {
     (void)state;
@@ -427,6 +465,7 @@ int main(void) {
         cmocka_unit_test(test_shipped_presets),
         cmocka_unit_test(test_own_preset),
         cmocka_unit_test(test_examples_of_the_docs),
+        cmocka_unit_test(test_plan_of_the_rest),
         cmocka_unit_test(test_other_commands),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
