@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 
 #include <math.h>
+#include <string.h>
 
 enum { N_NAMED = 6 };
 
@@ -100,7 +101,8 @@ static void draw_top(const kvl_plot *p, const kvl_portrait *portrait, const toke
                 kvl_figure_mark(p->figure, x, y, 3.5, KVL_MARK_DIAMOND, KVL_INK_SERIES + 1,
                                 kvl_str_text(&tip));
             } else if (is_named && text.len <= 24) {
-                kvl_figure_label(p->figure, x, y, 7, 11, KVL_INK_TEXT, box, kvl_str_text(&text));
+                const char *name = kvl_str_text(&text);
+                kvl_figure_label(p->figure, x, y, 7, KVLI_SMALL, KVL_INK_TEXT, box, name + strspn(name, " "));
             }
         }
     }

@@ -104,8 +104,9 @@ static void put_step(kvl_page *p, const kvl_portrait_policy *policy, size_t show
     kvl_str_printf(p->out, "</p>\n<p class=\"held\" role=\"img\" aria-labelledby=\"held-%zu-%zu\">", shown,
                    step);
     for (size_t i = 0; i < step; i++) {
-        const double share = (double)kvli_held(portrait, policy, i, step) / (double)n_heads;
-        kvl_str_printf(p->out, "<b class=\"f%.0f\" title=\"%.0f %%\">", ceil(N_LEVELS * share), 100 * share);
+        const size_t held = kvli_held(portrait, policy, i, step);
+        kvl_str_printf(p->out, "<b class=\"f%zu\" title=\"%.0f %%\">",
+                       (N_LEVELS * held + n_heads - 1) / n_heads, 100 * (double)held / (double)n_heads);
         put_piece(p, portrait->pieces[i]);
         kvl_str_puts(p->out, "</b>");
     }
@@ -260,4 +261,4 @@ const kvl_section kvli_section_forgetting = {.id = "forgetting",
                                              .title_zh = "遗忘图",
                                              .has = has,
                                              .write = write,
-                                             .command = "kvlab sweep --preset ucurve"};
+                                             .command = "kvlab sweep --preset ucurve --portrait"};

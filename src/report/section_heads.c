@@ -72,4 +72,4 @@ const kvl_section kvli_section_heads = {.id = "heads",
                                         .title_zh = "层与注意力头",
                                         .has = has,
                                         .write = write,
-                                        .command = "kvlab sweep --preset ucurve"};
+                                        .command = "kvlab sweep --preset ucurve --portrait"};

@@ -25,4 +25,4 @@ const kvl_section kvli_section_tokens = {.id = "tokens",
                                          .title_zh = "逐个 token：键范数与注意力",
                                          .has = has,
                                          .write = write,
-                                         .command = "kvlab sweep --preset ucurve"};
+                                         .command = "kvlab sweep --preset ucurve --portrait"};

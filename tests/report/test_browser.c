@@ -119,12 +119,37 @@ static void test_script(void **state) {
     expect_silence();
 }
 
+/* The player of the forgetting map shows what stands in the page as text, at the same steps. */
+static void test_forgetting_map(void **state) {
+    (void)state;
+    open_page(CONTENT_RICH, KVL_EN);
+    browser_show(1280, HEIGHT, "light", "screen");
+    json_t *n = browser_eval(
+        "const player = document.querySelector('.player'), policy = player.querySelector('select');"
+        "const step = player.querySelector('input'), tokens = [...player.querySelectorAll('.held b')];"
+        "const maps = [...document.querySelectorAll('#forgetting details')].flatMap((details, i) => "
+        "[...details.querySelectorAll('p.held')].map((map) => [i, [...map.querySelectorAll('b')]]));"
+        "const same = maps.filter(([i, read]) => {"
+        "  policy.selectedIndex = i; step.value = read.length; step.dispatchEvent(new Event('input'));"
+        "  return tokens.every((b, k) => k < read.length"
+        "    ? b.className === read[k].className && b.title === read[k].title && b.textContent === "
+        "read[k].textContent"
+        "    : b.className === 'n');"
+        "});"
+        "player.hidden || tokens.length !== 176 ? 0 : same.length");
+    assert_int_equal(json_integer_value(n), 3 * 4);
+    json_decref(n);
+    expect_silence();
+}
+
 static void test_without_script(void **state) {
     (void)state;
     json_decref(browser_call("Emulation.setScriptExecutionDisabled", json_pack("{s:b}", "value", 1)));
     open_page(CONTENT_RICH, KVL_ZH);
     browser_show(1280, HEIGHT, "light", "screen");
     expect_true("document.getElementById('theme').hidden && !document.getElementById('tip')");
+    expect_true(
+        "document.querySelector('.player').hidden && document.querySelector('#forgetting details').open");
     expect_true("[...document.querySelectorAll('main section')].every((s) => s.offsetHeight > 60)");
     expect_true("[...document.querySelectorAll('figure')].every((f) => f.offsetHeight > 100)");
     browser_shoot(NULL, LEAST_PNG);
@@ -164,7 +189,8 @@ static int stop(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_look),     cmocka_unit_test(test_anchors), cmocka_unit_test(test_script),
+        cmocka_unit_test(test_every_look),     cmocka_unit_test(test_anchors),
+        cmocka_unit_test(test_script),         cmocka_unit_test(test_forgetting_map),
         cmocka_unit_test(test_without_script), cmocka_unit_test(test_print),
     };
     if (!browser_is_there()) {
