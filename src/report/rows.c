@@ -190,7 +190,6 @@ static kvl_status fill_row(const maker *k, size_t policy, kvl_err *err) {
     fill_quality(row, k, policy, &out->per_text[policy * out->n_texts]);
     KVL_TRY(k->is_block && policy != 0 ? fill_blocks(row, k, policy, err) : KVL_OK);
     fill_sizes(row, &k->m, policy);
-    fill_affected(row, k, policy);
     row->change_percent = 100.0 * (row->ppl / out->rows[0].ppl - 1.0);
     return KVL_OK;
 }
@@ -281,6 +280,9 @@ kvl_status kvl_rows_make(kvl_rows *out, const kvl_records *records, bool has_mea
     KVL_GO(prepare(&k, err));
     for (size_t p = 0; p < out->n_rows; p++) {
         KVL_GO(fill_row(&k, p, err));
+    }
+    for (size_t p = 0; p < out->n_rows; p++) { /* one after another: resamples remember the last counts */
+        fill_affected(&out->rows[p], &k, p);
     }
     KVL_GO(make_stages(out, err));
 done:

@@ -19,7 +19,8 @@ struct kvl_resamples {
                             clusters run in order for many lists at once */
     double *widen;       /* [B / 2] w(1), w(2), ... */
     double *top;         /* [B] scratch */
-    double *bottom;      /* [B] scratch */
+    double *bottom;      /* [B] resampled sums of `summed`: many contrasts share their counts */
+    double *summed;      /* [n] */
     double *other;       /* [B] scratch */
     double *residual;    /* [n] scratch */
     double *denominator; /* [n] scratch */
@@ -67,11 +68,12 @@ kvl_status kvl_resamples_create(kvl_resamples **out, size_t n_clusters, size_t n
     r->widen = kvl_calloc(n_resamples / 2, sizeof *r->widen);
     r->top = kvl_calloc(n_resamples, sizeof *r->top);
     r->bottom = kvl_calloc(n_resamples, sizeof *r->bottom);
+    r->summed = kvl_calloc(n_clusters, sizeof *r->summed);
     r->other = kvl_calloc(n_resamples, sizeof *r->other);
     r->residual = kvl_calloc(n_clusters, sizeof *r->residual);
     r->denominator = kvl_calloc(n_clusters, sizeof *r->denominator);
-    if (r->times == NULL || r->widen == NULL || r->top == NULL || r->bottom == NULL || r->other == NULL ||
-        r->residual == NULL || r->denominator == NULL) {
+    if (r->times == NULL || r->widen == NULL || r->top == NULL || r->bottom == NULL || r->summed == NULL ||
+        r->other == NULL || r->residual == NULL || r->denominator == NULL) {
         kvl_resamples_destroy(r);
         return kvl_fail_nomem(err, "resamples");
     }
@@ -91,6 +93,7 @@ void kvl_resamples_destroy(kvl_resamples *r) {
     kvl_free(r->widen);
     kvl_free(r->top);
     kvl_free(r->bottom);
+    kvl_free(r->summed);
     kvl_free(r->other);
     kvl_free(r->residual);
     kvl_free(r->denominator);
@@ -164,7 +167,10 @@ static bool deviate(const kvl_resamples *r, double *ratio, const double *num, co
     }
     set_residuals(r, num, den, *ratio);
     resample_sums(r->top, r, r->residual);
-    resample_sums(r->bottom, r, den);
+    if (memcmp(r->summed, den, r->n * sizeof *den) != 0) { /* at first zeros, whose sums are there too */
+        resample_sums(r->bottom, r, den);
+        memcpy(r->summed, den, r->n * sizeof *den);
+    }
     return set_deviations(r, bottom);
 }
 
