@@ -70,8 +70,8 @@ typedef struct kvl_sweep_progress {
     bool is_one_pass;             /* it is a one-pass baseline, which no count of cells holds */
 } kvl_sweep_progress;
 
-/* About a minute of two processors. Cells end when their wave does, so a wave is what a stop can cost. */
-#define KVL_WAVE_PRODUCTS UINT64_C(1500000000000)
+/* About ten seconds of two processors. Cells end when their wave does, so a wave is what a stop can cost. */
+#define KVL_WAVE_PRODUCTS UINT64_C(300000000000)
 
 typedef struct kvl_sweep_config {
     kvl_protocol protocol;
