@@ -34,7 +34,7 @@ static advice judge(const kvl_report_row *row, const kvli_curve *c) {
 static const char *advice_text(kvl_lang lang, advice a) {
     static const char *const words[][2] = {
         [USE] = {"use", "可用"},
-        [WITH_CARE] = {"with care: a loss is certain", "谨慎使用：存在损失"},
+        [WITH_CARE] = {"with care: a loss is shown", "谨慎使用：已检出损失"},
         [AVOID] = {"avoid: keeps more, loses more", "避免：保留更多、损失更大"},
         [UNDECIDED] = {"undecided: interval too wide", "未定：区间过宽"},
         [FEW] = {"undecided: too few texts", "未定：文本过少"},

@@ -98,16 +98,11 @@ void kvli_put_estimate(kvl_str *out, const kvl_estimate *e) {
 void kvli_row_tip(kvl_str *out, const kvl_report_row *row, kvl_lang lang) {
     KVL_SAY(out, lang, "%s, keep %g: perplexity %.2f\n", "%s，保留 %g：困惑度 %.2f\n", row->press,
             row->keep_ratio, row->ppl);
-    kvl_str_puts(out, kvl_word(lang, "nats per token above the full cache: ", "比完整缓存多（nat/词元）："));
+    kvl_str_puts(out, kvl_word(lang, "nats per token above the full cache: ", "比完整缓存多（nat/token）："));
     kvli_put_estimate(out, &row->delta);
     if (!row->has_evicted && !row->is_baseline) {
-        kvl_str_puts(out, kvl_word(lang, "\nnothing was evicted", "\n没有淘汰任何条目"));
+        kvl_str_puts(out, kvl_word(lang, "\nnothing was evicted", "\n没有驱逐任何条目"));
     }
-}
-
-const char *kvli_stage_word(kvl_stage stage, kvl_lang lang) {
-    static const char *const zh[KVL_N_STAGES] = {"基线", "爆炸", "平台", "最佳", "衰退"};
-    return lang == KVL_ZH ? zh[stage] : kvl_stage_name(stage);
 }
 
 void kvli_widen(kvli_range *r, double value) {

@@ -189,7 +189,7 @@ static bool names_fit(const curve *v, const band *bands, size_t n) {
     for (size_t i = 0; i < n; i++) {
         const double room = bands[i].right - bands[i].left - 6;
         if (bands[i].stage != KVL_STAGE_BASELINE &&
-            kvl_figure_measure(v->f, KVLI_SMALL, kvli_stage_word(bands[i].stage, v->lang)) > room) {
+            kvl_figure_measure(v->f, KVLI_SMALL, kvl_term_stage(v->lang, bands[i].stage)) > room) {
             return false;
         }
     }
@@ -205,7 +205,7 @@ static void draw_stage_row(const curve *v, const band *bands, size_t n) {
             shade(v, x, y - 7, 14, 14, bands[i].stage);
             x += 19 + 12 +
                  kvl_figure_text(v->f, x + 19, y, KVLI_SMALL, KVL_ALIGN_LEFT, KVL_INK_SOFT, 0,
-                                 kvli_stage_word(bands[i].stage, v->lang));
+                                 kvl_term_stage(v->lang, bands[i].stage));
             is_done[bands[i].stage] = true;
         }
     }
@@ -217,7 +217,7 @@ static void draw_bands(const curve *v, const band *bands, size_t n, bool has_nam
               bands[i].stage);
         if (has_names && bands[i].stage != KVL_STAGE_BASELINE) {
             kvl_figure_text(v->f, (bands[i].left + bands[i].right) / 2, v->p.top + 10, KVLI_SMALL,
-                            KVL_ALIGN_MIDDLE, KVL_INK_SOFT, 0, kvli_stage_word(bands[i].stage, v->lang));
+                            KVL_ALIGN_MIDDLE, KVL_INK_SOFT, 0, kvl_term_stage(v->lang, bands[i].stage));
         }
     }
 }
@@ -277,7 +277,7 @@ static void draw_labels(const curve *v) {
 static void put_y_label(kvl_str *out, const kvl_report *r, bool is_log, kvl_lang lang) {
     kvl_str_puts(out, r->has_mean_ppl
                           ? kvl_word(lang, "perplexity (mean of samples", "困惑度（各样本的均值")
-                          : kvl_word(lang, "perplexity (of all scored tokens", "困惑度（全部计分词元"));
+                          : kvl_word(lang, "perplexity (of all scored tokens", "困惑度（全部计分 token"));
     kvl_str_puts(out, is_log ? kvl_word(lang, ", log scale)", "，对数刻度）") : kvl_word(lang, ")", "）"));
 }
 
@@ -359,7 +359,7 @@ static void draw(kvl_figure *f, const kvl_content *c, kvl_lang lang) {
 static void put_row(kvl_str *out, const kvl_report_row *row, kvl_lang lang) {
     KVL_SAY(out, lang, "%s at keep %g: %.2f (", "%s 保留 %g：%.2f（", row->press, row->keep_ratio, row->ppl);
     kvli_put_estimate(out, &row->delta);
-    kvl_str_puts(out, kvl_word(lang, " nats per token above the full cache)", " nat/词元，相对完整缓存）"));
+    kvl_str_puts(out, kvl_word(lang, " nats per token above the full cache)", " nat/token，相对完整缓存）"));
 }
 
 static void describe(kvl_str *out, const kvl_content *c, kvl_lang lang) {

@@ -70,7 +70,7 @@ static void draw_title(kvl_figure *f, const kvl_report *r, size_t first, double 
         KVL_SAY(&text, lang, "best %.4g at %g", "最佳 %.4g（%g）", r->rows[best].ppl,
                 r->rows[best].keep_ratio);
     } else {
-        kvl_str_puts(&text, kvl_word(lang, "nothing evicted", "未丢弃"));
+        kvl_str_puts(&text, kvl_word(lang, "nothing evicted", "未驱逐"));
     }
     used = kvl_figure_text(f, x + w, y + TITLE / 2.0, KVLI_SMALL, KVL_ALIGN_RIGHT, KVL_INK_SOFT, w / 2,
                            kvl_str_text(&text));

@@ -4,6 +4,7 @@
 
 #include "report/report_int.h"
 #include "report/section.h"
+#include "report/terms.h"
 
 enum { KVLI_PAD = 4, KVLI_SMALL = 11, KVLI_SIZE = 12, KVLI_MOST_SERIES = KVL_N_SERIES };
 
@@ -34,7 +35,6 @@ void kvli_bar(kvl_figure *f, double x, double y0, double y1, kvl_ink ink);
 void kvli_row_tip(kvl_str *out, const kvl_report_row *row, kvl_lang lang);
 /* "+0.384 [+0.31, +0.45]", or without interval. */
 void kvli_put_estimate(kvl_str *out, const kvl_estimate *e);
-const char *kvli_stage_word(kvl_stage stage, kvl_lang lang);
 
 /* A range that grows by what is put in; what is not finite does not count. */
 typedef struct kvli_range {

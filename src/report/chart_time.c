@@ -15,7 +15,7 @@ static size_t n_lines(const kvl_time_content *t) { return kvl_min_size(t->n, MOS
 
 static const char *measure_name(size_t measure, kvl_lang lang) {
     static const char *const en[] = {"TTFT: to the first token", "compression", "TPOT: each later token"};
-    static const char *const zh[] = {"TTFT：到第一个词元", "压缩", "TPOT：其后每个词元"};
+    static const char *const zh[] = {"TTFT：到第一个 token", "压缩", "TPOT：其后每个 token"};
     return kvl_word(lang, en[measure], zh[measure]);
 }
 
@@ -180,7 +180,7 @@ static void describe_time(kvl_str *out, const kvl_content *c, kvl_lang lang) {
     KVL_SAY(out, lang,
             "Medians of %zu repetitions with a prompt of %zu tokens and %zu new ones, and ratios to the full "
             "cache.",
-            "重复 %zu 次的中位数，提示 %zu 个词元，生成 %zu 个；并给出与完整缓存之比。", t->n_repetitions,
+            "重复 %zu 次的中位数，提示 %zu 个 token，生成 %zu 个；并给出与完整缓存之比。", t->n_repetitions,
             t->n_prompt, t->n_new);
     for (size_t i = 0; i < t->n; i++) {
         const kvl_time_line *l = &t->lines[i];
@@ -272,7 +272,7 @@ static void draw_break_even(kvl_figure *f, const kvl_content *c, kvl_lang lang) 
                               .max = most_tokens(t),
                               .is_log = true,
                               .label = kvl_word(lang, "new tokens until it has paid (log scale)",
-                                                "回本所需的新词元数（对数刻度）")},
+                                                "回本所需的新 token 数（对数刻度）")},
                    (kvl_axis){.min = (double)n - 0.5, .max = -0.5, .names = names, .n_names = n});
     for (size_t i = 0; i < n; i++) {
         const double tokens = break_even(t, i + 1);
@@ -315,11 +315,11 @@ static void describe_break_even(kvl_str *out, const kvl_content *c, kvl_lang lan
             "After how many new tokens the time saved per token has paid for the compression, from medians "
             "of %zu "
             "repetitions; for %zu of %zu policies never, as their tokens are no faster.",
-            "按 %zu 次重复的中位数，生成多少新词元后每词元省下的时间能抵过压缩开销；%zu 种策略（共 %zu "
-            "种）从不回本，因为每词元并未变快。",
+            "按 %zu 次重复的中位数，生成多少新 token 后每 token 省下的时间能抵过压缩开销；%zu 种策略（共 %zu "
+            "种）从不回本，因为每 token 并未变快。",
             t->n_repetitions, n_never, n_known);
     if (first != 0) {
-        KVL_SAY(out, lang, " Soonest: %s, after %.0f.", "最早：%s，%.0f 个词元。", t->lines[first].policy,
+        KVL_SAY(out, lang, " Soonest: %s, after %.0f.", "最早：%s，%.0f 个 token。", t->lines[first].policy,
                 break_even(t, first));
     }
 }

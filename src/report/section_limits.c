@@ -24,7 +24,7 @@ static void put_texts(kvl_page *p, kvl_str *text, const kvl_report *r) {
             text, p->lang,
             "Intervals come from blocks of one text (at least %zu tokens each): they speak of this text, not "
             "of others.",
-            "区间来自同一篇文本的分块（每块至少 %zu 个词元）：只说明这篇文本，不说明别的文本。",
+            "区间来自同一篇文本的分块（每块至少 %zu 个 token）：只说明这篇文本，不说明别的文本。",
             r->block_tokens);
         put_item(p, text);
     } else if (r->n_samples < KVL_FEW_CLUSTERS) {
@@ -55,7 +55,7 @@ static void put_rows(kvl_page *p, kvl_str *text, const kvl_report *r) {
                 "%zu of %zu settings are undecided: neither a difference to the full cache nor its absence "
                 "(within %g nats) is shown. True differences of up to %.3f nats per token could be missed.",
                 "%zu 个设置（共 %zu 个）未有定论：既没有显示与完整缓存有差别，也没有显示差别在 %g nat "
-                "之内；每词元至多 %.3f nat 的真实差别可能被漏掉。",
+                "之内；每 token 至多 %.3f nat 的真实差别可能被漏掉。",
                 n_open, n_acting, KVL_MARGIN_NATS, largest);
         put_item(p, text);
     }
@@ -103,7 +103,7 @@ static void put_scope(kvl_page *p, kvl_str *text) {
                 p->lang,
                 "Perplexity is an average over all tokens. Whether single facts are still "
                 "found was not tested; kvlab needle does that.",
-                "困惑度是对全部词元的平均。个别事实是否还能找到，这里没有检验；kvlab needle 可以检验。"));
+                "困惑度是对全部 token 的平均。个别事实是否还能找到，这里没有检验；kvlab needle 可以检验。"));
         put_item(p, text);
     }
     if (c->cause == NULL) {

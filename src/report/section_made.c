@@ -20,7 +20,7 @@ static void put_commands(kvl_page *p) {
     put_command(p, "The curves and tables:", "曲线与表格：", c->sweep != NULL ? c->sweep->command : NULL);
     put_command(p, "The cause and the verdicts:", "原因与判定：",
                 c->cause != NULL ? c->cause->command : NULL);
-    put_command(p, "The text that is looked at token by token:", "逐词元观察的文本：",
+    put_command(p, "The text that is looked at token by token:", "逐 token 观察的文本：",
                 c->portrait != NULL ? c->portrait->command : NULL);
     put_command(p, "The times:", "时间：", c->time != NULL ? c->time->command : NULL);
     put_command(p, "The speed tests:", "速度测试：", c->bench != NULL ? c->bench->command : NULL);
@@ -35,15 +35,15 @@ static const struct {
 } terms[] = {
     {"PPL", "PPL",
      "Perplexity: exp of the mean negative log-likelihood (NLL, in nats) over exactly the scored tokens.",
-     "困惑度：恰好在计分词元上的负对数似然（NLL，单位 nat）均值的指数。"},
+     "困惑度：恰好在计分 token 上的负对数似然（NLL，单位 nat）均值的指数。"},
     {"ΔNLL", "ΔNLL",
      "NLL of a policy minus that of the full cache on the same tokens, nats per token. 0.01 is about 1 % in "
      "perplexity.",
-     "同样词元上某策略的 NLL 减去完整缓存的 NLL，单位 nat/词元。0.01 约合困惑度的 1 %。"},
+     "同样 token 上某策略的 NLL 减去完整缓存的 NLL，单位 nat/token。0.01 约合困惑度的 1 %。"},
     {"95 % interval", "95 % 区间",
      "Texts, not tokens, are taken as independent. Up to 19 texts: Student's t; from 20 on a bootstrap over "
      "them; of one long text over its blocks.",
-     "独立的是文本，而不是词元。不超过 19 篇时用 Student t；20 "
+     "独立的是文本，而不是 token。不超过 19 篇时用 Student t；20 "
      "篇起对文本做自助抽样；只有一篇长文本时对其分块抽样。"},
     {"p (Holm)", "p（Holm）", "Two-sided, against no difference, adjusted for all rows of the table.",
      "双侧，检验“没有差别”，按表中全部行校正。"},
@@ -52,7 +52,7 @@ static const struct {
      "less than this may still be there.",
      "以这些文本、80 % 的功效能够显示的最小真实差别。没有发现差别时，仍可能有比它更小的差别。"},
     {"Affected", "受影响", "The scored tokens whose query read a cache that had been compressed before.",
-     "其查询读取过已被压缩的缓存的计分词元。"},
+     "其查询读取过已被压缩的缓存的计分 token。"},
     {"Keep", "保留",
      "Share of the cache entries that a compression leaves; what was in fact kept, per head, is counted in "
      "the tables.",
@@ -69,7 +69,7 @@ static const struct {
     {"TTFT, TPOT", "TTFT、TPOT",
      "Time from the call to the first new token, and time per token after it: medians of interleaved "
      "repetitions, read from a clock when the token is there.",
-     "从调用到第一个新词元的时间，以及其后每个词元的时间：交替重复的中位数，在词元产生时读取时钟。"},
+     "从调用到第一个新 token 的时间，以及其后每个 token 的时间：交替重复的中位数，在 token 产生时读取时钟。"},
 };
 
 static void put_terms(kvl_page *p) {

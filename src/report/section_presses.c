@@ -13,7 +13,7 @@ static kvl_status write(kvl_page *p, kvl_err *err) {
     KVL_SAY(&text, p->lang,
             "%zu presses on the same texts and tokens, one panel each, all on the same scale; the full cache "
             "is the dashed line.",
-            "%zu 种压缩规则，同样的文本与词元；每种一格，刻度全部相同；虚线为完整缓存。",
+            "%zu 种压缩规则，同样的文本与 token；每种一格，刻度全部相同；虚线为完整缓存。",
             count_presses(p->content->sweep));
     kvl_page_paragraph(p, kvl_str_text(&text));
     kvl_str_free(&text);

@@ -8,12 +8,13 @@ static bool has(const kvl_content *c) {
 
 static kvl_status write(kvl_page *p, kvl_err *err) {
     kvl_page_paragraph(
-        p, kvl_word(p->lang,
-                    "What one more byte of cache buys. Rate is the memory that keys and values still take at "
-                    "the end of a text; distortion is the loss on the same tokens. A press whose line lies "
-                    "lower spends its bytes better.",
-                    "多留一个字节能换来什么。“率”是文本结束时键与值仍占用的内存；“失真”是相同词元上的损失。曲"
-                    "线越低，字节用得越好。"));
+        p,
+        kvl_word(p->lang,
+                 "What one more byte of cache buys. Rate is the memory that keys and values still take at "
+                 "the end of a text; distortion is the loss on the same tokens. A press whose line lies "
+                 "lower spends its bytes better.",
+                 "多留一个字节能换来什么。“率”是文本结束时键与值仍占用的内存；“失真”是相同 token 上的损失。曲"
+                 "线越低，字节用得越好。"));
     return kvl_page_chart(p, kvl_chart_find("rate"), p->content->sweep->command, err);
 }
 

@@ -15,7 +15,7 @@ static bool has(const kvl_content *c) { return c->sweep != NULL && c->sweep->n_r
 
 static const char *stage_word(const kvl_report_row *row, kvl_lang lang) {
     if (!row->is_baseline && !row->has_evicted) {
-        return kvl_word(lang, "nothing evicted", "未丢弃");
+        return kvl_word(lang, "nothing evicted", "未驱逐");
     }
     return kvl_term_stage(lang, row->stage);
 }
@@ -65,8 +65,8 @@ static kvl_status put_counts(kvl_page *p, const kvl_report *r, kvl_err *err) {
     static const kvli_column columns[] = {
         {"policy", "策略", false},
         {"evicted %", "丢弃 %", true},
-        {"scored", "计分词元", true},
-        {"affected", "受影响词元", true},
+        {"scored", "计分 token", true},
+        {"affected", "受影响 token", true},
         {"kept, least", "保留（最少）", true},
         {"mean", "平均", true},
         {"most", "最多", true},
@@ -92,7 +92,7 @@ static kvl_status put_counts(kvl_page *p, const kvl_report *r, kvl_err *err) {
         kvl_word(p->lang,
                  "Entries kept per head of compressed layers, live bytes at the end of a "
                  "text, tokens from one compression to the next",
-                 "被压缩层每个头保留的条目数、文本结束时的实际字节数、两次压缩之间的词元数"),
+                 "被压缩层每个头保留的条目数、文本结束时的实际字节数、两次压缩之间的 token 数"),
         columns, n_columns, err);
 }
 

@@ -24,7 +24,7 @@ static kvl_status put_times(kvl_page *p, const kvl_time_content *time, kvl_err *
         {"TTFT ms", "TTFT ms", true},
         {"compression ms", "压缩 ms", true},
         {"TPOT ms", "TPOT ms", true},
-        {"pays after tokens", "回本词元数", true},
+        {"pays after tokens", "回本 token 数", true},
         {"KV KiB", "KV KiB", true},
         {"KV peak KiB", "KV 峰值 KiB", true},
         {"peak RSS MiB", "进程峰值 MiB", true},
@@ -46,8 +46,8 @@ static kvl_status put_times(kvl_page *p, const kvl_time_content *time, kvl_err *
     KVL_SAY(
         &caption, p->lang,
         "A prompt of %zu tokens, compressed once, then %zu tokens; medians of %zu interleaved repetitions",
-        "%zu 个词元的提示压缩一次，再生成 %zu 个词元；交替重复 %zu 次的中位数", time->n_prompt, time->n_new,
-        time->n_repetitions);
+        "%zu 个 token 的提示压缩一次，再生成 %zu 个 token；交替重复 %zu 次的中位数", time->n_prompt,
+        time->n_new, time->n_repetitions);
     const kvl_status status = kvli_cells_put(p, &cells, kvl_str_text(&caption), columns, n_columns, err);
     kvl_str_free(&caption);
     return status;
@@ -57,7 +57,7 @@ static kvl_status put_bench(kvl_page *p, const kvl_bench_content *bench, kvl_err
     static const kvli_column columns[] = {
         {"test", "测试", false},
         {"policy", "策略", false},
-        {"tokens per second", "词元/秒", true},
+        {"tokens per second", "token/秒", true},
         {"standard deviation", "标准差", true},
     };
     kvli_cells cells = {0};
@@ -78,12 +78,14 @@ static kvl_status write(kvl_page *p, kvl_err *err) {
     const kvl_content *c = p->content;
     if (c->time != NULL) {
         kvl_page_paragraph(
-            p, kvl_word(p->lang,
-                        "TTFT is the time from the call to the first new token, TPOT the time of each later "
-                        "one. Compression costs time of its own once; it has paid when so many tokens "
-                        "were generated that faster steps have made up for it.",
-                        "TTFT 是从调用到第一个新词元的时间，TPOT 是其后每个词元的时间。压缩本身要花一次时间；"
-                        "生成足够多的词元、每步省下的时间抵过它之后，才算回本。"));
+            p,
+            kvl_word(
+                p->lang,
+                "TTFT is the time from the call to the first new token, TPOT the time of each later "
+                "one. Compression costs time of its own once; it has paid when so many tokens "
+                "were generated that faster steps have made up for it.",
+                "TTFT 是从调用到第一个新 token 的时间，TPOT 是其后每个 token 的时间。压缩本身要花一次时间；"
+                "生成足够多的 token、每步省下的时间抵过它之后，才算回本。"));
         KVL_TRY(kvl_page_chart(p, kvl_chart_find("time"), c->time->command, err));
         KVL_TRY(kvl_page_chart(p, kvl_chart_find("breakeven"), NULL, err));
         KVL_TRY(put_times(p, c->time, err));
