@@ -18,9 +18,10 @@ static bool is_hidden(utf8proc_int32_t c) {
     return is_control || is_direction || c == 0xfffe || c == 0xffff;
 }
 
-void kvl_html_text(kvl_str *out, const char *text) {
+/* Appends n bytes of text. */
+static void put_text(kvl_str *out, const char *text, size_t n_text) {
     const utf8proc_uint8_t *s = (const utf8proc_uint8_t *)text;
-    for (size_t left = strlen(text); left != 0;) {
+    for (size_t left = n_text; left != 0;) {
         utf8proc_int32_t c = 0;
         utf8proc_ssize_t n = utf8proc_iterate(s, (utf8proc_ssize_t)kvl_min_size(left, 4), &c);
         if (n <= 0 || is_hidden(c)) {
@@ -44,6 +45,24 @@ void kvl_html_text(kvl_str *out, const char *text) {
     }
 }
 
+void kvl_html_text(kvl_str *out, const char *text) { put_text(out, text, strlen(text)); }
+
+void kvl_html_prose(kvl_str *out, const char *text) {
+    for (;;) {
+        const char *open = strchr(text, '`');
+        const char *close = open != NULL ? strchr(open + 1, '`') : NULL;
+        if (close == NULL) {
+            kvl_html_text(out, text);
+            return;
+        }
+        put_text(out, text, (size_t)(open - text));
+        kvl_str_puts(out, "<code>");
+        put_text(out, open + 1, (size_t)(close - open - 1));
+        kvl_str_puts(out, "</code>");
+        text = close + 1;
+    }
+}
+
 /* An element of one line with text in it. */
 static void put_element(kvl_str *out, const char *tag, const char *text) {
     kvl_str_printf(out, "<%s>", tag);
@@ -52,8 +71,9 @@ static void put_element(kvl_str *out, const char *tag, const char *text) {
 }
 
 void kvl_page_paragraph(kvl_page *p, const char *text) {
-    put_element(p->out, "p", text);
-    kvl_str_puts(p->out, "\n");
+    kvl_str_puts(p->out, "<p>");
+    kvl_html_prose(p->out, text);
+    kvl_str_puts(p->out, "</p>\n");
 }
 
 void kvl_page_command(kvl_page *p, const char *command) {

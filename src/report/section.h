@@ -59,7 +59,9 @@ const kvl_section *const *kvl_sections(size_t *n);
 
 /* Appends text with & < > " ' escaped; bytes that are no UTF-8 become U+FFFD, control characters U+FFFD. */
 void kvl_html_text(kvl_str *out, const char *text);
-/* A paragraph of plain text; of a format in two languages use KVL_SAY into a string first. */
+/* The same of prose, in which commands stand between back quotes: they become <code>. */
+void kvl_html_prose(kvl_str *out, const char *text);
+/* A paragraph of prose; of a format in two languages use KVL_SAY into a string first. */
 void kvl_page_paragraph(kvl_page *p, const char *text);
 /* A chart as <figure>, in both widths, with caption (its title and description) and command [may be NULL]. */
 kvl_status kvl_page_chart(kvl_page *p, const kvl_chart *chart, const char *command,

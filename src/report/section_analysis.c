@@ -36,24 +36,10 @@ static kvl_status put_table(kvl_page *p, const kvl_passage *t, kvl_err *err) {
     return KVL_OK;
 }
 
-/* Text in an element; commands stand between back quotes. */
-static kvl_status put_element(kvl_page *p, const char *tag, const char *text, kvl_err *err) {
-    kvl_str part = {0};
+static void put_element(kvl_page *p, const char *tag, const char *text) {
     kvl_str_printf(p->out, "<%s>", tag);
-    for (bool is_code = false; *text != '\0'; is_code = !is_code) {
-        const size_t n = strcspn(text, "`");
-        const bool ends = text[n] == '\0';
-        kvl_str_clear(&part);
-        kvl_str_append(&part, text, n);
-        kvl_str_puts(p->out, is_code && !ends ? "<code>" : is_code ? "`" : "");
-        kvl_html_text(p->out, kvl_str_text(&part));
-        kvl_str_puts(p->out, is_code && !ends ? "</code>" : "");
-        text += n + !ends;
-    }
+    kvl_html_prose(p->out, text);
     kvl_str_printf(p->out, "</%s>\n", tag);
-    const kvl_status status = kvl_str_check(&part, "analysis", err);
-    kvl_str_free(&part);
-    return status;
 }
 
 static kvl_status put_passages(kvl_page *p, const kvl_passages *passages, kvl_err *err) {
@@ -65,9 +51,9 @@ static kvl_status put_passages(kvl_page *p, const kvl_passages *passages, kvl_er
             is_list = !is_list;
         }
         switch (item->kind) {
-        case KVL_PASSAGE_HEAD: KVL_TRY(put_element(p, "h3", item->text, err)); break;
-        case KVL_PASSAGE_TEXT: KVL_TRY(put_element(p, "p", item->text, err)); break;
-        case KVL_PASSAGE_ITEM: KVL_TRY(put_element(p, "li", item->text, err)); break;
+        case KVL_PASSAGE_HEAD: put_element(p, "h3", item->text); break;
+        case KVL_PASSAGE_TEXT: kvl_page_paragraph(p, item->text); break;
+        case KVL_PASSAGE_ITEM: put_element(p, "li", item->text); break;
         case KVL_PASSAGE_TABLE: KVL_TRY(put_table(p, item, err)); break;
         }
     }

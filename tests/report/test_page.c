@@ -38,6 +38,25 @@ static void test_escapes(void **state) {
     }
 }
 
+static void test_prose(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *html;
+    } cases[] = {
+        {"run `kvlab <x>` now", "run <code>kvlab &lt;x&gt;</code> now"},
+        {"a ` alone", "a ` alone"},
+        {"``", "<code></code>"},
+        {"`a``b`", "<code>a</code><code>b</code>"},
+        {"", ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        kvl_str out = {0};
+        kvl_html_prose(&out, cases[i].text);
+        assert_string_equal(kvl_str_text(&out), cases[i].html);
+        kvl_str_free(&out);
+    }
+}
+
 /* ---- structure ---- */
 
 static void test_structure(void **state) {
@@ -234,10 +253,15 @@ static void test_same_twice(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_escapes),    cmocka_unit_test(test_structure),
-        cmocka_unit_test(test_charts),     cmocka_unit_test(test_sections),
-        cmocka_unit_test(test_languages),  cmocka_unit_test(test_no_english_in_chinese),
-        cmocka_unit_test(test_hostile),    cmocka_unit_test(test_figures),
+        cmocka_unit_test(test_escapes),
+        cmocka_unit_test(test_prose),
+        cmocka_unit_test(test_structure),
+        cmocka_unit_test(test_charts),
+        cmocka_unit_test(test_sections),
+        cmocka_unit_test(test_languages),
+        cmocka_unit_test(test_no_english_in_chinese),
+        cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_figures),
         cmocka_unit_test(test_same_twice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
