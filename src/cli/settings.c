@@ -225,7 +225,7 @@ kvl_status kvl_settings_take(kvl_settings *s, int argc, char **argv, kvl_arg_fn 
     KVL_TRY(kvl_settings_add_line(s, argc, argv, 2, err));
     for (size_t i = 0; i < s->n; i++) {
         if (strcmp(s->items[i].arg->name, "help") == 0) {
-            return fn(ud, s->items[i].arg->id, NULL, err);
+            return kvl_settings_apply(s, fn, ud, err);
         }
     }
     const kvl_setting *config = kvl_settings_find(s, KVL_ARG_CONFIG);

@@ -47,7 +47,7 @@ typedef struct kvl_settings {
     }
 
 /* All of it for a command without presets: reads argv[2..] and the file of its -C, and hands what is in
- * effect to fn. With --help on the command line fn gets only that. Errors: E_USAGE, those of kvl_yaml_load
+ * effect to fn. With --help only the command line is read. Errors: E_USAGE, those of kvl_yaml_load
  * and fn. */
 kvl_status kvl_settings_take(kvl_settings *s, int argc, char **argv, kvl_arg_fn *fn, void *ud,
                              kvl_err *err) KVL_MUST_USE;

@@ -135,8 +135,8 @@ kvl_status kvl_sweep_config_apply(kvl_sweep_options *o, int preset, int argc, ch
     kvl_status status = kvl_settings_add_line(&o->settings, argc, argv, 2, err);
     KVL_GO(status);
     o->is_help = kvl_settings_find(&o->settings, KVL_RUN_HELP) != NULL;
-    if (o->is_help) {
-        return KVL_OK;
+    if (o->is_help) { /* with what is loaded on the command line */
+        return kvl_settings_apply(&o->settings, fn, o, err);
     }
     const kvl_setting *config = kvl_settings_find(&o->settings, KVL_ARG_CONFIG);
     if (config != NULL) {
