@@ -468,7 +468,7 @@ static void test_nested_bytes(void **state) {
 
 /* What the callback saw. */
 typedef struct watch {
-    size_t n_finished, n_cells, rows_done;
+    size_t n_finished, n_one_pass, n_cells, rows_done;
     bool is_seen[MAX_POLICIES][8];
 } watch;
 
@@ -477,7 +477,11 @@ static bool look(void *ud, const kvl_sweep_progress *p) {
     assert_true(p->rows_done >= w->rows_done && p->rows_done <= p->rows_total);
     w->rows_done = p->rows_done;
     w->n_cells = p->cells_total;
-    if (p->finished != NULL) {
+    if (p->finished != NULL && p->is_one_pass) { /* told, but no cell of the sweep */
+        w->n_one_pass++;
+        assert_true(p->finished->nll_sum > 0);
+        assert_int_equal(p->cells_done, w->n_finished);
+    } else if (p->finished != NULL) {
         assert_false(w->is_seen[p->finished->policy][p->finished->sample]);
         w->is_seen[p->finished->policy][p->finished->sample] = true;
         assert_true(p->finished->nll_sum > 0 && p->finished->kept_max > 0);
@@ -497,6 +501,7 @@ static void test_progress_tells_of_every_cell(void **state) {
         g.config.progress_ud = &w;
         kvl_sweep s = run(&g, 0);
         assert_int_equal(w.n_finished, s.n_policies * s.n_samples);
+        assert_int_equal(w.n_one_pass, s.one_pass != NULL ? s.n_samples : 0);
         assert_int_equal(w.n_cells, w.n_finished);
         assert_int_equal(w.rows_done, s.rows_planned);
         kvl_sweep_free(&s);
