@@ -33,7 +33,8 @@ kvl_status kvl_cmd_verify(int argc, char **argv, kvl_err *err);
 
 /* True once the user asked to stop (SIGINT, SIGTERM). */
 bool kvl_is_stopping(void);
-/* Folder with models/ and data/: KVL_DATA_DIR, else beside the program, else the source tree. Static. */
+/* Folder with models/, data/ and presets/: KVL_DATA_DIR, else beside the program, else the source tree.
+ * Static. */
 const char *kvl_data_root(void);
 /* Writes text to stdout; E_IO when it cannot be (a full disk; a closed pipe ends quietly by SIGPIPE). */
 kvl_status kvl_print(const char *text, size_t n, kvl_err *err) KVL_MUST_USE;
