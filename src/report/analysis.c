@@ -82,7 +82,7 @@ static void answer_many(kvl_str *out, const kvli_facts *f, kvl_lang lang) {
                 "以下策略的轻度压缩比重度压缩更差：%s", kvl_str_text(&spikes));
     }
     if (n_others != 0) {
-        KVL_SAY(out, lang, "%s of %s", "%s：%s",
+        KVL_SAY(out, lang, "%s for %s", "%s：%s",
                 n_spikes != 0 ? kvl_word(lang, "; no such spike was told apart", "；未检出尖峰的策略")
                               : kvl_word(lang, "No spike at light compression was told apart",
                                          "未检出轻度压缩处的尖峰，所测策略"),

@@ -109,7 +109,6 @@ static void say_curve(kvli_say *s, const kvli_curve *c) {
 static void say_method(kvli_say *s, const kvli_curve *c) {
     const kvl_report *r = c->report;
     if (c->is_few) {
-        kvl_str command = {0};
         KVLI_SAY(
             s,
             "%zu text%s: too few texts for an interval (at least %d are needed). All figures below are point "
@@ -117,12 +116,11 @@ static void say_method(kvli_say *s, const kvli_curve *c) {
             "%zu 篇文本%s：文本过少，无法给出置信区间（至少需要 %d "
             "篇）。以下数字均为这些文本的点估计，阶段划分较粗略。",
             r->n_samples, r->n_samples == 1 || s->lang == KVL_ZH ? "" : "s", KVL_FEW_CLUSTERS);
-        kvl_str_printf(&command, "kvlab sweep --preset %s --samples 'A1-A60 B1-B10'", s->content->preset);
-        if (s->content->preset[0] != '\0') {
-            kvli_missing(s, "Enough texts for intervals", "文本足以给出区间的测量", kvl_str_text(&command));
+        if (strstr(r->command, " --samples") == NULL && strstr(r->command, " -f") == NULL &&
+            strstr(r->command, " --file") == NULL) {
+            KVLI_SAY(s, "Texts enough for intervals: `%s --samples 'A1-A60 B1-B10'`.",
+                     "文本足以给出区间的测量：`%s --samples 'A1-A60 B1-B10'`。", r->command);
         }
-        s->failed = s->failed || command.failed;
-        kvl_str_free(&command);
     } else if (r->block_tokens != 0) {
         KVLI_SAY(
             s,
@@ -207,6 +205,11 @@ static void say_keep(kvli_say *s, const kvli_facts *f, double keep_ratio, bool *
 static void say_presses(kvli_say *s, const kvli_facts *f) {
     const kvl_report *r = s->content->sweep;
     bool has_head = false;
+    if (kvli_main_curve(f->curves, f->n)->is_few) {
+        KVLI_PUT(s, "Presses are not compared: there are too few texts.", "文本过少，不比较各策略。");
+        kvli_say_end(s, KVL_PASSAGE_TEXT);
+        return;
+    }
     for (size_t i = 0; i < r->n_rows; i++) {
         bool is_first = kvli_counts(&r->rows[i]);
         for (size_t k = 0; k < i && is_first; k++) {

@@ -19,7 +19,6 @@ void kvli_paper_caption(kvl_str *out, const kvl_content *c, kvl_lang lang) {
     if (c->sweep == NULL || chart == NULL || !chart->has(c)) {
         return;
     }
-    kvl_str_printf(out, "%s%s", kvl_word(lang, chart->title_en, chart->title_zh), kvl_word(lang, ". ", "。"));
     chart->describe(out, c, lang);
 }
 

@@ -110,11 +110,36 @@ static void a_store_that_fails_is_told_behind_the_results(void **state) {
     assert_false(kvl_file_exists(path));
 }
 
+/* A section of a paper is made of what was kept; without a curve it says how to get one. */
+static void sections_are_made_of_what_is_kept(void **state) {
+    (void)state;
+    const char *path = test_temp_path("paper.db");
+    const char *tex = test_temp_path("section.tex"), *md = test_temp_path("section.md");
+    char args[1024];
+    size_t n = 0;
+    run(0, NEEDLE, path, "");
+    snprintf(args, sizeof args, "report --format tex --out '%s'", tex);
+    assert_non_null(strstr(run(0, args, path, ""), "section.tex"));
+    kvl_err err = {0};
+    char *text = NULL;
+    assert_ok(kvl_file_load(&text, &n, tex, 1u << 20, &err));
+    assert_non_null(strstr(text, "\\section{KV cache compression on novels-7m}"));
+    assert_non_null(strstr(text, "No curve is stored: \\texttt{kvlab sweep}."));
+    assert_non_null(strstr(text, "\\item retrieval: \\texttt{kvlab needle -n 1"));
+    kvl_free(text);
+    snprintf(args, sizeof args, "report --format md --lang zh --out '%s'", md);
+    run(0, args, path, "");
+    assert_ok(kvl_file_load(&text, &n, md, 1u << 20, &err));
+    assert_non_null(strstr(text, "# novels-7m 上的 KV 缓存压缩"));
+    kvl_free(text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_are_what_is_printed),
         cmocka_unit_test(the_key_is_of_what_lines_follow_from),
         cmocka_unit_test(a_store_that_fails_is_told_behind_the_results),
+        cmocka_unit_test(sections_are_made_of_what_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
