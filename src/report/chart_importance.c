@@ -147,17 +147,38 @@ static void draw(kvl_figure *f, const kvl_content *c, kvl_lang lang) {
     tokens_free(&t);
 }
 
+/* How norm and attention go together in the layers: each of a few, or what many have in common. */
 static void describe_layers(kvl_str *out, const kvl_portrait *p, kvl_lang lang) {
+    enum { FEW = 8 };
+    size_t low = 0;
+    size_t high = 0;
+    size_t n_below = 0;
+    double *r = kvl_calloc(p->n_layers, sizeof *r);
+    for (size_t l = 0; r != NULL && l < p->n_layers; l++) {
+        r[l] = kvli_layer_correlation(p, l);
+        low = isnan(r[low]) || r[l] < r[low] ? l : low;
+        high = isnan(r[high]) || r[l] > r[high] ? l : high;
+        n_below += r[l] < 0;
+    }
+    if (r == NULL || isnan(r[low])) {
+        kvl_free(r);
+        return;
+    }
     kvl_str_puts(
         out,
-        kvl_word(lang, " Rank correlation (Spearman) of norm and attention, mean over the heads of a layer:",
+        kvl_word(lang, " Rank correlation (Spearman) of norm and attention, mean over the heads of a layer: ",
                  "各层注意力头平均的范数与注意力秩相关（Spearman）："));
-    for (size_t l = 0; l < p->n_layers; l++) {
-        const double r = kvli_layer_correlation(p, l);
-        kvl_str_puts(out, l == 0 ? kvl_word(lang, " ", "") : kvl_word(lang, ", ", "，"));
-        kvl_str_printf(out, isnan(r) ? "—" : "%+.2f", r);
+    for (size_t l = 0; l < p->n_layers && p->n_layers <= FEW; l++) {
+        kvl_str_printf(out, isnan(r[l]) ? "%s–" : "%s%+.2f", l == 0 ? "" : kvl_word(lang, ", ", "、"), r[l]);
     }
-    KVL_SAY(out, lang, "%s", "%s", kvl_word(lang, " (layer 0 first).", "（自第 0 层起）。"));
+    if (p->n_layers <= FEW) {
+        kvl_str_puts(out, kvl_word(lang, " (layer 0 first).", "（自第 0 层起）。"));
+    } else {
+        KVL_SAY(out, lang, "from %+.2f (layer %zu) to %+.2f (layer %zu), below 0 in %zu of %zu layers.",
+                "从 %+.2f（第 %zu 层）到 %+.2f（第 %zu 层），%zu 层（共 %zu 层）为负。", r[low], low, r[high],
+                high, n_below, p->n_layers);
+    }
+    kvl_free(r);
 }
 
 static void describe(kvl_str *out, const kvl_content *c, kvl_lang lang) {

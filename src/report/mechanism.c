@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* Keys of fewer queries than this behind them say little of the attention they receive. */
-enum { MIN_QUERIES = 32 };
+enum { MIN_QUERIES = 32, MOST_JUDGED = 4096 };
 
 /* ---- arms ---- */
 
@@ -52,7 +52,7 @@ size_t kvli_held(const kvl_portrait *p, const kvl_portrait_policy *policy, size_
 /* ---- norms and attention ---- */
 
 size_t kvli_judged_tokens(const kvl_portrait *p) {
-    return p->n_tokens > 2 * MIN_QUERIES ? p->n_tokens - MIN_QUERIES : 0;
+    return p->n_tokens > 2 * MIN_QUERIES ? kvl_min_size(p->n_tokens - MIN_QUERIES, MOST_JUDGED) : 0;
 }
 
 double kvli_head_correlation(const kvl_portrait *p, size_t layer, size_t head) {

@@ -21,7 +21,8 @@ size_t kvli_portrait_heads(const kvl_portrait *p);
 size_t kvli_portrait_first(const kvl_portrait *p);
 /* Of the heads that policies act on, how many hold a token when n_seen tokens were seen. */
 size_t kvli_held(const kvl_portrait *p, const kvl_portrait_policy *policy, size_t token, size_t n_seen);
-/* Tokens whose received attention says something: those with enough queries behind them. */
+/* Tokens, from the first on, whose received attention says something: those with enough queries behind them;
+ * at most 4096. */
 size_t kvli_judged_tokens(const kvl_portrait *p);
 /* Spearman's correlation of key norm and attention received in a head, over those tokens; NAN: too few, or
  * no memory. */

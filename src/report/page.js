@@ -94,7 +94,7 @@
         token.title = i < read ? Math.round(100 * held / heads) + " %" : "";
         sum += i < read ? held / heads : 0;
       });
-      said.textContent = `${read} / ${tokens.length}, ${Math.round(100 * sum / read)} %`;
+      said.textContent = `${read} / ${step.max}, ${Math.round(100 * sum / Math.min(read, tokens.length))} %`;
       map.setAttribute("aria-label", said.textContent);
     };
     policy.addEventListener("change", show);

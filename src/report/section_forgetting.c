@@ -14,7 +14,9 @@
 
 enum {
     N_SHOWN = 3,            /* policies as text */
-    N_STEPS = 4,            /* of each */
+    N_STEPS = 4,            /* of each, but of long texts the last one only */
+    LONG = 1024,            /* tokens */
+    MOST_TOKENS = 4096,     /* of a text that are shown, from its beginning */
     N_LEVELS = 10,          /* of shade, besides none */
     N_NEWEST = 8,           /* tokens that the summary looks at */
     MOST_CHANGES = 20,      /* of a token that the script is told */
@@ -62,6 +64,8 @@ static size_t order_policies(const kvl_portrait_policy **order, const kvl_portra
     return n;
 }
 
+static size_t n_shown(const kvl_portrait *p) { return kvl_min_size(p->n_tokens, MOST_TOKENS); }
+
 /* ---- the text at one step ---- */
 
 static void put_piece(kvl_page *p, const char *piece) {
@@ -103,7 +107,7 @@ static void put_step(kvl_page *p, const kvl_portrait_policy *policy, size_t show
     put_summary(p, policy, step);
     kvl_str_printf(p->out, "</p>\n<p class=\"held\" role=\"img\" aria-labelledby=\"held-%zu-%zu\">", shown,
                    step);
-    for (size_t i = 0; i < step; i++) {
+    for (size_t i = 0; i < kvl_min_size(step, n_shown(portrait)); i++) {
         const size_t held = kvli_held(portrait, policy, i, step);
         kvl_str_printf(p->out, "<b class=\"f%zu\" title=\"%.0f %%\">",
                        (N_LEVELS * held + n_heads - 1) / n_heads, 100 * (double)held / (double)n_heads);
@@ -111,7 +115,7 @@ static void put_step(kvl_page *p, const kvl_portrait_policy *policy, size_t show
         kvl_str_puts(p->out, "</b>");
     }
     kvl_str_puts(p->out, "<span>");
-    for (size_t i = step; i < portrait->n_tokens; i++) {
+    for (size_t i = step; i < n_shown(portrait); i++) {
         put_piece(p, portrait->pieces[i]);
     }
     kvl_str_puts(p->out, "</span></p>\n");
@@ -129,7 +133,7 @@ static void put_policy(kvl_page *p, const kvl_portrait_policy *policy, size_t sh
                 excess);
     }
     kvl_str_puts(p->out, "</summary>\n");
-    for (size_t k = 1; k <= N_STEPS; k++) {
+    for (size_t k = portrait->n_tokens > LONG ? N_STEPS : 1; k <= N_STEPS; k++) {
         put_step(p, policy, shown, portrait->n_tokens * k / N_STEPS);
     }
     kvl_str_puts(p->out, "</details>\n");
@@ -177,7 +181,7 @@ static size_t put_data(kvl_str *out, const kvl_portrait *p, const kvl_portrait_p
     size_t n_told = 0;
     for (; n_told < n; n_told++) {
         kvl_str list = {0};
-        for (size_t i = 0; i < p->n_tokens; i++) {
+        for (size_t i = 0; i < n_shown(p); i++) {
             kvl_str_puts(&list, i == 0 ? "[" : ",");
             put_changes(&list, p, order[n_told], i, at);
         }
@@ -237,12 +241,16 @@ static kvl_status write(kvl_page *p, kvl_err *err) {
     KVL_SAY(&text, p->lang,
             "The same text (%s), as the cache remembers it: the darker a token, the more of the %zu heads "
             "that the policies "
-            "act on still hold it. Struck out: no head holds it any more. Shown at four steps; pointing at a "
+            "act on still hold it. Struck out: no head holds it any more. Pointing at a "
             "token gives its "
             "share.",
             "同一篇文本（%s）在缓存中的留存：颜色越深，策略所作用的 %zu 个注意力头中保留该 token "
-            "的越多；划去者已无任何头保留。展示四个时刻；指向某个 token 可看到其占比。",
+            "的越多；划去者已无任何头保留。指向某个 token 可看到其占比。",
             portrait->text, kvli_portrait_heads(portrait));
+    if (portrait->n_tokens > MOST_TOKENS) {
+        KVL_SAY(&text, p->lang, " Only the first %d tokens are shown.", "只显示前 %d 个 token。",
+                (int)MOST_TOKENS);
+    }
     kvl_page_paragraph(p, kvl_str_text(&text));
     kvl_str_free(&text);
     put_legend(p);

@@ -242,11 +242,52 @@ static void test_forgetting(void **state) {
     check_told(CONTENT_LARGE, policies, 3);
 }
 
+/* A text of 5000 tokens: the page stays small, and says that it does not show all of them. */
+static void test_long_text(void **state) {
+    (void)state;
+    enum { n_tokens = 5000, n_heads = 2 };
+    static float numbers[n_heads * n_tokens];
+    static uint32_t stays[n_heads * n_tokens];
+    static uint32_t leaves[n_heads * n_tokens];
+    static double nll[n_tokens];
+    static char *words[n_tokens];
+    for (size_t i = 0; i < n_tokens * n_heads; i++) {
+        numbers[i] = (float)((i * 7919) % 1009 + 1);
+        stays[i] = UINT32_MAX;
+        leaves[i] = (uint32_t)(i % n_tokens + 1 + i % 97);
+        words[i % n_tokens] = (char *)" word";
+    }
+    kvl_portrait_policy policies[] = {{.policy = (char *)"none", .left_at = stays, .nll = nll},
+                                      {.policy = (char *)"knorm", .left_at = leaves, .nll = nll}};
+    kvl_portrait p = {.command = (char *)"kvlab sweep",
+                      .text = (char *)"t",
+                      .n_layers = 1,
+                      .n_heads = n_heads,
+                      .n_tokens = n_tokens,
+                      .pieces = words,
+                      .norms = numbers,
+                      .attention = numbers,
+                      .policies = policies,
+                      .n_policies = 2};
+    const kvl_content c = {.model = (char *)"m", .portrait = &p};
+    kvl_str html = {0};
+    assert_ok(kvl_page_write(&html, &c, KVL_EN, NULL));
+    assert_true(html.len < 1000 * 1000);
+    assert_non_null(strstr(kvl_str_text(&html), "Only the first 4096 tokens are shown."));
+    size_t n = 0;
+    for (const char *at = kvl_str_text(&html); (at = strstr(at, " word</b>")) != NULL; at++) {
+        n++;
+    }
+    assert_int_equal(n, 4096); /* once: the end of the text */
+    kvl_str_free(&html);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_charts),        cmocka_unit_test(test_nothing_to_draw),
         cmocka_unit_test(test_figures),       cmocka_unit_test(test_words),
         cmocka_unit_test(test_explain_words), cmocka_unit_test(test_forgetting),
+        cmocka_unit_test(test_long_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
