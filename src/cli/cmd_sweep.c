@@ -379,6 +379,7 @@ static void note_plugins(session *s) {
 
 static kvl_status run_session(session *s, kvl_err *err) {
     KVL_TRY(kvl_report_arg_check(&s->options.report, &s->options.store, s->options.out_dir, err));
+    KVL_TRY(kvl_sweep_store_check(&s->options, err));
     kvl_str left_out = {0};
     kvl_status status = kvl_sweep_options_policies(&s->policies, &s->n_policies, &left_out, &s->options, err);
     kvl_str *note = left_out.len != 0 ? kvl_sweep_add_note(&s->info) : NULL;

@@ -10,6 +10,16 @@
 #include <stdio.h>
 #include <string.h>
 
+kvl_status kvl_sweep_store_check(const kvl_sweep_options *o, kvl_err *err) {
+    kvl_str path = {0};
+    kvl_status status = o->wants_portrait ? kvl_store_arg_path(&path, &o->store, o->out_dir, err) : KVL_OK;
+    if (status == KVL_OK && o->wants_portrait && (path.len == 0 || o->is_timing)) {
+        status = kvl_fail(err, KVL_E_USAGE, "--portrait: expected a store that it goes to, and no --timing");
+    }
+    kvl_str_free(&path);
+    return status;
+}
+
 kvl_status kvl_sweep_store_open(kvl_sweep_store *s, kvl_sweep_run_info *info, const kvl_store_arg *arg,
                                 bool is_recalling, kvl_err *err) {
     const char *out_dir = info->options->out_dir;

@@ -18,6 +18,8 @@ typedef struct kvl_sweep_store {
     size_t n_asked;
 } kvl_sweep_store;
 
+/* Refuses, before anything is computed, what needs a store where none is wanted: E_USAGE. */
+kvl_status kvl_sweep_store_check(const kvl_sweep_options *o, kvl_err *err) KVL_MUST_USE;
 /* Opens the store of the options, waiting for whoever writes to it; for --dry-run one that is there already,
  * for reading. Close with kvl_sweep_store_close in any case. */
 kvl_status kvl_sweep_store_open(kvl_sweep_store *s, kvl_sweep_run_info *info, const kvl_store_arg *arg,

@@ -2,9 +2,11 @@
 #include "support.h"
 
 #include "base/rng.h"
+#include "report/content.h"
 #include "store/store.h"
 
 #include <fcntl.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -369,11 +371,61 @@ static void test_places(void **state) {
     assert_int_equal(n, 3);
 }
 
+/* The document of a text looked at closely is what reports read. */
+static void test_portrait(void **state) {
+    (void)state;
+    char path[4096];
+    kvl_store *store = NULL;
+    kvl_content content;
+    int exit_code = 0;
+    assert_non_null(
+        strstr(test_run(&exit_code, "sweep --portrait --no-store"), "--portrait: expected a store"));
+    assert_int_equal(exit_code, 2);
+    set_path(path, "portrait.db");
+    (void)run_with(path, "--samples W1 -P knorm,recency -r .9,.5 --portrait");
+    assert_ok(kvl_store_open(&store, path, KVL_STORE_READ, NULL, NULL, NULL));
+    assert_ok(kvl_content_gather(&content, store, path, NULL, NULL, NULL));
+    const kvl_portrait *p = content.portrait;
+    assert_non_null(p);
+    assert_int_equal(p->n_tokens, 64);
+    assert_int_equal(p->n_policies, 5);
+    assert_int_equal(p->n_skipped, 1);
+    assert_string_equal(p->policies[0].policy, "none");
+    double sum = 0;
+    const size_t n = p->n_layers * p->n_heads * p->n_tokens;
+    for (size_t i = 0; i < n; i++) {
+        const bool is_last = i % p->n_tokens == p->n_tokens - 1; /* only predicted */
+        assert_true(p->policies[0].left_at[i] == UINT32_MAX);
+        assert_true(is_last || (p->norms[i] > 0 && p->attention[i] >= 0 && p->attention[i] <= 1));
+        /* a key leaves after it came; none does in the layer that is left alone */
+        const uint32_t left = p->policies[2].left_at[i];
+        assert_true(left == UINT32_MAX || (left > i % p->n_tokens && i >= p->n_heads * p->n_tokens));
+        sum += left != UINT32_MAX;
+    }
+    assert_true(sum > 100);
+    /* the NLLs are those of the sweep's cells */
+    assert_true(isnan(p->policies[2].nll[0]) && p->policies[2].nll[1] == p->policies[0].nll[1]);
+    double nll = 0;
+    for (size_t t = 1; t < p->n_tokens; t++) {
+        nll += p->policies[2].nll[t];
+    }
+    const kvl_report_row *row = NULL;
+    for (size_t i = 0; i < content.sweep->n_rows; i++) {
+        row =
+            strcmp(content.sweep->rows[i].policy, p->policies[2].policy) == 0 ? &content.sweep->rows[i] : row;
+    }
+    assert_non_null(row);
+    assert_true(fabs(row->pooled_nll - nll / 63) < 1e-12);
+    kvl_content_free(&content);
+    kvl_store_close(store);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_identity),  cmocka_unit_test(test_places),
-        cmocka_unit_test(test_interrupt), cmocka_unit_test(test_two_at_once),
-        cmocka_unit_test(test_full_disk), cmocka_unit_test(test_kills),
+        cmocka_unit_test(test_identity),    cmocka_unit_test(test_places),
+        cmocka_unit_test(test_portrait),    cmocka_unit_test(test_interrupt),
+        cmocka_unit_test(test_two_at_once), cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_kills),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
