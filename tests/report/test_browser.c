@@ -1,5 +1,5 @@
 /* Pages in a real browser: three widths, two themes, two languages. Skipped where there is no Chromium.
- * KVL_SCREENSHOTS=DIR saves what was seen. */
+ * KVL_SCREENSHOTS=DIR saves what was seen; KVL_PAGE=FILE looks at this page too. */
 #include "report/browser.h"
 #include "report/content_fixture.h"
 #include "report/page.h"
@@ -42,39 +42,49 @@ static void expect_silence(void) {
     }
 }
 
-static void save_screenshot(content_kind kind, kvl_lang lang, int width, const char *theme) {
+static void save_screenshot(const char *name, int width, const char *theme) {
     const char *folder = getenv("KVL_SCREENSHOTS");
     char path[4200];
     if (folder != NULL) {
-        snprintf(path, sizeof path, "%s/%s.%s.%d.%s.png", folder, kind_names[kind], kvl_lang_code(lang),
-                 width, theme);
+        snprintf(path, sizeof path, "%s/%s.%d.%s.png", folder, name, width, theme);
         browser_shoot(path, LEAST_PNG);
     }
 }
 
 /* ---- tests ---- */
 
+/* The page that is open, at every width and in both themes. */
+static void look(const char *check, const char *name) {
+    for (size_t i = 0; i < N_WIDTHS * 2; i++) {
+        const int width = widths[i / 2];
+        browser_show(width, HEIGHT, themes[i % 2], "screen");
+        json_t *faults = browser_eval(check);
+        save_screenshot(name, width, themes[i % 2]);
+        if (json_array_size(faults) != 0) {
+            char *text = json_dumps(faults, JSON_INDENT(1));
+            fail_msg("%s, %d px, %s: %s", name, width, themes[i % 2], text);
+        }
+        json_decref(faults);
+    }
+    expect_silence();
+}
+
 static void test_every_look(void **state) {
     (void)state;
+    const char *page = getenv("KVL_PAGE");
     size_t n = 0;
     char *check = test_load("tests/report/page_check.js", &n);
     for (content_kind kind = 0; kind < CONTENT_N_KINDS; kind++) {
         for (kvl_lang lang = 0; lang < KVL_N_LANGS; lang++) {
+            char name[40];
+            snprintf(name, sizeof name, "%s.%s", kind_names[kind], kvl_lang_code(lang));
             open_page(kind, lang);
-            for (size_t i = 0; i < N_WIDTHS * 2; i++) {
-                const int width = widths[i / 2];
-                browser_show(width, HEIGHT, themes[i % 2], "screen");
-                json_t *faults = browser_eval(check);
-                save_screenshot(kind, lang, width, themes[i % 2]);
-                if (json_array_size(faults) != 0) {
-                    char *text = json_dumps(faults, JSON_INDENT(1));
-                    fail_msg("%s, %s, %d px, %s: %s", kind_names[kind], kvl_lang_code(lang), width,
-                             themes[i % 2], text);
-                }
-                json_decref(faults);
-            }
-            expect_silence();
+            look(check, name);
         }
+    }
+    if (page != NULL) {
+        browser_open(page);
+        look(check, "page");
     }
     kvl_free(check);
 }
