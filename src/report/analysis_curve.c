@@ -30,21 +30,8 @@ static bool is_paired(const kvl_report *r, const kvl_report_row *a, const kvl_re
     return true;
 }
 
-/* Mean difference a - b, nats per token, with the interval that the report's rows have too. */
-static kvl_status estimate_gap(kvl_estimate *out, const kvl_report *r, const double *sums,
-                               const size_t *counts, kvl_err *err) {
-    kvl_resamples *resamples = NULL;
-    if (r->n_resamples == 0) {
-        *out = kvl_cluster_mean(sums, counts, r->n_samples);
-        return KVL_OK;
-    }
-    KVL_TRY(kvl_resamples_create(&resamples, r->n_samples, r->n_resamples, r->seed, err));
-    *out = kvl_bootstrap_mean(resamples, sums, counts);
-    kvl_resamples_destroy(resamples);
-    return KVL_OK;
-}
-
-static kvl_status find_gap(kvli_curve *c, kvl_err *err) {
+/* With the interval that the report's rows have too: by resamples, or where there are none by Student's t. */
+static kvl_status find_gap(kvli_curve *c, const kvl_resamples *resamples, kvl_err *err) {
     const kvl_report *r = c->report;
     c->gap = no_estimate();
     c->gap.mean =
@@ -62,7 +49,8 @@ static kvl_status find_gap(kvli_curve *c, kvl_err *err) {
     }
     if (status == KVL_OK) {
         c->n_texts = r->n_samples;
-        status = estimate_gap(&c->gap, r, sums, counts, err);
+        c->gap = resamples != NULL ? kvl_bootstrap_mean(resamples, sums, counts)
+                                   : kvl_cluster_mean(sums, counts, r->n_samples);
     }
     kvl_free(sums);
     kvl_free(counts);
@@ -89,7 +77,8 @@ static void find_ends(kvli_curve *c) {
     }
 }
 
-kvl_status kvli_curve_find(kvli_curve *out, const kvl_report *r, size_t first, kvl_err *err) {
+static kvl_status find_curve(kvli_curve *out, const kvl_report *r, size_t first,
+                             const kvl_resamples *resamples, kvl_err *err) {
     kvli_curve *c = out;
     *c = (kvli_curve){.report = r, .first = first, .end = kvli_group_end(r, first), .gap = no_estimate()};
     for (size_t i = 0; i < r->n_rows && c->full == NULL; i++) {
@@ -99,7 +88,7 @@ kvl_status kvli_curve_find(kvli_curve *out, const kvl_report *r, size_t first, k
     if (c->spike == NULL) {
         return KVL_OK;
     }
-    KVL_TRY(find_gap(c, err));
+    KVL_TRY(find_gap(c, resamples, err));
     c->has_spike = !kvli_is_told(&c->gap) || c->gap.low > 0;
     return KVL_OK;
 }
@@ -110,13 +99,17 @@ kvl_status kvli_curves_find(kvli_curve **out, size_t *n, const kvl_report *r, kv
     if (*out == NULL) {
         return kvl_fail_nomem(err, "analysis");
     }
-    for (size_t first = 0; first < r->n_rows; first = kvli_group_end(r, first)) {
+    kvl_resamples *resamples = NULL; /* drawn once for all curves */
+    kvl_status status = r->n_resamples != 0 && r->n_samples >= 2
+                            ? kvl_resamples_create(&resamples, r->n_samples, r->n_resamples, r->seed, err)
+                            : KVL_OK;
+    for (size_t first = 0; first < r->n_rows && status == KVL_OK; first = kvli_group_end(r, first)) {
         if (!r->rows[first].is_baseline) {
-            KVL_TRY(kvli_curve_find(&(*out)[*n], r, first, err));
-            (*n)++;
+            status = find_curve(&(*out)[(*n)++], r, first, resamples, err);
         }
     }
-    return KVL_OK;
+    kvl_resamples_destroy(resamples);
+    return status;
 }
 
 const kvli_curve *kvli_main_curve(const kvli_curve *curves, size_t n) {

@@ -87,9 +87,7 @@ typedef struct kvli_curve {
 
 /* Whether a row can be spoken about: a policy that evicted something, and numbers that are finite. */
 bool kvli_counts(const kvl_report_row *row);
-/* Facts of the curve that begins at row `first`. Errors: E_NOMEM. */
-kvl_status kvli_curve_find(kvli_curve *out, const kvl_report *r, size_t first, kvl_err *err) KVL_MUST_USE;
-/* All curves of a report: [*n], to be freed. */
+/* Facts of all curves of a report: [*n], to be freed. Errors: E_NOMEM. */
 kvl_status kvli_curves_find(kvli_curve **out, size_t *n, const kvl_report *r, kvl_err *err) KVL_MUST_USE;
 /* The curve that the answer is about: knorm's if there is one, else the first; NULL: none. */
 const kvli_curve *kvli_main_curve(const kvli_curve *curves, size_t n);
