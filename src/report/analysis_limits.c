@@ -1,5 +1,6 @@
 /* What the figures do not show. */
 #include "report/analysis_int.h"
+#include "report/phrases.h"
 
 #include <string.h>
 
@@ -33,7 +34,10 @@ static void say_sweep_limits(kvli_say *s, const kvl_report *r, const kvli_curve 
         kvli_say_end(s, KVL_PASSAGE_ITEM);
     }
     for (size_t i = 0; i < r->n_notes; i++) {
-        KVLI_SAY(s, "Note: %s.", "注：%s。", r->notes[i]);
+        kvl_str note = {0};
+        kvli_put_note(&note, s->lang, r->notes[i]);
+        KVLI_SAY(s, "Note: %s.", "注：%s。", kvl_str_text(&note));
+        kvl_str_free(&note);
         kvli_say_end(s, KVL_PASSAGE_ITEM);
     }
 }

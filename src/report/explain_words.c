@@ -1,13 +1,12 @@
 /* What explain records, in Chinese. */
 #include "report/explain_words.h"
 
+#include "report/phrases.h"
+
 #include <string.h>
 
-typedef struct pair {
-    const char *en, *zh; /* in texts, * stands for anything */
-} pair;
-
-static const char *find(const pair *list, size_t n, kvl_lang lang, const char *key, const char *otherwise) {
+static const char *find(const kvli_phrase *list, size_t n, kvl_lang lang, const char *key,
+                        const char *otherwise) {
     for (size_t i = 0; lang == KVL_ZH && i < n; i++) {
         if (strcmp(list[i].en, key) == 0) {
             return list[i].zh;
@@ -19,7 +18,7 @@ static const char *find(const pair *list, size_t n, kvl_lang lang, const char *k
 /* ---- fixed words ---- */
 
 const char *kvli_claim_words(kvl_lang lang, const char *id, const char *otherwise) {
-    static const pair list[] = {
+    static const kvli_phrase list[] = {
         {"H1", "范数略低于最高者的键承载语义；恰好驱逐它们会使困惑度激增"},
         {"H2", "缺少少量键的缓存给出自信的错误预测，缺少大量键的缓存给出谨慎的预测：相互冲突的信息比缺失的信"
                "息更糟"},
@@ -38,32 +37,14 @@ const char *kvli_claim_words(kvl_lang lang, const char *id, const char *otherwis
 }
 
 const char *kvli_outcome_words(kvl_lang lang, const char *outcome) {
-    static const pair list[] = {
+    static const kvli_phrase list[] = {
         {"as predicted", "符合预测"}, {"against", "与预测相反"}, {"undecided", "未定"}};
     return find(list, sizeof list / sizeof list[0], lang, outcome, outcome);
 }
 
-const char *kvli_unit_words(kvl_lang lang, const char *unit) {
-    static const pair list[] = {
-        {"nats/token", "nats/token"},
-        {"nats/token per key", "nats/token，每键"},
-        {"nats/token per sd", "nats/token，每标准差"},
-        {"share", "占比"},
-        {"share of the spike", "占尖峰的比例"},
-        {"share of the best PPL", "占最佳困惑度的比例"},
-        {"share of heads", "占注意力头的比例"},
-        {"share of attention", "占注意力的比例"},
-        {"share of TTFT", "占 TTFT 的比例"},
-        {"share of TPOT", "占 TPOT 的比例"},
-        {"probability", "概率"},
-        {"rank correlation", "秩相关"},
-    };
-    return find(list, sizeof list / sizeof list[0], lang, unit, unit);
-}
-
 /* ---- findings ---- */
 
-static const pair findings[] = {
+static const kvli_phrase findings[] = {
     /* reasons of verdicts */
     {"against it: *", "反对的结果：*"},
     {"undecided: *", "未定：*"},
@@ -170,62 +151,6 @@ static const pair findings[] = {
      "同上，相对于得到注意力最少的一半（论文中的 attention loss）"},
 };
 
-enum { MOST_STARS = 2 };
-
-typedef struct part {
-    const char *at;
-    size_t n;
-} part;
-
-/* Whether a text is of the form of a pattern; what its stars stand for, the first ones as short as they can
- * be. */
-static bool match(part stars[MOST_STARS], const char *pattern, const char *text) {
-    for (size_t i = 0;; i++) {
-        const size_t n = strcspn(pattern, "*");
-        if (strncmp(pattern, text, n) != 0) {
-            return false;
-        }
-        text += n;
-        if (pattern[n] == '\0') {
-            return *text == '\0';
-        }
-        pattern += n + 1;
-        const size_t next = strcspn(pattern, "*");
-        const char *end = text;
-        while (*end != '\0' && (next == 0 || strncmp(end, pattern, next) != 0)) {
-            end++;
-        }
-        stars[i] = (part){.at = text, .n = (size_t)(end - text)};
-        text = end;
-    }
+bool kvli_put_finding(kvl_str *out, kvl_lang lang, const char *what) {
+    return kvli_phrase_put(out, lang, findings, sizeof findings / sizeof findings[0], what);
 }
-
-/* Appends words; a reason (depth 0) names a finding, which is looked up too. */
-static bool put_words(kvl_str *out, kvl_lang lang, const char *what, int depth) {
-    part stars[MOST_STARS] = {0};
-    size_t i = 0;
-    while (i < sizeof findings / sizeof findings[0] && !match(stars, findings[i].en, what)) {
-        i++;
-    }
-    if (lang == KVL_EN || depth > 1 || i == sizeof findings / sizeof findings[0]) {
-        kvl_str_puts(out, what);
-        return lang == KVL_EN;
-    }
-    const part *star = stars;
-    for (const char *form = findings[i].zh; *form != '\0';) {
-        const size_t n = strcspn(form, "*");
-        kvl_str_append(out, form, n);
-        form += n;
-        if (*form == '*') {
-            kvl_str text = {0};
-            kvl_str_append(&text, star->at, star->n);
-            put_words(out, lang, kvl_str_text(&text), depth + 1);
-            kvl_str_free(&text);
-            star++;
-            form++;
-        }
-    }
-    return true;
-}
-
-bool kvli_put_finding(kvl_str *out, kvl_lang lang, const char *what) { return put_words(out, lang, what, 0); }

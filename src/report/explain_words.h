@@ -1,4 +1,4 @@
-/* What explain records in English, in the language of a reader: claims, findings, reasons, units. What is not
+/* What explain records in English, in the language of a reader: claims, findings, reasons. What is not
  * known here stays as it was recorded. */
 #ifndef KVL_REPORT_EXPLAIN_WORDS_H
 #define KVL_REPORT_EXPLAIN_WORDS_H
@@ -12,6 +12,5 @@ const char *kvli_claim_words(kvl_lang lang, const char *id, const char *otherwis
 bool kvli_put_finding(kvl_str *out, kvl_lang lang, const char *what);
 /* Of a finding: "as predicted", "against", "undecided". */
 const char *kvli_outcome_words(kvl_lang lang, const char *outcome);
-const char *kvli_unit_words(kvl_lang lang, const char *unit);
 
 #endif

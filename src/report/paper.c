@@ -2,6 +2,7 @@
 #include "report/paper_int.h"
 
 #include "report/analysis_int.h"
+#include "report/phrases.h"
 #include "report/published.h"
 
 #include "base/alloc.h"
@@ -57,10 +58,13 @@ static void say_method(kvli_say *s, const kvli_facts *f) {
         kvli_say_end(s, KVL_PASSAGE_TEXT);
         return;
     }
+    kvl_str words = {0};
+    kvli_put_protocol(&words, s->lang, r->protocol);
     KVLI_SAY(s, "Model: %s. Protocol: %s%s%s (%s).", "模型：%s。协议：%s%s%s（%s）。", content->model,
              content->protocol_name,
              content->preset[0] != '\0' ? kvl_word(s->lang, ", preset ", "，预设 ") : "", content->preset,
-             r->protocol);
+             kvl_str_text(&words));
+    kvl_str_clear(&words);
     KVLI_PUT(s, "Presses: ", "压缩策略：");
     for (size_t i = 0; i < f->n; i++) {
         kvl_str_printf(&s->line, "%s%s", i != 0 ? kvl_word(s->lang, ", ", "、") : "",
@@ -77,7 +81,9 @@ static void say_method(kvli_say *s, const kvli_facts *f) {
             r->n_samples, r->n_samples == 1 || s->lang == KVL_ZH ? "" : "s", c->best->n_scored);
     }
     say_statistics(s, r, c);
-    KVLI_SAY(s, "Computed with %s.", "计算环境：%s。", r->how);
+    kvli_put_protocol(&words, s->lang, r->how);
+    KVLI_SAY(s, "Computed with %s.", "计算环境：%s。", kvl_str_text(&words));
+    kvl_str_free(&words);
     kvli_say_end(s, KVL_PASSAGE_TEXT);
 }
 

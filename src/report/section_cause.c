@@ -1,6 +1,7 @@
 /* The cause: what is still visible, how often is compressed, what protection removes, and all verdicts. */
 #include "report/cells.h"
 #include "report/explain_words.h"
+#include "report/terms.h"
 #include "report/chart_int.h"
 #include "report/mechanism.h"
 
@@ -91,7 +92,7 @@ static void put_effect(kvli_cells *cells, kvl_lang lang, const kvl_finding_line 
     kvli_put_finding(&what, lang, f->what);
     kvli_cell(cells, "%s", kvl_str_text(&what));
     kvli_cell_estimate(cells, &f->effect, 4);
-    kvli_cell(cells, "%s", kvli_unit_words(lang, f->unit));
+    kvli_cell(cells, "%s", kvl_term_unit(lang, f->unit));
     put_p(cells, f->p_adjusted);
     kvl_str_free(&what);
 }

@@ -1,4 +1,5 @@
 /* The curve: quality against what is kept, with intervals, stages, worst, best and the full cache. */
+#include "report/phrases.h"
 #include "report/section.h"
 
 static bool has(const kvl_content *c) { return c->sweep != NULL; }
@@ -20,7 +21,10 @@ static kvl_status write(kvl_page *p, kvl_err *err) {
     kvl_str_puts(p->out, r->n_notes != 0 ? "<ul class=\"notes\">\n" : "");
     for (size_t i = 0; i < r->n_notes; i++) {
         kvl_str_puts(p->out, "<li>");
-        kvl_html_text(p->out, r->notes[i]);
+        kvl_str note = {0};
+        kvli_put_note(&note, p->lang, r->notes[i]);
+        kvl_html_text(p->out, kvl_str_text(&note));
+        kvl_str_free(&note);
         kvl_str_puts(p->out, "</li>\n");
     }
     kvl_str_puts(p->out, r->n_notes != 0 ? "</ul>\n" : "");

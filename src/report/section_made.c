@@ -1,4 +1,5 @@
 /* How each number was made: commands, protocol, what the words mean, and the program. */
+#include "report/phrases.h"
 #include "report/cells.h"
 
 static bool has(const kvl_content *c) {
@@ -87,9 +88,12 @@ static void put_terms(kvl_page *p) {
 
 static void put_labelled(kvl_page *p, const char *label, const char *text) {
     if (text != NULL && text[0] != '\0') {
+        kvl_str words = {0};
+        kvli_put_protocol(&words, p->lang, text);
         kvl_str_printf(p->out, "<p><strong>%s</strong> ", label);
-        kvl_html_text(p->out, text);
+        kvl_html_text(p->out, kvl_str_text(&words));
         kvl_str_puts(p->out, "</p>\n");
+        kvl_str_free(&words);
     }
 }
 

@@ -1,4 +1,5 @@
 /* All rows of the sweep with every figure, and what each text says. */
+#include "report/phrases.h"
 #include "report/cells.h"
 #include "report/report_int.h"
 #include "report/terms.h"
@@ -176,7 +177,10 @@ static kvl_status put_download(kvl_page *p, const kvl_report *r, kvl_err *err) {
 
 static kvl_status write(kvl_page *p, kvl_err *err) {
     const kvl_report *r = p->content->sweep;
-    kvl_page_paragraph(p, r->protocol);
+    kvl_str protocol = {0};
+    kvli_put_protocol(&protocol, p->lang, r->protocol);
+    kvl_page_paragraph(p, kvl_str_text(&protocol));
+    kvl_str_free(&protocol);
     KVL_TRY(put_quality(p, r, err));
     KVL_TRY(put_counts(p, r, err));
     KVL_TRY(put_download(p, r, err));
