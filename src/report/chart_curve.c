@@ -326,7 +326,7 @@ static void draw_frame(curve *v) {
         top += kvl_legend(v->f, KVLI_PAD, top, w, items, legend(items, v, &text));
         kvl_str_clear(&text);
     }
-    x.label = kvl_word(v->lang, "keep ratio (share of the cache kept)", "保留比例（保留的缓存份额）");
+    x.label = kvl_word(v->lang, "keep ratio (share of the cache kept)", "保留率（保留的缓存份额）");
     put_y_label(&text, v->r, y.is_log, v->lang);
     y.label = kvl_str_text(&text);
     kvl_plot_begin(&v->p, v->f, KVLI_PAD, top, w, bottom - top, x, y);
@@ -381,7 +381,7 @@ static void describe(kvl_str *out, const kvl_content *c, kvl_lang lang) {
         }
         kvl_str_puts(out, kvl_word(lang, ".", "。"));
     } else {
-        kvl_str_puts(out, kvl_word(lang, " Nothing was evicted.", "没有丢弃任何条目。"));
+        kvl_str_puts(out, kvl_word(lang, " Nothing was evicted.", "没有驱逐任何条目。"));
     }
 }
 

@@ -89,7 +89,7 @@ static void draw(kvl_figure *f, const kvl_content *c, kvl_lang lang) {
     kvl_str text = {0};
     kvli_curve_axes(&x, &y, r, p.firsts, p.n);
     KVL_SAY(&text, lang, "up: perplexity%s; to the right: keep ratio; dashed: full cache",
-            "纵轴：困惑度%s；横轴：保留比例；虚线：完整缓存",
+            "纵轴：困惑度%s；横轴：保留率；虚线：完整缓存",
             y.is_log ? kvl_word(lang, " (log)", "（对数）") : "");
     kvl_figure_paragraph(f, KVLI_PAD, KVLI_PAD, width - 2 * KVLI_PAD, KVLI_SIZE, KVL_ALIGN_LEFT, KVL_INK_SOFT,
                          kvl_str_text(&text));
@@ -128,12 +128,12 @@ static void describe(kvl_str *out, const kvl_content *c, kvl_lang lang) {
         out, lang,
         "Perplexity against keep ratio of %zu presses on the same scale, with 95 %% intervals where there "
         "are any.",
-        "%zu 种压缩规则在同一刻度下的困惑度随保留比例变化，有区间处附 95 %% 区间。", p.n);
+        "%zu 种压缩规则在同一刻度下的困惑度随保留率变化，有区间处附 95 %% 区间。", p.n);
     KVL_SAY(
         out, lang,
         " Presses with settings that throw less away and are told apart as worse than their best: %zu of the "
         "%zu that evicted something.",
-        "存在“丢得更少却明显差于自身最佳”的设置的：%zu 种，确有丢弃的共 %zu 种。", n_light, n_known);
+        "存在“丢得更少却明显差于自身最佳”的设置的：%zu 种，确有驱逐的共 %zu 种。", n_light, n_known);
 }
 
 const kvl_chart kvli_chart_curves = {.id = "curves",

@@ -47,15 +47,12 @@ static kvl_status put_head(kvl_page *p, kvl_err *err) {
 
 /* ---- body ---- */
 
-/* A section that has something to show, or can say which command would make it. */
-static bool is_listed(const kvl_section *s, const kvl_content *c) { return s->has(c) || s->command != NULL; }
-
 static void put_contents(kvl_page *p) {
     size_t n = 0;
     const kvl_section *const *sections = kvl_sections(&n);
     kvl_str_printf(p->out, "<nav aria-label=\"%s\">\n<ol>\n", kvl_word(p->lang, "Contents", "目录"));
     for (size_t i = 0; i < n; i++) {
-        if (is_listed(sections[i], p->content)) {
+        if (sections[i]->has(p->content)) {
             kvl_str_printf(p->out, "<li><a href=\"#%s\">%s</a></li>\n", sections[i]->id,
                            kvl_word(p->lang, sections[i]->title_en, sections[i]->title_zh));
         }
@@ -88,13 +85,7 @@ static void put_header(kvl_page *p) {
 static kvl_status put_section(kvl_page *p, const kvl_section *s, kvl_err *err) {
     kvl_str_printf(p->out, "<section id=\"%s\">\n<h2><a href=\"#%s\">%s</a></h2>\n", s->id, s->id,
                    kvl_word(p->lang, s->title_en, s->title_zh));
-    if (s->has(p->content)) {
-        KVL_TRY(s->write(p, err));
-    } else {
-        kvl_page_paragraph(p, kvl_word(p->lang, "Not measured. This command would measure it:",
-                                       "尚未测量。可用下面的命令测量："));
-        kvl_page_command(p, s->command);
-    }
+    KVL_TRY(s->write(p, err));
     kvl_str_puts(p->out, "</section>\n");
     return KVL_OK;
 }
@@ -115,7 +106,7 @@ kvl_status kvl_page_write(kvl_str *out, const kvl_content *c, kvl_lang lang, kvl
     kvl_str_puts(out, "<main>\n");
     put_header(&page);
     for (size_t i = 0; i < n; i++) {
-        if (is_listed(sections[i], c)) {
+        if (sections[i]->has(c)) {
             KVL_TRY(put_section(&page, sections[i], err));
         }
     }

@@ -65,7 +65,7 @@ static void say_method(kvli_say *s, const kvli_facts *f) {
              content->preset[0] != '\0' ? kvl_word(s->lang, ", preset ", "，预设 ") : "", content->preset,
              kvl_str_text(&words));
     kvl_str_clear(&words);
-    KVLI_PUT(s, "Presses: ", "压缩策略：");
+    KVLI_PUT(s, "Presses: ", "压缩规则：");
     for (size_t i = 0; i < f->n; i++) {
         kvl_str_printf(&s->line, "%s%s", i != 0 ? kvl_word(s->lang, ", ", "、") : "",
                        r->rows[f->curves[i].first].press);

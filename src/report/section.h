@@ -50,7 +50,8 @@ typedef struct kvl_section {
     const char *title_en, *title_zh;
     bool (*has)(const kvl_content *c);
     kvl_status (*write)(kvl_page *p, kvl_err *err); /* what stands under the heading */
-    const char *command; /* that would measure it, as "kvlab explain"; NULL: the section is then left out */
+    const char
+        *command; /* that would measure it, as "kvlab explain": told where the section is left out; or NULL */
 } kvl_section;
 
 const kvl_section *const *kvl_sections(size_t *n);

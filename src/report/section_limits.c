@@ -1,4 +1,5 @@
 /* What a page does not show, as it follows from what is and is not in it. */
+#include "report/again.h"
 #include "report/section.h"
 
 #include "base/alloc.h"
@@ -61,7 +62,7 @@ static void put_rows(kvl_page *p, kvl_str *text, const kvl_report *r) {
     }
     if (n_idle != 0) {
         KVL_SAY(text, p->lang, "%zu settings evicted nothing: their rows say nothing about the press.",
-                "%zu 个设置没有丢弃任何条目：它们的行对规则本身说明不了什么。", n_idle);
+                "%zu 个设置没有驱逐任何条目：它们的行对规则本身说明不了什么。", n_idle);
         put_item(p, text);
     }
 }
@@ -122,22 +123,29 @@ static void put_scope(kvl_page *p, kvl_str *text) {
     }
 }
 
+/* Sections that have nothing to show, and what would fill them. */
 static void put_missing(kvl_page *p) {
     size_t n = 0;
+    size_t n_missing = 0;
     const kvl_section *const *sections = kvl_sections(&n);
-    bool is_first = true;
     for (size_t i = 0; i < n; i++) {
         const kvl_section *s = sections[i];
         if (s->has(p->content) || s->command == NULL) {
             continue;
         }
-        kvl_str_printf(p->out, "%s%s (<code>%s</code>)",
-                       is_first ? kvl_word(p->lang, "<li>Not measured: ", "<li>没有测量：")
-                                : kvl_word(p->lang, "; ", "；"),
-                       kvl_word(p->lang, s->title_en, s->title_zh), s->command);
-        is_first = false;
+        if (n_missing++ == 0) {
+            kvl_str_printf(
+                p->out, "<h3>%s</h3>\n<ul>\n",
+                kvl_word(p->lang, "Not measured yet, and what would do it", "尚未测量，以及测量所用的命令"));
+        }
+        kvl_str_printf(p->out, "<li>%s: <code>", kvl_word(p->lang, s->title_en, s->title_zh));
+        kvl_str command = {0};
+        kvl_command_for(&command, p->content, s->command);
+        kvl_html_text(p->out, kvl_str_text(&command));
+        kvl_str_free(&command);
+        kvl_str_puts(p->out, "</code></li>\n");
     }
-    kvl_str_puts(p->out, is_first ? "" : kvl_word(p->lang, ".</li>\n", "。</li>\n"));
+    kvl_str_puts(p->out, n_missing != 0 ? "</ul>\n" : "");
 }
 
 static void put_others(kvl_page *p) {
@@ -160,8 +168,8 @@ static kvl_status write(kvl_page *p, kvl_err *err) {
     kvl_str_puts(p->out, "<ul>\n");
     put_sweep(p, &text);
     put_scope(p, &text);
-    put_missing(p);
     kvl_str_puts(p->out, "</ul>\n");
+    put_missing(p);
     put_others(p);
     const kvl_status status = kvl_str_check(&text, "page", err);
     kvl_str_free(&text);

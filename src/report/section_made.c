@@ -61,11 +61,12 @@ static const struct {
     {"KV bytes", "KV 字节",
      "Memory that keys and values hold at the end of a text, mean over texts. Evicted entries are gone and "
      "their memory is given back.",
-     "文本结束时键与值占用的内存，对文本取平均。被丢弃的条目真正移除，内存归还。"},
+     "文本结束时键与值占用的内存，对文本取平均。被驱逐的条目真正移除，内存归还。"},
     {"Stage", "阶段",
      "Best: not told apart from the best setting. Plateau: steps towards it are within their intervals. "
      "Explosion and decline: worse than it, on the side of less and of more compression.",
-     "最佳：与最佳设置区分不开。平台：向它靠近的每一步都在区间之内。爆炸与衰退：比它差，分别在压缩较轻和较重"
+     "最佳区间：与最佳设置区分不开。平台区：向它靠近的每一步都在区间之内。爆炸区与衰退区：比它差，分别在压缩"
+     "较轻和较重"
      "的一侧。"},
     {"TTFT, TPOT", "TTFT、TPOT",
      "Time from the call to the first new token, and time per token after it: medians of interleaved "

@@ -65,7 +65,7 @@ static kvl_status put_quality(kvl_page *p, const kvl_report *r, kvl_err *err) {
 static kvl_status put_counts(kvl_page *p, const kvl_report *r, kvl_err *err) {
     static const kvli_column columns[] = {
         {"policy", "策略", false},
-        {"evicted %", "丢弃 %", true},
+        {"evicted %", "驱逐 %", true},
         {"scored", "计分 token", true},
         {"affected", "受影响 token", true},
         {"kept, least", "保留（最少）", true},
@@ -128,9 +128,9 @@ static kvl_status put_texts_of(kvl_page *p, const kvl_report *r, size_t first, s
     kvl_str_puts(p->out, "<details><summary>");
     kvl_html_text(p->out, r->rows[first].press);
     kvl_str_puts(p->out, "</summary>\n");
-    status = kvli_cells_put(
-        p, &cells, kvl_word(p->lang, "PPL of each text, by keep ratio", "每篇文本的 PPL，按保留比例"),
-        columns, n_rows + 2, err);
+    status = kvli_cells_put(p, &cells,
+                            kvl_word(p->lang, "PPL of each text, by keep ratio", "每篇文本的 PPL，按保留率"),
+                            columns, n_rows + 2, err);
     kvl_str_puts(p->out, "</details>\n");
 done:
     kvl_free(columns);

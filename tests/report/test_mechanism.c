@@ -4,6 +4,7 @@
 #include "content_fixture.h"
 #include "explain/hypothesis.h"
 #include "report/explain_words.h"
+#include "report/terms.h"
 #include "report/mechanism.h"
 #include "report/page.h"
 #include "report/section.h"
@@ -156,7 +157,7 @@ static void check_recorded(const char *path) {
             const char *unit = json_string_value(json_object_get(f, "unit"));
             const char *outcome = json_string_value(json_object_get(f, "outcome"));
             check_translated(json_string_value(json_object_get(f, "what")));
-            assert_true(strcmp(unit, "nats/token") == 0 || kvli_unit_words(KVL_ZH, unit) != unit);
+            assert_true(strcmp(unit, "nats/token") == 0 || kvl_term_unit(KVL_ZH, unit) != unit);
             assert_ptr_not_equal(kvli_outcome_words(KVL_ZH, outcome), outcome);
         }
         if (findings != NULL) {
