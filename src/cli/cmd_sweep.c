@@ -315,13 +315,14 @@ done:
     return status;
 }
 
+/* Of a report it is a part. */
 static kvl_status keep_portrait(session *s, kvl_err *err) {
     kvl_keep what = {.kind = "portrait",
                      .model = s->setup.model,
                      .isa = kvl_engine_isa(s->setup.engine),
                      .command = s->info.command};
     kvl_str lines = {0};
-    if (!s->options.wants_portrait || s->store.store == NULL) {
+    if ((!s->options.wants_portrait && s->options.report.path == NULL) || s->store.store == NULL) {
         return KVL_OK;
     }
     kvl_status status =
