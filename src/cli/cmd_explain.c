@@ -220,12 +220,14 @@ static kvl_status explain(session *s, kvl_str *out, kvl_err *err) {
 
 /* After everything was printed. */
 static kvl_status keep(session *s, kvl_err *err) {
+    size_t n_all = 0;
     json_t *hypotheses = json_array();
+    kvl_hypotheses(&n_all);
     for (size_t i = 0; i < s->n_hypotheses; i++) {
         json_array_append_new(hypotheses, json_string(s->hypotheses[i]->id));
     }
     const kvl_keep what = {
-        .kind = "explain",
+        .kind = s->n_hypotheses == n_all ? "explain" : "explain-only",
         .model = s->setup.model,
         .isa = kvl_engine_isa(s->setup.engine),
         .command = kvl_str_text(&s->command),

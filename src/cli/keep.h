@@ -11,7 +11,7 @@
 
 /* A document in the making. */
 typedef struct kvl_keep {
-    const char *kind;       /* "explain", "recommend", "needle", "bench", "timing" */
+    const char *kind;       /* "explain", "explain-only", "recommend", "needle", "bench", "timing" */
     const kvl_model *model; /* as it computed: arithmetic, cache types */
     const char *isa;
     const char *command; /* that makes it again */

@@ -12,8 +12,10 @@ static const struct {
     const char *kind;
     void (*read)(kvli_gather *g);
 } kinds[] = {
-    {"explain", kvli_gather_explain}, {"portrait", kvli_gather_portrait},   {"timing", kvli_gather_timing},
-    {"needle", kvli_gather_needle},   {"recommend", kvli_gather_recommend}, {"bench", kvli_gather_bench},
+    {"explain-only", kvli_gather_explain}, /* gives way to one of all hypotheses */
+    {"explain", kvli_gather_explain},      {"portrait", kvli_gather_portrait},
+    {"timing", kvli_gather_timing},        {"needle", kvli_gather_needle},
+    {"recommend", kvli_gather_recommend},  {"bench", kvli_gather_bench},
 };
 
 /* The newest document of each kind, of the content's model; of any, whose model it then is, where no cell has

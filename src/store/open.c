@@ -147,8 +147,8 @@ static kvl_status open_to_read(kvl_store *s, const char *path, kvl_err *err) {
     if (!is_whole && (rc == SQLITE_CANTOPEN || rc == SQLITE_READONLY)) {
         return kvl_fail(
             err, KVL_E_IO,
-            "%s: its log is not merged yet, and here is no room to do that: expected a folder that "
-            "can be written to",
+            "%s: a writer was stopped before its log was merged: expected a folder that can be written to, "
+            "or that a command which writes (kvlab sweep) opens it first",
             s->path);
     }
     KVL_TRY(configure(s, err));

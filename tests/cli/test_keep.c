@@ -61,7 +61,7 @@ static kvl_document get(const char *path, const char *kind) {
 static void lines_are_what_is_printed(void **state) {
     static const struct {
         const char *kind, *args;
-    } cases[] = {{"needle", NEEDLE}, {"bench", BENCH}, {"explain", EXPLAIN}, {"recommend", RECOMMEND}};
+    } cases[] = {{"needle", NEEDLE}, {"bench", BENCH}, {"explain-only", EXPLAIN}, {"recommend", RECOMMEND}};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const char *path = test_temp_path(cases[i].kind);

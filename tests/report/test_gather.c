@@ -51,6 +51,9 @@ static void test_explain(void **state) {
     kvl_store *store = new_store("explain.db");
     kvl_content c;
     put(store, "explain", "novels-7m", lines, n);
+    static const char one[] = "{\"schema\":\"kvlab.explain/1\",\"texts\":\"newer\",\"isa\":\"c\","
+                              "\"arith\":\"f32\",\"studies\":[]}\n";
+    put(store, "explain-only", "novels-7m", one, sizeof one - 1);
     assert_ok(kvl_content_gather(&c, store, "some/where/explain.db", NULL, NULL, NULL));
     assert_string_equal(c.model, "novels-7m");
     assert_string_equal(c.store, "explain.db");
