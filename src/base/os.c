@@ -111,6 +111,12 @@ static bool write_all(int fd, const uint8_t *bytes, size_t n) {
 kvl_status kvl_sink_open(kvl_sink *out, const char *path, kvl_err *err) {
     const size_t n = strlen(path);
     const size_t room = n + 32;
+    struct stat there;
+    if (stat(path, &there) == 0 && !S_ISREG(there.st_mode)) { /* renaming would take its place */
+        *out = (kvl_sink){.fd = -1};
+        return kvl_fail(err, KVL_E_IO, "%s: cannot be written: expected a file, found %s", path,
+                        S_ISDIR(there.st_mode) ? "a folder" : "a device or pipe");
+    }
     *out = (kvl_sink){.fd = -1, .path = kvl_strndup(path, n), .temp = kvl_calloc(room, 1)};
     if (out->path == NULL || out->temp == NULL) {
         kvl_sink_discard(out);

@@ -163,8 +163,9 @@ static void say_protection(kvli_say *s) {
 
 /* ---- the recommended policy ---- */
 
-static const kvl_choice_line *answer_of(const kvl_choice_content *c) {
-    for (size_t i = 0; i < c->n; i++) {
+const kvl_choice_line *kvli_recommended(const kvl_content *content) {
+    const kvl_choice_content *c = content->choice;
+    for (size_t i = 0; c != NULL && i < c->n; i++) {
         if (c->lines[i].is_answer) {
             return &c->lines[i];
         }
@@ -174,7 +175,7 @@ static const kvl_choice_line *answer_of(const kvl_choice_content *c) {
 
 static void say_choice(kvli_say *s) {
     const kvl_choice_content *c = s->content->choice;
-    const kvl_choice_line *a = c != NULL ? answer_of(c) : NULL;
+    const kvl_choice_line *a = kvli_recommended(s->content);
     if (c == NULL) {
         kvli_missing(s, "A setting to deploy was not searched", "未搜索可部署的设置", "kvlab recommend");
     } else if (a == NULL) {

@@ -46,6 +46,9 @@ void kvli_put_missing(kvl_str *out, const kvl_content *c, kvl_lang lang, const c
 /* The same as one more sentence of the passage. */
 void kvli_missing(kvli_say *s, const char *en, const char *zh, const char *command);
 
+/* The setting that a search chose and confirmed; NULL: none was searched, or none qualified. */
+const kvl_choice_line *kvli_recommended(const kvl_content *content);
+
 /* ---- figures in words ---- */
 
 typedef struct kvli_words {

@@ -143,7 +143,7 @@ static kvl_status put_texts(kvl_page *p, const kvl_report *r, kvl_err *err) {
     if (r->n_rows * r->n_samples > MOST_TEXT_CELLS) {
         kvl_page_paragraph(p, kvl_word(p->lang, "Too many for a page. This command lists them:",
                                        "太多，不适合放在页面里。可用下面的命令列出："));
-        kvl_page_command(p, "kvlab export --format csv");
+        kvl_page_command(p, "kvlab export -o csv");
         return KVL_OK;
     }
     for (size_t i = 0; i < r->n_rows;) {

@@ -161,6 +161,8 @@ static void test_files(void **state) {
     assert_int_equal(kvl_dir_create(test_temp_path("x/y/z"), NULL), KVL_OK);
     assert_int_equal(kvl_dir_create(test_temp_path("x/y/z"), NULL), KVL_OK);
     assert_int_equal(kvl_dir_create(test_temp_path("a/b"), NULL), KVL_E_IO);
+    assert_int_equal(kvl_file_save(test_temp_dir(), "x", 1, NULL), KVL_E_IO);
+    assert_int_equal(kvl_file_save("/dev/null", "x", 1, NULL), KVL_E_IO); /* it must stay a device */
     assert_int_equal(kvl_file_save(test_temp_path("a/b"), "x", 1, NULL), KVL_E_IO);
     assert_true(kvl_clock_ns() > 0 && kvl_cpu_count() >= 1 && kvl_peak_rss_bytes() > 100000);
 }

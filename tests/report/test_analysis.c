@@ -523,8 +523,24 @@ static int free_text(void **state) {
     return 0;
 }
 
+/* What a search confirmed is the answer; without an answer of it the curve speaks. */
+static void a_confirmed_setting_is_the_answer(void **state) {
+    (void)state;
+    kvl_content *c = content_fixture(CONTENT_RICH);
+    check_has(answer_of(c, KVL_EN), "The setting found by search and confirmed on ");
+    check_lacks(answer_of(c, KVL_EN), "lowest point estimate");
+    check_has(answer_of(c, KVL_ZH), "搜索得到、并在");
+    assert_int_equal(count_sentences(answer_of(c, KVL_EN)), 3);
+    for (size_t i = 0; i < c->choice->n; i++) {
+        c->choice->lines[i].is_answer = false;
+    }
+    check_lacks(answer_of(c, KVL_EN), "found by search");
+    content_fixture_free(c);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_confirmed_setting_is_the_answer),
         cmocka_unit_test(a_spike_is_told_with_its_intervals),
         cmocka_unit_test(no_spike_is_claimed_where_there_is_none),
         cmocka_unit_test(a_gap_that_holds_0_is_no_spike),
