@@ -28,6 +28,7 @@ enum option_id {
     opt_trace,
     opt_dry_run,
     opt_timing,
+    opt_resume,
     opt_no_resume,
     opt_portrait,
     opt_no_chart,
@@ -60,6 +61,7 @@ static const kvl_arg table[] = {
     {opt_timing, 0, "timing", NULL, "measure prefill, compression, TTFT, TPOT and memory instead of quality"},
     KVL_STORE_ARGS,
     KVL_REPORT_ARGS,
+    {opt_resume, 0, "resume", NULL, "go on from what is stored (as it does unless told otherwise)"},
     {opt_no_resume, 0, "no-resume", NULL, "compute cells that are stored too: they must come out the same"},
     {opt_portrait, 0, "portrait", NULL,
      "keep also what the first text looks like: keys, attention, when they go"},
@@ -262,6 +264,7 @@ static kvl_status set_option(void *ud, int id, const char *value, kvl_err *err) 
     case opt_quality: o->wants_quality = true; return KVL_OK;
     case opt_trace: o->trace_path = value; return KVL_OK;
     case opt_dry_run: o->is_dry_run = true; return KVL_OK;
+    case opt_resume: o->has_no_resume = false; return KVL_OK;
     case opt_no_resume: o->has_no_resume = true; return KVL_OK;
     case opt_portrait: o->wants_portrait = true; return KVL_OK;
     case opt_timing: o->is_timing = true; return KVL_OK;
@@ -309,12 +312,13 @@ static kvl_status check_options(const kvl_sweep_options *o, kvl_err *err) {
     return KVL_OK;
 }
 
-/* Each group is one choice: of a model, of budgets, of texts, of a store, of a plot. */
+/* Each group is one choice: of a model, of budgets, of texts, of a store, of a plot, of resuming. */
 static const int groups[][4] = {{KVL_ARG_MODEL, KVL_ARG_HF_REPO, KVL_ARG_HF_FILE},
                                 {KVL_RUN_RATIO, KVL_RUN_COMPRESSION, KVL_RUN_BUDGET},
                                 {opt_file, opt_samples},
                                 {KVL_ARG_STORE, KVL_ARG_NO_STORE},
-                                {opt_plot, opt_no_plot}};
+                                {opt_plot, opt_no_plot},
+                                {opt_resume, opt_no_resume}};
 
 kvl_status kvl_sweep_options_parse(kvl_sweep_options *o, int argc, char **argv, kvl_err *err) {
     *o = (kvl_sweep_options){.out_dir = "out",
