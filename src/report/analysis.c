@@ -32,8 +32,8 @@ static void answer_one(kvl_str *out, const kvli_curve *c, kvl_lang lang) {
         KVL_SAY(
             out, lang,
             "Light compression is worse than heavy here: %s at keep %s costs %s nats/token above the full "
-            "cache (PPL %s), and %s above its best setting, keep %s.",
-            "此处轻度压缩比重度压缩更差：%s 在保留率 %s 时比完整缓存每 token 多 %s nats（PPL "
+            "cache (PPL of the same tokens %s), and %s above its best setting, keep %s.",
+            "此处轻度压缩比重度压缩更差：%s 在保留率 %s 时比完整缓存每 token 多 %s nats（相同 token 的 PPL "
             "%s），比其最佳设置多 %s "
             "nats（最佳保留率为 %s）。",
             c->spike->press, kvli_keep(c->spike).text, kvli_nats(&c->spike->delta).text,
@@ -79,13 +79,13 @@ static void answer_many(kvl_str *out, const kvli_facts *f, kvl_lang lang) {
     }
     if (n_spikes != 0) {
         KVL_SAY(out, lang, "Light compression is worse than heavy for %s",
-                "以下策略的轻度压缩比重度压缩更差：%s", kvl_str_text(&spikes));
+                "以下压缩规则的轻度压缩比重度压缩更差：%s", kvl_str_text(&spikes));
     }
     if (n_others != 0) {
         KVL_SAY(out, lang, "%s for %s", "%s：%s",
-                n_spikes != 0 ? kvl_word(lang, "; no such spike was told apart", "；未检出尖峰的策略")
+                n_spikes != 0 ? kvl_word(lang, "; no such spike was told apart", "；未检出尖峰的压缩规则")
                               : kvl_word(lang, "No spike at light compression was told apart",
-                                         "未检出轻度压缩处的尖峰，所测策略"),
+                                         "未检出轻度压缩处的尖峰，所测压缩规则"),
                 kvl_str_text(&others));
     }
     kvl_str_puts(out, is_few ? kvl_word(lang, " (point estimates: too few texts for an interval).",
@@ -129,9 +129,9 @@ static void answer_safe(kvl_str *out, const kvli_facts *f, const kvli_curve *c, 
         KVL_SAY(
             out, lang,
             "The largest compression shown to be without loss (whole interval within %g nats/token) is %s at "
-            "keep %s: %s nats/token (PPL %s), with %s of keys and values%s%s",
+            "keep %s: %s nats/token (PPL of the same tokens %s), with %s of keys and values%s%s",
             "已证明无损失（整个置信区间在每 token %g nats 以内）的最大压缩是 %s、保留率 %s：每 token %s "
-            "nats（PPL "
+            "nats（相同 token 的 PPL "
             "%s），键和值占 %s%s%s",
             KVL_MARGIN_NATS, row->press, kvli_keep(row).text, kvli_nats(&row->delta).text,
             kvli_ppl_change(&row->delta).text, kvli_size((double)row->kv_bytes).text, full, full_size.text);
@@ -139,9 +139,9 @@ static void answer_safe(kvl_str *out, const kvli_facts *f, const kvli_curve *c, 
         KVL_SAY(
             out, lang,
             "No setting was shown to be without loss (within %g nats/token); the lowest point estimate is %s "
-            "at keep %s: %s nats/token (PPL %s), with %s of keys and values%s%s",
+            "at keep %s: %s nats/token (PPL of the same tokens %s), with %s of keys and values%s%s",
             "没有任何设置被证明无损失（每 token %g nats 以内）；点估计最低的是 %s、保留率 %s：每 token %s "
-            "nats（PPL "
+            "nats（相同 token 的 PPL "
             "%s），键和值占 %s%s%s",
             KVL_MARGIN_NATS, row->press, kvli_keep(row).text, kvli_nats(&row->delta).text,
             kvli_ppl_change(&row->delta).text, kvli_size((double)row->kv_bytes).text, full, full_size.text);
@@ -199,9 +199,10 @@ static void answer_by_experiment(kvl_str *out, const kvl_cause_content *cause, b
     }
     KVL_SAY(
         out, lang,
-        "%s experiments support one cause, the loss of the newest tokens: at keep 0.95 the token just before "
-        "is visible to %s of heads and steps",
-        "%s实验支持的原因是最新 token 的丢失：保留率 0.95 时，前一个 token 只在 %s 的（步，头）中可见",
+        "%s experiments support one cause, the loss of the newest tokens: at keep 0.95, at steps that read a "
+        "compressed cache, %s of the heads on average still see the token just before",
+        "%s实验支持的原因是最新 token 的丢失：保留率 0.95 时，在读取压缩缓存的各步中，平均只有 %s "
+        "的注意力头还能看到前一个 token",
         kvl_word(lang, is_of_curve ? "The" : "the", ""), kvli_share(&cause->lag_one).text);
     const size_t most = kvli_best_protection(cause);
     if (cause->n_protections != 0 && kvli_is_above(&cause->removed[most], 0)) {
@@ -302,7 +303,6 @@ static void say_all(kvli_say *s, const kvli_facts *f) {
     kvli_say_mechanism(s, f);
     kvli_say_advice(s, f);
     kvli_say_published(s, f);
-    kvli_say_limits(s, f);
 }
 
 kvl_status kvl_analysis_make(kvl_passages *out, const kvl_content *c, kvl_lang lang, kvl_err *err) {

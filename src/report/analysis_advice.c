@@ -106,7 +106,7 @@ static void add_row(kvli_say *s, const kvli_curve *c, size_t first, size_t last)
 }
 
 static void say_ranges(kvli_say *s, const kvli_facts *f) {
-    static const char *const heads[][2] = {{"press", "策略"},
+    static const char *const heads[][2] = {{"press", "压缩规则"},
                                            {"keep", "保留率"},
                                            {"stage", "阶段"},
                                            {"PPL change [95 %]", "PPL 变化 [95 %]"},
@@ -215,7 +215,12 @@ static void say_grid(kvli_say *s, const kvl_needle_grid *g) {
             n += g->n_trials[i];
         }
     }
-    if (n == 0) {
+    if (n != 0 && strcmp(g->policy, "none") == 0) {
+        const kvl_estimate full = kvl_wilson(n_full, n);
+        KVLI_SAY(s, "Retrieval (%s), full cache: %zu of %zu right, %.0f %% [%.0f, %.0f].",
+                 "大海捞针（%s），完整缓存：%zu/%zu 正确，%.0f %% [%.0f, %.0f]。", g->task, n_full, n,
+                 100 * full.mean, 100 * full.low, 100 * full.high);
+    } else if (n == 0) {
         KVLI_SAY(
             s, "Retrieval (%s), %s: no cell could be judged (the full cache fails, or nothing was evicted).",
             "大海捞针（%s），%s：没有可评判的单元（完整缓存失败或没有驱逐）。", g->task, g->policy);

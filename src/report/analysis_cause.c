@@ -1,5 +1,6 @@
 /* The mechanism: what is still visible, how often is compressed, and what the designed experiments say. */
 #include "report/analysis_int.h"
+#include "report/explain_words.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -102,6 +103,8 @@ static void say_excess(kvli_say *s, const kvl_cause_content *c) {
                  "其中没有逐步压缩的曲线：不能说明原因。");
         return;
     }
+    kvl_str texts = {0};
+    kvli_put_texts(&texts, s->lang, c->texts);
     KVLI_SAY(
         s,
         "KnormPress compressed step by step with a cap of 32 entries, %zu texts (of %s): keep 0.95 costs %s "
@@ -109,7 +112,9 @@ static void say_excess(kvli_say *s, const kvl_cause_content *c) {
         "逐步压缩的 KnormPress，上限 32 个条目，%zu 篇文本（取自 %s）：保留率 0.95 比完整缓存每 token 多 %s "
         "nats，最佳设置（%s）为 "
         "%s。",
-        c->n_texts, c->texts, kvli_nats(&c->excess_light).text, c->best, kvli_nats(&c->excess_best).text);
+        c->n_texts, kvl_str_text(&texts), kvli_nats(&c->excess_light).text, c->best,
+        kvli_nats(&c->excess_best).text);
+    kvl_str_free(&texts);
     if (kvli_is_above(&c->spike, 0)) {
         KVLI_SAY(s, "Between them lie %s nats/token: the spike.", "两者相差每 token %s nats，即尖峰。",
                  kvli_nats(&c->spike).text);
@@ -185,14 +190,17 @@ static void say_verdict(kvli_say *s, const kvl_verdict_line *v) {
         f != NULL && (strcmp(v->verdict, "supported") == 0 || strcmp(v->verdict, "refuted") == 0);
     KVLI_SAY(s, "%s %s: %s", "%s %s：%s", v->id, kvl_term_hypothesis(s->lang, v->id, v->name),
              kvl_term_verdict(s->lang, v->verdict));
-    if (is_decided && s->lang == KVL_EN) {
-        kvl_str_printf(&s->line, "; %s: %s %s", f->what, kvli_nats(&f->effect).text, f->unit);
-    } else if (is_decided) {
-        kvl_str_printf(&s->line, "；决定性结果为 %s（%s）", kvli_nats(&f->effect).text,
-                       kvl_term_unit(s->lang, f->unit));
-    } else if (s->lang == KVL_EN && v->why[0] != '\0') {
-        kvl_str_printf(&s->line, " (%s)", v->why);
+    kvl_str what = {0};
+    const bool is_known = kvli_put_finding(&what, s->lang, is_decided ? f->what : v->why);
+    if (is_decided) {
+        KVL_SAY(&s->line, s->lang, "; %s: %s %s", "；%s：%s（%s）",
+                is_known ? kvl_str_text(&what) : "决定性结果", kvli_nats(&f->effect).text,
+                kvl_term_unit(s->lang, f->unit));
+    } else if (is_known && what.len != 0) {
+        KVL_SAY(&s->line, s->lang, " (%s)", "（%s）", kvl_str_text(&what));
     }
+    s->failed = s->failed || what.failed;
+    kvl_str_free(&what);
     kvl_str_puts(&s->line, kvl_word(s->lang, ".", "。"));
     kvli_say_end(s, KVL_PASSAGE_ITEM);
 }

@@ -16,9 +16,13 @@ static void say_sweep_limits(kvli_say *s, const kvl_report *r, const kvli_curve 
              r->n_samples);
     kvli_say_end(s, KVL_PASSAGE_ITEM);
     if (c != NULL && c->is_few) {
-        KVLI_SAY(s, "%zu text%s: too few texts for an interval; nothing here speaks of other texts.",
-                 "%zu 篇文本%s：文本过少，无法给出置信区间；这里的结论不能推及其他文本。", r->n_samples,
-                 r->n_samples == 1 || s->lang == KVL_ZH ? "" : "s");
+        KVLI_SAY(s,
+                 "%zu text%s, fewer than %d: where intervals are given, they lean on the assumption that "
+                 "texts vary "
+                 "as a normal distribution does; nothing is claimed of other texts.",
+                 "%zu 篇文本%s，少于 %d "
+                 "篇：凡给出的置信区间都依赖于“文本间差异近似正态”的假设；不对其他文本下结论。",
+                 r->n_samples, r->n_samples == 1 || s->lang == KVL_ZH ? "" : "s", KVL_FEW_CLUSTERS);
         kvli_say_end(s, KVL_PASSAGE_ITEM);
     } else {
         KVLI_PUT(
@@ -30,7 +34,8 @@ static void say_sweep_limits(kvli_say *s, const kvl_report *r, const kvli_curve 
     }
     if (s->content->n_failed != 0) {
         KVLI_SAY(s, "%zu of %zu cells could not be computed and are left out.",
-                 "%2$zu 个单元中有 %1$zu 个无法计算，未计入。", s->content->n_failed, s->content->n_cells);
+                 "%2$zu 个单元中有 %1$zu 个无法计算，未计入。", s->content->n_failed,
+                 s->content->n_cells + s->content->n_failed);
         kvli_say_end(s, KVL_PASSAGE_ITEM);
     }
     for (size_t i = 0; i < r->n_notes; i++) {

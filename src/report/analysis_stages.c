@@ -48,6 +48,15 @@ static void say_range(kvli_say *s, const kvli_curve *c, size_t first, size_t las
     kvli_say_end(s, KVL_PASSAGE_ITEM);
 }
 
+/* Whether a heavier setting than the best range is told apart as worse: the other side of a U. */
+static bool has_decline(const kvli_curve *c) {
+    bool has = false;
+    for (size_t i = c->first; i < c->end; i++) {
+        has = has || (kvli_counts(&c->report->rows[i]) && c->report->rows[i].stage == KVL_STAGE_DECLINE);
+    }
+    return has;
+}
+
 static void say_spike(kvli_say *s, const kvli_curve *c) {
     if (c->spike == NULL) {
         KVLI_PUT(s, "There is no explosion stage: no lighter setting was told apart from the best range.",
@@ -56,11 +65,14 @@ static void say_spike(kvli_say *s, const kvli_curve *c) {
         KVLI_SAY(
             s,
             "The spike, keep %s, is %s nats/token above the best setting, keep %s, on the same tokens: light "
-            "compression is worse than heavy, a U-curve.",
+            "compression is worse than heavy, %s.",
             "尖峰（保留率 %s）在相同 token 上比最佳设置每 token 高 %s nats（最佳保留率 "
-            "%s）：轻度压缩比重度压缩更差，即 U "
-            "形曲线。",
-            kvli_keep(c->spike).text, kvli_nats(&c->gap).text, kvli_keep(c->best).text);
+            "%s）：轻度压缩比重度压缩更差，%s。",
+            kvli_keep(c->spike).text, kvli_nats(&c->gap).text, kvli_keep(c->best).text,
+            has_decline(c)
+                ? kvl_word(s->lang, "a U-curve", "即 U 形曲线")
+                : kvl_word(s->lang, "the falling side of a U-curve (no rising side was told apart)",
+                           "即 U 形曲线的下降一侧（未检出上升一侧）"));
     } else if (kvli_is_told(&c->gap)) {
         KVLI_SAY(
             s,
@@ -88,12 +100,16 @@ static void say_curve(kvli_say *s, const kvli_curve *c) {
     const kvl_report *r = c->report;
     if (c->best == NULL) {
         KVLI_SAY(s, "%s evicted nothing: its rows say nothing about it.",
-                 "%s 没有驱逐任何条目：其各行不能说明该策略。", r->rows[c->first].press);
+                 "%s 没有驱逐任何条目：其各行不能说明该压缩规则。", r->rows[c->first].press);
         kvli_say_end(s, KVL_PASSAGE_TEXT);
         return;
     }
-    KVLI_SAY(s, "%s, %zu tokens scored; nats/token above the full cache on the same tokens:",
-             "%s，评分 %zu 个 token；相同 token 上相对完整缓存的 nats：", c->best->press, c->best->n_scored);
+    KVLI_SAY(
+        s,
+        "%s, %zu tokens scored; nats/token above the full cache on the same tokens, PPL the change that this "
+        "means there:",
+        "%s，计分 %zu 个 token；数字为相同 token 上每 token 高出完整缓存的 nats，PPL 为由此得出的变化：",
+        c->best->press, c->best->n_scored);
     kvli_say_end(s, KVL_PASSAGE_TEXT);
     for (size_t i = c->first; i < c->end; i++) {
         if (kvli_counts(&r->rows[i])) {

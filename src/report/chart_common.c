@@ -96,9 +96,10 @@ void kvli_put_estimate(kvl_str *out, const kvl_estimate *e) {
 }
 
 void kvli_row_tip(kvl_str *out, const kvl_report_row *row, kvl_lang lang) {
-    KVL_SAY(out, lang, "%s, keep %g: perplexity %.2f\n", "%s，保留 %g：困惑度 %.2f\n", row->press,
+    KVL_SAY(out, lang, "%s, keep %g: perplexity %.2f\n", "%s，保留率 %g：困惑度 %.2f\n", row->press,
             row->keep_ratio, row->ppl);
-    kvl_str_puts(out, kvl_word(lang, "nats per token above the full cache: ", "比完整缓存多（nat/token）："));
+    kvl_str_puts(out,
+                 kvl_word(lang, "nats per token above the full cache: ", "比完整缓存多（nats/token）："));
     kvli_put_estimate(out, &row->delta);
     if (!row->has_evicted && !row->is_baseline) {
         kvl_str_puts(out, kvl_word(lang, "\nnothing was evicted", "\n没有驱逐任何条目"));

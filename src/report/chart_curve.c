@@ -245,7 +245,7 @@ static void mark_row(const curve *v, size_t i, const char *word) {
     const double x = kvl_plot_x(&v->p, row->keep_ratio) + shift_of(v, press_of(v, i));
     const double y = kvl_plot_y(&v->p, row->ppl);
     kvl_str label = {0};
-    KVL_SAY(&label, v->lang, "%s: %.2f at %g", "%s：%.2f（保留 %g）", word, row->ppl, row->keep_ratio);
+    KVL_SAY(&label, v->lang, "%s: %.2f at %g", "%s：%.2f（保留率 %g）", word, row->ppl, row->keep_ratio);
     if (v->n > 1 && !kvli_is_narrow(kvl_figure_width(v->f))) {
         kvl_str_printf(&label, kvl_word(v->lang, " (%s)", "（%s）"), row->press);
     }
@@ -357,9 +357,10 @@ static void draw(kvl_figure *f, const kvl_content *c, kvl_lang lang) {
 
 /* Press, keep ratio, perplexity and loss of a row. */
 static void put_row(kvl_str *out, const kvl_report_row *row, kvl_lang lang) {
-    KVL_SAY(out, lang, "%s at keep %g: %.2f (", "%s 保留 %g：%.2f（", row->press, row->keep_ratio, row->ppl);
+    KVL_SAY(out, lang, "%s at keep %g: %.2f (", "%s 保留率 %g：%.2f（", row->press, row->keep_ratio,
+            row->ppl);
     kvli_put_estimate(out, &row->delta);
-    kvl_str_puts(out, kvl_word(lang, " nats per token above the full cache)", " nat/token，相对完整缓存）"));
+    kvl_str_puts(out, kvl_word(lang, " nats per token above the full cache)", " nats/token，相对完整缓存）"));
 }
 
 static void describe(kvl_str *out, const kvl_content *c, kvl_lang lang) {
@@ -368,7 +369,7 @@ static void describe(kvl_str *out, const kvl_content *c, kvl_lang lang) {
     kvl_str_puts(out, kvl_word(lang,
                                "Perplexity against the share of the cache that is kept, with 95 % intervals "
                                "where there are any.",
-                               "困惑度随保留的缓存份额变化，有区间处附 95 % 区间。"));
+                               "困惑度随保留的缓存份额变化，有区间处附 95 % 置信区间。"));
     if (full != NULL) {
         KVL_SAY(out, lang, " Full cache: %.2f.", "完整缓存：%.2f。", full->ppl);
     }

@@ -192,9 +192,9 @@ static void find_axes(const trade *t, kvl_axis *x, kvl_axis *y, kvl_lang lang) {
     *y = (kvl_axis){.min = up.low,
                     .max = up.high,
                     .label = t->is_choice ? kvl_word(lang, "loss on held-out texts, nats per token",
-                                                     "留出文本上的损失，nat/token")
+                                                     "留出文本上的损失，nats/token")
                                           : kvl_word(lang, "loss against the full cache, nats per token",
-                                                     "相对完整缓存的损失，nat/token")};
+                                                     "相对完整缓存的损失，nats/token")};
 }
 
 static void put_name(kvl_str *out, const point *p) {
@@ -397,9 +397,9 @@ static void describe(kvl_str *out, const kvl_content *c, kvl_lang lang) {
     }
     KVL_SAY(out, lang,
             "Loss in nats per token against bytes of keys and values, log scale, for %zu settings; "
-            "on the front, where no other one beats them in all that was measured: %zu.",
-            "%zu 个设置的每 token 损失（nat）与键值字节数（对数刻度）；在前沿上、"
-            "即没有别的设置在所测各项上全面超过的有 %zu 个。",
+            "on the front, where no other one is as good in all that was measured and better in some: %zu.",
+            "%zu 个设置的每 token 损失（nats）与键值字节数（对数刻度）；在前沿上、"
+            "即没有别的设置在所测各项上都不比它差且至少一项更好的有 %zu 个。",
             n_settings, t.n_front);
     if (answer != NULL) {
         kvl_str_puts(out, kvl_word(lang, " Recommended: ", "推荐："));

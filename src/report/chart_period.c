@@ -129,14 +129,11 @@ static void describe(kvl_str *out, const kvl_content *c, kvl_lang lang) {
     const kvl_report_row *heavy = &g.rows[g.n - 1];
     KVL_SAY(out, lang,
             "%s at keep %g: %.3g tokens from one compression to the next, %+.3f nats per token above the "
-            "full cache "
-            "(PPL %+.0f %%); at keep %g: %.3g tokens, %+.3f nats (PPL %+.0f %%), on the same tokens. Bars: "
-            "95 %% intervals.",
-            "%s 保留率 %g：两次压缩相隔 %.3g 个 token，每 token 比完整缓存多 %+.3f nats（困惑度 %+.0f "
-            "%%）；保留率 %g：相隔 %.3g "
-            "个，多 %+.3f nats（困惑度 %+.0f %%）；token 相同。竖线为 95 %% 置信区间。",
-            light->press, light->keep_ratio, light->period_tok, light->delta.mean, light->change_percent,
-            heavy->keep_ratio, heavy->period_tok, heavy->delta.mean, heavy->change_percent);
+            "full cache; at keep %g: %.3g tokens, %+.3f nats, on the same tokens. Bars: 95 %% intervals.",
+            "%s 保留率 %g：两次压缩相隔 %.3g 个 token，每 token 比完整缓存多 %+.3f nats；保留率 %g：相隔 "
+            "%.3g 个，多 %+.3f nats；token 相同。竖线为 95 %% 置信区间。",
+            light->press, light->keep_ratio, light->period_tok, light->delta.mean, heavy->keep_ratio,
+            heavy->period_tok, heavy->delta.mean);
 }
 
 const kvl_chart kvli_chart_period = {.id = "period",

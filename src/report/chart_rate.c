@@ -73,7 +73,7 @@ static void find_axes(const rate *v, kvl_axis *x, kvl_axis *y, kvl_lang lang) {
     *y = (kvl_axis){.min = tall.low,
                     .max = tall.high,
                     .label = kvl_word(lang, "nats per token lost against the full cache",
-                                      "相对完整缓存的损失，nat/token")};
+                                      "相对完整缓存的损失，nats/token")};
 }
 
 static double height(const kvl_content *c, double width) {
@@ -167,12 +167,12 @@ static void describe(kvl_str *out, const kvl_content *c, kvl_lang lang) {
         out, kvl_word(lang,
                       "Loss in nats per token against the memory that keys and values still take at "
                       "the end, one line per press.",
-                      "以结束时键与值仍占用的内存为横轴、每 token 损失（nat）为纵轴，每种压缩规则一条线。"));
+                      "以结束时键与值仍占用的内存为横轴、每 token 损失（nats）为纵轴，每种压缩规则一条线。"));
     const kvl_report_row *rows[] = {least, smallest};
     for (size_t i = 0; i < 2 && rows[i] != NULL; i++) {
         kvl_str_puts(out, i == 0 ? kvl_word(lang, " Least loss: ", "损失最小：")
                                  : kvl_word(lang, "; fewest bytes: ", "；字节最少："));
-        KVL_SAY(out, lang, "%s at keep %g with %.1f KiB, ", "%s 保留 %g，%.1f KiB，", rows[i]->press,
+        KVL_SAY(out, lang, "%s at keep %g with %.1f KiB, ", "%s 保留率 %g，%.1f KiB，", rows[i]->press,
                 rows[i]->keep_ratio, (double)rows[i]->kv_bytes / 1024);
         kvli_put_estimate(out, &rows[i]->delta);
     }

@@ -17,8 +17,8 @@ enum { KVL_CONTENT_LAGS = 64 };
 typedef struct kvl_finding_line {
     char *what, *unit;
     kvl_estimate effect;
-    double p_adjusted;
-    char *outcome; /* "as predicted", "against", "undecided" */
+    double p_adjusted; /* NAN: nothing was predicted */
+    char *outcome;     /* "as predicted", "against", "undecided", "no prediction" */
     bool is_deciding;
 } kvl_finding_line;
 

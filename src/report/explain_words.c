@@ -36,9 +36,16 @@ const char *kvli_claim_words(kvl_lang lang, const char *id, const char *otherwis
     return find(list, sizeof list / sizeof list[0], lang, id, otherwise);
 }
 
+void kvli_put_texts(kvl_str *out, kvl_lang lang, const char *texts) {
+    static const kvli_phrase list[] = {{"* samples, *", "* 个样本，*"}};
+    kvli_phrase_put(out, lang, list, sizeof list / sizeof list[0], texts != NULL ? texts : "");
+}
+
 const char *kvli_outcome_words(kvl_lang lang, const char *outcome) {
-    static const kvli_phrase list[] = {
-        {"as predicted", "符合预测"}, {"against", "与预测相反"}, {"undecided", "未定"}};
+    static const kvli_phrase list[] = {{"as predicted", "符合预测"},
+                                       {"against", "与预测相反"},
+                                       {"undecided", "未定"},
+                                       {"no prediction", "无预测"}};
     return find(list, sizeof list / sizeof list[0], lang, outcome, outcome);
 }
 

@@ -34,6 +34,11 @@ static void read_finding(kvli_gather *g, kvl_finding_line *f, const json_t *o) {
     f->effect = kvli_read_estimate(g, o);
     f->p_adjusted = kvli_get_number(g, o, "p_adjusted");
     f->is_deciding = kvli_get_bool(g, o, "is_deciding");
+    const char *side = json_string_value(json_object_get(o, "predicted"));
+    if (side != NULL && strcmp(side, "none") == 0) { /* its p is of no family */
+        f->outcome = kvli_own_text(g, "no prediction");
+        f->p_adjusted = (double)NAN;
+    }
 }
 
 static void read_verdict(kvli_gather *g, const json_t *line) {

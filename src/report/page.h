@@ -19,7 +19,7 @@ kvl_status kvl_paper_write_tex(kvl_str *out, const kvl_content *c, kvl_lang lang
 /* The answer in at most three sentences. */
 void kvl_analysis_answer(kvl_str *out, const kvl_content *c, kvl_lang lang);
 
-/* The written analysis as a list of blocks in order, from which HTML, Markdown and TeX are made. */
+/* The written analysis as a list of blocks in order; its limits stand in a section of their own. */
 typedef enum kvl_passage_kind {
     KVL_PASSAGE_HEAD,
     KVL_PASSAGE_TEXT,

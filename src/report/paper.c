@@ -76,7 +76,7 @@ static void say_method(kvli_say *s, const kvli_facts *f) {
             s,
             "%zu text%s, %zu tokens scored under each policy. Reported is the mean negative log-likelihood "
             "(NLL) in nats per token above the full cache on the same tokens, and perplexity (PPL).",
-            "%zu 篇文本%s，每个策略评分 %zu 个 token。报告相同 token 上每 token 的平均负对数似然 (NLL) "
+            "%zu 篇文本%s，每个策略计分 %zu 个 token。报告相同 token 上每 token 的平均负对数似然 (NLL) "
             "相对完整缓存的增量（nats），以及困惑度 (PPL)。",
             r->n_samples, r->n_samples == 1 || s->lang == KVL_ZH ? "" : "s", c->best->n_scored);
     }
@@ -102,12 +102,9 @@ static void add_row(kvli_say *s, const kvl_report_row *row) {
 }
 
 static void say_table(kvli_say *s) {
-    static const char *const heads[][2] = {{"press", "策略"},
-                                           {"keep", "保留率"},
-                                           {"PPL", "PPL"},
-                                           {"ΔNLL [95 %]", "ΔNLL [95 %]"},
-                                           {"keys and values", "键和值"},
-                                           {"stage", "阶段"}};
+    static const char *const heads[][2] = {
+        {"press", "压缩规则"},         {"keep", "保留率"}, {"PPL", "PPL"}, {"ΔNLL [95 %]", "ΔNLL [95 %]"},
+        {"keys and values", "键和值"}, {"stage", "阶段"}};
     enum { n_columns = sizeof heads / sizeof heads[0] };
     const kvl_report *r = s->content->sweep;
     for (size_t i = 0; i < n_columns; i++) {

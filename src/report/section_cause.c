@@ -16,6 +16,8 @@ static void put_intro(kvl_page *p, const kvl_cause_content *c) {
     kvl_str text = {0};
     kvl_str light = {0};
     kvl_str lag = {0};
+    kvl_str texts = {0};
+    kvli_put_texts(&texts, p->lang, c->texts);
     if (isfinite(c->excess_light.mean)) {
         kvli_put_estimate(&light, &c->excess_light);
         KVL_SAY(&text, p->lang,
@@ -27,7 +29,7 @@ static void put_intro(kvl_page *p, const kvl_cause_content *c) {
                 "在 %zu 篇文本（%s）上每次只改变一个因素的实验：缓存达到 32 个条目后，KnormPress 在每个 "
                 "token 之后压缩。这样保留 95 "
                 "%% 时，每 token 比完整缓存多 %s nats。",
-                c->n_texts, c->texts, kvl_str_text(&light));
+                c->n_texts, kvl_str_text(&texts), kvl_str_text(&light));
     }
     if (isfinite(c->lag_one.mean)) {
         kvli_put_share(&lag, &c->lag_one);
@@ -42,6 +44,7 @@ static void put_intro(kvl_page *p, const kvl_cause_content *c) {
     kvl_str_free(&text);
     kvl_str_free(&light);
     kvl_str_free(&lag);
+    kvl_str_free(&texts);
 }
 
 /* ---- verdicts ---- */
@@ -101,11 +104,11 @@ static kvl_status put_verdicts(kvl_page *p, const kvl_cause_content *c, kvl_err 
     static const kvli_column columns[] = {
         {.head_en = "", .head_zh = ""},
         {.head_en = "claim", .head_zh = "假设"},
-        {.head_en = "verdict", .head_zh = "结论"},
+        {.head_en = "verdict", .head_zh = "判定"},
         {.head_en = "deciding finding", .head_zh = "决定性结果"},
         {.head_en = "effect [95 %]", .head_zh = "效应 [95 %]", .is_number = true},
         {.head_en = "unit", .head_zh = "单位"},
-        {.head_en = "p (Holm)", .head_zh = "p (Holm)", .is_number = true},
+        {.head_en = "p (Holm)", .head_zh = "p（Holm）", .is_number = true},
     };
     kvli_cells cells = {0};
     for (size_t i = 0; i < c->n_verdicts; i++) {
@@ -120,7 +123,7 @@ static kvl_status put_verdicts(kvl_page *p, const kvl_cause_content *c, kvl_err 
         kvl_word(p->lang,
                  "Hypotheses and verdicts. A claim is refuted when one deciding finding lies wholly on "
                  "the other side, supported when all lie as predicted.",
-                 "假设与结论。只要一项决定性结果的区间全部落在相反一侧即被否定；全部符合预测才算得到支持。"),
+                 "假设与判定。只要一项决定性结果的区间全部落在相反一侧即被否定；全部符合预测才算得到支持。"),
         columns, sizeof columns / sizeof columns[0], err);
 }
 
@@ -130,8 +133,8 @@ static kvl_status put_findings(kvl_page *p, const kvl_cause_content *c, kvl_err 
         {.head_en = "finding", .head_zh = "结果"},
         {.head_en = "effect [95 %]", .head_zh = "效应 [95 %]", .is_number = true},
         {.head_en = "unit", .head_zh = "单位"},
-        {.head_en = "p (Holm)", .head_zh = "p (Holm)", .is_number = true},
-        {.head_en = "outcome", .head_zh = "判定"},
+        {.head_en = "p (Holm)", .head_zh = "p（Holm）", .is_number = true},
+        {.head_en = "outcome", .head_zh = "与预测相比"},
         {.head_en = "decides", .head_zh = "决定性"},
     };
     kvli_cells cells = {0};
@@ -148,10 +151,11 @@ static kvl_status put_findings(kvl_page *p, const kvl_cause_content *c, kvl_err 
                    kvl_word(p->lang, "All findings", "全部结果"));
     KVL_TRY(kvli_cells_put(
         p, &cells,
-        kvl_word(p->lang,
-                 "All findings of the run. Their p values are adjusted together (Holm), so that the "
-                 "chance of any false one is 5 %.",
-                 "该次运行的全部结果。p 值合并校正（Holm），出现任一错误判定的概率为 5 %。"),
+        kvl_word(
+            p->lang,
+            "All findings of the run. The p values of those that predict something are adjusted together "
+            "(Holm), so that the chance of any false one is at most 5 %.",
+            "该次运行的全部结果。有预测的各项 p 值合并校正（Holm），出现任一错误判定的概率至多 5 %。"),
         columns, sizeof columns / sizeof columns[0], err));
     kvl_str_puts(p->out, "</details>\n");
     return KVL_OK;

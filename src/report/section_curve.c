@@ -14,7 +14,8 @@ static kvl_status write(kvl_page *p, kvl_err *err) {
             "95 % intervals of the difference to the full cache on the same tokens. A stage is named "
             "where these intervals tell it apart from the best setting: explosion is worse with less "
             "thrown away, decline is worse with more thrown away.",
-            "自左向右，保留的缓存越来越少；最左是完整缓存。竖线是在相同 token 上与完整缓存之差的 95 % 区间。"
+            "自左向右，保留的缓存越来越少；最左是完整缓存。竖线是在相同 token 上与完整缓存之差的 95 % "
+            "置信区间。"
             "只有当这些区间能与最佳设置区分开时才标出阶段：“爆炸区”指丢得更少反而更差，“衰退区”指丢得更多因而"
             "更差。"));
     KVL_TRY(kvl_page_chart(p, kvl_chart_find("curve"), r->command, err));

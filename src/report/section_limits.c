@@ -1,6 +1,5 @@
 /* What a page does not show, as it follows from what is and is not in it. */
-#include "report/again.h"
-#include "report/section.h"
+#include "report/analysis_int.h"
 
 #include "base/alloc.h"
 
@@ -28,13 +27,6 @@ static void put_texts(kvl_page *p, kvl_str *text, const kvl_report *r) {
             "区间来自同一篇文本的分块（每块至少 %zu 个 token）：只说明这篇文本，不说明别的文本。",
             r->block_tokens);
         put_item(p, text);
-    } else if (r->n_samples < KVL_FEW_CLUSTERS) {
-        KVL_SAY(text, p->lang,
-                "Only %zu texts. Their intervals lean on the assumption that texts vary as a normal "
-                "distribution does; from %d texts on they would not.",
-                "只有 %zu 篇文本，区间依赖于“文本间差异近似正态”的假设；达到 %d 篇便不再需要。", r->n_samples,
-                (int)KVL_FEW_CLUSTERS);
-        put_item(p, text);
     }
 }
 
@@ -55,14 +47,14 @@ static void put_rows(kvl_page *p, kvl_str *text, const kvl_report *r) {
         KVL_SAY(text, p->lang,
                 "%zu of %zu settings are undecided: neither a difference to the full cache nor its absence "
                 "(within %g nats) is shown. True differences of up to %.3f nats per token could be missed.",
-                "%zu 个设置（共 %zu 个）未有定论：既没有显示与完整缓存有差别，也没有显示差别在 %g nat "
-                "之内；每 token 至多 %.3f nat 的真实差别可能被漏掉。",
+                "%zu 个设置（共 %zu 个）未有定论：既没有显示与完整缓存有差别，也没有显示差别在 %g nats "
+                "之内；每 token 至多 %.3f nats 的真实差别可能被漏掉。",
                 n_open, n_acting, KVL_MARGIN_NATS, largest);
         put_item(p, text);
     }
     if (n_idle != 0) {
         KVL_SAY(text, p->lang, "%zu settings evicted nothing: their rows say nothing about the press.",
-                "%zu 个设置没有驱逐任何条目：它们的行对规则本身说明不了什么。", n_idle);
+                "%zu 个设置没有驱逐任何条目：它们的行对压缩规则本身说明不了什么。", n_idle);
         put_item(p, text);
     }
 }
@@ -74,22 +66,19 @@ static void put_sweep(kvl_page *p, kvl_str *text) {
     }
     put_texts(p, text, c->sweep);
     put_rows(p, text, c->sweep);
-    if (c->n_failed != 0) {
-        KVL_SAY(text, p->lang, "%zu of %zu cells could not be computed and are missing from the figures.",
-                "%zu 个单元（共 %zu 个）未能算出，图表中没有它们。", c->n_failed, c->n_cells + c->n_failed);
-        put_item(p, text);
-    }
 }
 
 /* ---- what lies outside ---- */
 
 static void put_scope(kvl_page *p, kvl_str *text) {
     const kvl_content *c = p->content;
-    KVL_SAY(text, p->lang,
-            "One model: %s. Nothing here says how another one behaves, least of all a much larger one.",
-            "只有一个模型：%s。这里的一切都不说明别的模型会怎样，尤其是大得多的模型。", c->model);
-    put_item(p, text);
-    if (c->time != NULL || c->bench != NULL || c->choice != NULL) {
+    if (c->sweep == NULL) {
+        KVL_SAY(text, p->lang,
+                "One model: %s. Nothing here says how another one behaves, least of all a much larger one.",
+                "只有一个模型：%s。这里的一切都不说明别的模型会怎样，尤其是大得多的模型。", c->model);
+        put_item(p, text);
+    }
+    if (c->time == NULL && (c->bench != NULL || c->choice != NULL)) {
         kvl_str_puts(text,
                      kvl_word(p->lang,
                               "Times are of one machine, and of what else it did meanwhile; ratios travel "
@@ -98,13 +87,10 @@ static void put_scope(kvl_page *p, kvl_str *text) {
         put_item(p, text);
     }
     if (c->needle == NULL) {
-        kvl_str_puts(
-            text,
-            kvl_word(
-                p->lang,
-                "Perplexity is an average over all tokens. Whether single facts are still "
-                "found was not tested; kvlab needle does that.",
-                "困惑度是对全部 token 的平均。个别事实是否还能找到，这里没有检验；kvlab needle 可以检验。"));
+        kvl_str_puts(text,
+                     kvl_word(p->lang,
+                              "Whether single facts are still found was not tested; kvlab needle does that.",
+                              "个别事实是否还能找到，这里没有检验；kvlab needle 可以检验。"));
         put_item(p, text);
     }
     if (c->cause == NULL) {
@@ -138,7 +124,8 @@ static void put_missing(kvl_page *p) {
                 p->out, "<h3>%s</h3>\n<ul>\n",
                 kvl_word(p->lang, "Not measured yet, and what would do it", "尚未测量，以及测量所用的命令"));
         }
-        kvl_str_printf(p->out, "<li>%s: <code>", kvl_word(p->lang, s->title_en, s->title_zh));
+        kvl_str_printf(p->out, "<li>%s%s<code>", kvl_word(p->lang, s->title_en, s->title_zh),
+                       kvl_word(p->lang, ": ", "："));
         kvl_str command = {0};
         kvl_command_for(&command, p->content, s->command);
         kvl_html_text(p->out, kvl_str_text(&command));
@@ -163,9 +150,25 @@ static void put_others(kvl_page *p) {
     kvl_str_puts(p->out, "</ul>\n");
 }
 
+/* What the written analysis says of its limits, without its head. */
+static kvl_status put_analysis(kvl_page *p, kvl_err *err) {
+    kvl_passages passages = {0};
+    const kvl_status status = kvli_say_with(&passages, p->content, p->lang, kvli_say_limits, err);
+    for (size_t i = 0; i < passages.n; i++) {
+        if (passages.items[i].kind == KVL_PASSAGE_ITEM) {
+            kvl_str_puts(p->out, "<li>");
+            kvl_html_prose(p->out, passages.items[i].text);
+            kvl_str_puts(p->out, "</li>\n");
+        }
+    }
+    kvl_passages_free(&passages);
+    return status;
+}
+
 static kvl_status write(kvl_page *p, kvl_err *err) {
     kvl_str text = {0};
     kvl_str_puts(p->out, "<ul>\n");
+    KVL_TRY(put_analysis(p, err));
     put_sweep(p, &text);
     put_scope(p, &text);
     kvl_str_puts(p->out, "</ul>\n");

@@ -36,12 +36,12 @@ static const struct {
 } terms[] = {
     {"PPL", "PPL",
      "Perplexity: exp of the mean negative log-likelihood (NLL, in nats) over exactly the scored tokens.",
-     "困惑度：恰好在计分 token 上的负对数似然（NLL，单位 nat）均值的指数。"},
+     "困惑度：恰好在计分 token 上的负对数似然（NLL，单位 nats）均值的指数。"},
     {"ΔNLL", "ΔNLL",
      "NLL of a policy minus that of the full cache on the same tokens, nats per token. 0.01 is about 1 % in "
      "perplexity.",
-     "同样 token 上某策略的 NLL 减去完整缓存的 NLL，单位 nat/token。0.01 约合困惑度的 1 %。"},
-    {"95 % interval", "95 % 区间",
+     "相同 token 上某策略的 NLL 减去完整缓存的 NLL，单位 nats/token。0.01 约合困惑度的 1 %。"},
+    {"95 % interval", "95 % 置信区间",
      "Texts, not tokens, are taken as independent. Up to 19 texts: Student's t; from 20 on a bootstrap over "
      "them; of one long text over its blocks.",
      "独立的是文本，而不是 token。不超过 19 篇时用 Student t；20 "
@@ -54,7 +54,7 @@ static const struct {
      "以这些文本、80 % 的功效能够显示的最小真实差别。没有发现差别时，仍可能有比它更小的差别。"},
     {"Affected", "受影响", "The scored tokens whose query read a cache that had been compressed before.",
      "其查询读取过已被压缩的缓存的计分 token。"},
-    {"Keep", "保留",
+    {"Keep", "保留率",
      "Share of the cache entries that a compression leaves; what was in fact kept, per head, is counted in "
      "the tables.",
      "一次压缩所留下的缓存条目比例；每个头实际保留多少，见表格。"},

@@ -66,6 +66,19 @@ static kvl_status write(kvl_page *p, kvl_err *err) {
                     "for. A cell counts only where the full cache answers and something was evicted.",
                     "在上下文的各种深度与长度处隐藏事实，压缩缓存后再提问。只有完整缓存能答对且确有条目被驱逐"
                     "的格才计入。"));
+    size_t n_found = 0;
+    for (size_t i = 0; i < n->n; i++) {
+        for (size_t k = 0; k < n->grids[i].n_lengths * n->grids[i].n_depths; k++) {
+            n_found += n->grids[i].n_right_full[k];
+        }
+    }
+    if (n_found == 0) {
+        kvl_page_paragraph(
+            p, kvl_word(p->lang,
+                        "Here the full cache itself finds none: this model cannot do the task, so "
+                        "that nothing is learnt about compression.",
+                        "此处完整缓存本身一个也没有找到：该模型做不了这项任务，因此看不出压缩的影响。"));
+    }
     KVL_TRY(kvl_page_chart(p, kvl_chart_find("needle"), n->command, err));
     return put_rates(p, n, err);
 }

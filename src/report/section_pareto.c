@@ -7,7 +7,7 @@ static kvl_status put_choices(kvl_page *p, const kvl_choice_content *choice, kvl
     static const kvli_column columns[] = {
         {"setting", "设置", false},
         {"cache", "缓存类型", false},
-        {"loss, nats per token [95 %]", "损失，nat/token [95 %]", true},
+        {"loss, nats per token [95 %]", "损失，nats/token [95 %]", true},
         {"KV KiB", "KV KiB", true},
         {"% of full", "占完整 %", true},
         {"TTFT, of full", "TTFT 之比", true},

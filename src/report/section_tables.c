@@ -25,10 +25,10 @@ static const char *stage_word(const kvl_report_row *row, kvl_lang lang) {
 
 static kvl_status put_quality(kvl_page *p, const kvl_report *r, kvl_err *err) {
     static const kvli_column columns[] = {
-        {"press", "规则", false},
-        {"keep", "保留", true},
+        {"press", "压缩规则", false},
+        {"keep", "保留率", true},
         {"PPL", "PPL", true},
-        {"change %", "变化 %", true},
+        {"PPL change %", "PPL 变化 %", true},
         {"stage", "阶段", false},
         {"ΔNLL [95 %]", "ΔNLL [95 %]", true},
         {"p (Holm)", "p（Holm）", true},
@@ -56,8 +56,14 @@ static kvl_status put_quality(kvl_page *p, const kvl_report *r, kvl_err *err) {
         kvli_cell_number(&cells, row->n_affected != 0 ? row->delta_affected.mean : (double)NAN, 4);
     }
     kvl_free(p_holm);
-    return kvli_cells_put(p, &cells, kvl_word(p->lang, "Quality of every row", "每一行的质量"), columns,
-                          n_columns, err);
+    return kvli_cells_put(
+        p, &cells,
+        kvl_word(p->lang,
+                 "Quality of every row. PPL and its change: as the protocol takes the mean. "
+                 "ΔNLL, detectable and affected: nats/token, on the tokens of both.",
+                 "每一行的质量。PPL 及其变化：按协议取均值。ΔNLL、可检出与受影响：nats/token，"
+                 "与完整缓存比较相同的 token。"),
+        columns, n_columns, err);
 }
 
 /* ---- what was counted ---- */

@@ -170,7 +170,7 @@ static void a_spike_is_told_with_its_intervals(void **state) {
     check_has(text, "but the cause was not tested: `kvlab explain -m 'my models/a.gguf' --arith int8`.");
     assert_int_equal(count_sentences(text), 3);
     text = all_of(&m->content, KVL_EN);
-    check_has(text, "a U-curve.");
+    check_has(text, "worse than heavy, the falling side of a U-curve (no rising side was told apart).");
     check_has(text, "explosion, keep 0.95 to 0.7: from +1.200 [");
     check_has(text, "|avoid: keeps more, loses more");
     check_has(text, "In brackets: 95 % intervals over 24 texts.");
@@ -203,6 +203,15 @@ static void no_spike_is_claimed_where_there_is_none(void **state) {
     check_lacks(text, "|use");
     check_lacks(text, "a loss is shown");
     check_has(text, "|undecided: interval too wide");
+    kvl_free(m);
+}
+
+static void a_u_curve_has_two_sides(void **state) {
+    static const truth cup = {"knorm", {0.95, 0.9, 0.7, 0.5, 0.3}, {1.2, 0.7, 0.3, 0.8, 1.1}};
+    (void)state;
+    made *m = make(&cup, 1, 24, 0.02);
+    check_has(all_of(&m->content, KVL_EN), "worse than heavy, a U-curve.");
+    check_has(all_of(&m->content, KVL_ZH), "即 U 形曲线。");
     kvl_free(m);
 }
 
@@ -358,9 +367,9 @@ static void the_cause_is_what_the_verdict_says(void **state) {
     m->content.cause = &cause;
     check_has(
         answer_of(&m->content, KVL_EN),
-        "The experiments support one cause, the loss of the newest tokens: at keep 0.95 the token just "
-        "before "
-        "is visible to 37 % [36, 38] of heads and steps, and protecting the newest 4 keys removes 70 % [68, "
+        "The experiments support one cause, the loss of the newest tokens: at keep 0.95, at steps that "
+        "read a compressed cache, 37 % [36, 38] of the heads on average still see the token just before, and "
+        "protecting the newest 4 keys removes 70 % [68, "
         "72] of its loss.");
     check_has(answer_of(&m->content, KVL_ZH), "保护最新的 4 个键可消除该损失的 70 % [68, 72]");
     const char *text = all_of(&m->content, KVL_EN);
@@ -542,6 +551,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_confirmed_setting_is_the_answer),
         cmocka_unit_test(a_spike_is_told_with_its_intervals),
+        cmocka_unit_test(a_u_curve_has_two_sides),
         cmocka_unit_test(no_spike_is_claimed_where_there_is_none),
         cmocka_unit_test(a_gap_that_holds_0_is_no_spike),
         cmocka_unit_test(no_loss_needs_the_whole_interval),

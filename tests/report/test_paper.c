@@ -87,8 +87,8 @@ static void a_section_has_its_parts(void **state) {
         "\\begin{thebibliography}{9}\n\\bibitem{kvlab1} A. Devoto",
         "\\end{thebibliography}",
     };
-    static const char *const md[] = {"## 方法", "## 结果", "| 策略 | 保留率 | PPL |", "](<curve.png>)",
-                                     "## 局限", "## 复现", "- 曲线：`kvlab sweep ",   "## 参考文献"};
+    static const char *const md[] = {"## 方法", "## 结果", "| 压缩规则 | 保留率 | PPL |", "](<curve.png>)",
+                                     "## 局限", "## 复现", "- 曲线：`kvlab sweep ",       "## 参考文献"};
     (void)state;
     kvl_content *c = content_fixture(CONTENT_RICH);
     kvl_err err = {0};
