@@ -236,7 +236,7 @@ static int read_as_nobody(const char *path) {
         }
         const kvl_status status = kvl_store_open(&s, path, KVL_STORE_READ, NULL, NULL, &err);
         if (status != KVL_OK) {
-            _exit(status == KVL_E_IO && strstr(err.msg, "its log is not merged yet") != NULL ? said_why
+            _exit(status == KVL_E_IO && strstr(err.msg, "before its log was merged") != NULL ? said_why
                                                                                              : wrong);
         }
         const bool ok = kvl_store_get(s, m.record.key, &found, &is_there, NULL) == KVL_OK && is_there &&
