@@ -72,6 +72,39 @@ static void read_notes(kvli_gather *g, const json_t *line, kvl_report *r) {
     r->n_notes = json_array_size(notes);
 }
 
+/* One more note behind those of the sweep. */
+static void add_note(kvli_gather *g, kvl_report *r, const kvl_str *note) {
+    const char **own = kvli_own(g, r->n_notes + 1, sizeof *own);
+    if (own == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < r->n_notes; i++) {
+        own[i] = r->notes[i];
+    }
+    own[r->n_notes++] = kvli_own_text(g, kvl_str_text(note));
+    r->notes = own;
+}
+
+/* A table has the policies with a cell on each text of the group: of sweeps of different texts, or one that
+ * was stopped, that is not all, and a reader must know it. */
+static kvl_status note_left_out(kvli_gather *g, struct kvli_sweep_cells *s) {
+    kvl_str note = {0};
+    if (s->rows.n_left_out == 0) {
+        return KVL_OK;
+    }
+    kvl_str_printf(&note,
+                   "left out, without a cell on each of the %zu texts stored: %zu of %zu policies; the sweep "
+                   "was stopped, or others had other texts",
+                   s->report.n_samples, s->rows.n_left_out, s->rows.n_left_out + s->rows.n_rows);
+    kvl_status status = kvl_str_check(&note, "report", g->err);
+    if (status == KVL_OK) {
+        add_note(g, &s->report, &note);
+        status = g->status;
+    }
+    kvl_str_free(&note);
+    return status;
+}
+
 typedef struct reading {
     struct kvli_sweep_cells *cells;
     bool has_mean_ppl;
@@ -128,6 +161,7 @@ kvl_status kvli_gather_sweep(kvli_gather *g, kvl_store *store) {
     KVL_TRY(read_words(g, store, &r));
     KVL_TRY(kvl_rows_make(&s->rows, &s->records, r.has_mean_ppl, load_nll, store, g->err));
     kvl_rows_report(&s->report, &s->rows);
+    KVL_TRY(note_left_out(g, s));
     c->sweep = &s->report;
     return KVL_OK;
 }

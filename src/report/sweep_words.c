@@ -61,6 +61,10 @@ static const kvli_phrase notes[] = {
      "模型的统计量：*，来自 * 个 token（文本:哈希:token 数）：*"},
     {"* of * policies never act on texts of at most * tokens: nothing evicted",
      "* 个策略（共 * 个）在至多 * 个 token 的文本上从不起作用：没有驱逐"},
+    {"left out, without a cell on each of the * texts stored: * of * policies; the sweep was stopped, or "
+     "others "
+     "had other texts",
+     "未在已存的全部 * 个文本上都有单元，已略去：* 个策略（共 * 个）；扫描中途停止，或其他扫描用了别的文本"},
     {"* is a plug-in: *", "* 是插件：*"},
     {"not run again: *", "不再重复运行：*"},
     {"*: * and * tokens, cut to * and *: the model's context has *",

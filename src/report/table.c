@@ -166,8 +166,12 @@ void kvli_write_table(kvl_str *out, const kvl_report *r, bool is_markdown) {
     for (size_t i = 0; i < r->n_notes; i++) {
         write_note(out, "note: ", r->notes[i], is_markdown);
     }
-    write_note(out, "", r->how, is_markdown);
-    write_note(out, "again: ", r->command, is_markdown);
+    if (r->how[0] != '\0') { /* cells of a sweep that has not ended tell neither */
+        write_note(out, "", r->how, is_markdown);
+    }
+    if (r->command[0] != '\0') {
+        write_note(out, "again: ", r->command, is_markdown);
+    }
 }
 
 void kvl_report_write(kvl_str *out, const kvl_report *r, kvl_format format) {

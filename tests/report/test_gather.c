@@ -1,5 +1,7 @@
 /* Documents of a store as the content of a report; documents that are not what they should be. */
 #include "report/page.h"
+#include "report/phrases.h"
+#include "report/report.h"
 #include "store/made_up.h"
 #include "support.h"
 
@@ -280,6 +282,7 @@ static void test_cells(void **state) {
     assert_true(c.sweep->has_mean_ppl && c.sweep->rows[0].is_baseline);
     assert_string_equal(c.sweep->command, "kvlab again");
     assert_string_equal(c.sweep->protocol, "fed by hand");
+    assert_int_equal(c.sweep->n_notes, 1);
     assert_string_equal(c.sweep->notes[0], "a note");
     assert_string_equal(c.sweep->rows[1].policy, "knorm:keep=0.002"); /* kept last, but more is kept by it */
     double sum = 0;
@@ -296,11 +299,34 @@ static void test_cells(void **state) {
     kvl_store_close(store);
 }
 
+/* Of a sweep that was stopped, the table has whole policies only, and says so. */
+static void test_stopped(void **state) {
+    (void)state;
+    kvl_store *store = new_store("stopped.db");
+    kvl_content c;
+    put_cells(store, 'a', 11); /* the last policy lacks the last text */
+    assert_ok(kvl_content_gather(&c, store, "stopped.db", NULL, NULL, NULL));
+    assert_int_equal(c.sweep->n_rows, 2);
+    assert_int_equal(c.sweep->n_notes, 1);
+    assert_non_null(strstr(c.sweep->notes[0], "each of the 4 texts stored: 1 of 3 policies"));
+    kvl_str table = {0};
+    kvl_str chinese = {0};
+    kvl_report_write(&table, c.sweep, KVL_FORMAT_TABLE);
+    assert_non_null(strstr(kvl_str_text(&table), "note: left out, without a cell"));
+    assert_null(strstr(kvl_str_text(&table), "again:")); /* there is no command yet */
+    kvli_put_note(&chinese, KVL_ZH, c.sweep->notes[0]);
+    assert_null(strstr(kvl_str_text(&chinese), "left out"));
+    kvl_str_free(&table);
+    kvl_str_free(&chinese);
+    kvl_content_free(&c);
+    kvl_store_close(store);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_explain),  cmocka_unit_test(test_timing), cmocka_unit_test(test_needle),
         cmocka_unit_test(test_portrait), cmocka_unit_test(test_faults), cmocka_unit_test(test_memory_ends),
-        cmocka_unit_test(test_empty),    cmocka_unit_test(test_cells),
+        cmocka_unit_test(test_empty),    cmocka_unit_test(test_cells),  cmocka_unit_test(test_stopped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
