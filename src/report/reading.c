@@ -42,7 +42,7 @@ static void write_range(kvl_str *out, const kvl_report *r, size_t first, size_t 
         }
     }
     if (high > low) {
-        kvl_str_printf(out, "; not told apart from it: keep %g to %g", high, low);
+        kvl_str_printf(out, "; not told apart from the best: keep %g to %g", high, low);
     }
 }
 
