@@ -269,11 +269,11 @@ kvl_status kvl_samples_load(kvl_samples *out, const char *names, const char *dat
     kvl_status status = KVL_OK;
     *out = (kvl_samples){0};
     for (const char *at = names; *at != '\0' && status == KVL_OK;) {
-        const size_t len = strcspn(at, " ");
+        const size_t len = strcspn(at, " ,");
         if (len != 0) {
             status = load_word(out, &src, at, len, tokenizer, err);
         }
-        at += len + (at[len] == ' ');
+        at += len + (at[len] != '\0');
     }
     if (status == KVL_OK && out->n == 0) {
         status = kvl_fail(err, KVL_E_USAGE, "samples: expected at least one name, found '%.80s'", names);

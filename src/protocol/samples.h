@@ -36,9 +36,9 @@ typedef struct kvl_samples {
     size_t n;
 } kvl_samples;
 
-/* Loads the samples named in `names` from data_dir and tokenizes them. Names are separated by blanks; A1-A60
- * is a range of them. Errors: E_IO, E_USAGE for an unknown name or a range that is not one, E_TEXT for an
- * empty text, and those of the tokenizer. */
+/* Loads the samples named in `names` from data_dir and tokenizes them. Names are separated by blanks or
+ * commas; A1-A60 is a range of them. Errors: E_IO, E_USAGE for an unknown name or a range that is not one,
+ * E_TEXT for an empty text, and those of the tokenizer. */
 kvl_status kvl_samples_load(kvl_samples *out, const char *names, const char *data_dir,
                             kvl_tokenizer *tokenizer, kvl_err *err) KVL_MUST_USE;
 /* Adds a text file as a sample named by its base name. E_TEXT when it is empty or gives fewer than 2 tokens.

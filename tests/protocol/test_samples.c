@@ -44,7 +44,7 @@ static void test_ranges(void **state) {
     kvl_samples ranged;
     kvl_samples listed;
     assert_ok(kvl_samples_load(&ranged, "W2-W3 B9-B10  A7-A7", test_path("data"), tokenizer, NULL));
-    assert_ok(kvl_samples_load(&listed, "W2 W3 B9 B10 A7", test_path("data"), tokenizer, NULL));
+    assert_ok(kvl_samples_load(&listed, "W2,W3, B9 B10,A7", test_path("data"), tokenizer, NULL));
     assert_int_equal(ranged.n, 5);
     assert_int_equal(listed.n, 5);
     for (size_t i = 0; i < 5; i++) {
