@@ -58,6 +58,16 @@ static bool wait_on(void *ud, long pid) {
     return !kvl_is_stopping();
 }
 
+/* Who asks for results before there are any is told where they come from. */
+static kvl_status expect_store(const char *path, kvl_err *err) {
+    return kvl_file_exists(path)
+               ? KVL_OK
+               : kvl_fail(err, KVL_E_IO,
+                          "%s: expected a store, found no such file; kvlab sweep makes one, "
+                          "--store FILE names another",
+                          path);
+}
+
 kvl_status kvl_store_arg_open(kvl_store **out, const kvl_store_arg *a, const char *out_dir,
                               kvl_store_mode mode, kvl_err *err) {
     kvl_str path = {0};
@@ -68,6 +78,7 @@ kvl_status kvl_store_arg_open(kvl_store **out, const kvl_store_arg *a, const cha
         waiting w = {.path = kvl_str_text(&path), .told = -1};
         KVL_GO(mode == KVL_STORE_WRITE && named_path(a) == NULL ? kvl_dir_create(folder(out_dir), err)
                                                                 : KVL_OK);
+        KVL_GO(mode == KVL_STORE_READ ? expect_store(kvl_str_text(&path), err) : KVL_OK);
         KVL_GO(kvl_store_open(out, kvl_str_text(&path), mode, wait_on, &w, err));
     } else if (mode == KVL_STORE_READ) {
         KVL_GO(kvl_fail(err, KVL_E_USAGE, "--store: expected a file with results, found none"));

@@ -110,7 +110,9 @@ static kvl_status open_to_write(kvl_store *s, const char *path, kvl_store_wait *
                         s->path);
     }
     if (sqlite3_db_readonly(s->db, "main") != 0) {
-        return kvl_fail(err, KVL_E_IO, "%s: cannot be written: no permission", s->path);
+        return kvl_fail(err, KVL_E_IO,
+                        "%s: cannot be written: no permission; --store FILE keeps results elsewhere",
+                        s->path);
     }
     KVL_TRY(kvli_lock(&s->lock, file, wait, ud, err));
     KVL_TRY(configure(s, err));
