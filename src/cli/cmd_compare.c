@@ -59,9 +59,11 @@ static kvl_status pick(kvl_side_of_two *side, const kvl_store_options *o, kvl_st
     KVL_TRY(kvl_store_list(store, side->group->group, &side->records, err));
     const size_t n_policies = keep_policy(&side->records, policy);
     if (n_policies != 1) {
-        return kvl_fail(err, KVL_E_USAGE,
-                        "'%.80s': expected one policy of group %.12s, or the beginning of one, found %s",
-                        policy, side->group->group, n_policies == 0 ? "none" : "several");
+        return kvl_fail(
+            err, KVL_E_USAGE,
+            "'%.80s': expected one policy of group %.12s, or the beginning of one, found %s; kvlab "
+            "show %.12s -o csv lists them",
+            policy, side->group->group, n_policies == 0 ? "none" : "several", side->group->group);
     }
     return KVL_OK;
 }

@@ -85,29 +85,55 @@ static void add_note(kvli_gather *g, kvl_report *r, const kvl_str *note) {
     r->notes = own;
 }
 
-/* A table has the policies with a cell on each text of the group: of sweeps of different texts, or one that
- * was stopped, that is not all, and a reader must know it. */
-static kvl_status note_left_out(kvli_gather *g, struct kvli_sweep_cells *s) {
-    kvl_str note = {0};
-    if (s->rows.n_left_out == 0) {
-        return KVL_OK;
-    }
-    kvl_str_printf(&note,
+/* A table has the texts of all sweeps of the group, and the policies with a cell on each: of sweeps of
+ * different texts, or one that was stopped, that is not what the newest would print, and a reader must know.
+ */
+static kvl_status note_sweeps(kvli_gather *g, struct kvli_sweep_cells *s, size_t n_other_texts) {
+    kvl_str other = {0};
+    kvl_str left_out = {0};
+    kvl_str_printf(&other,
+                   "samples of other sweeps are in it too: %zu; the protocol's line and the command are the "
+                   "newest sweep's",
+                   n_other_texts);
+    kvl_str_printf(&left_out,
                    "left out, without a cell on each of the %zu texts stored: %zu of %zu policies; the sweep "
                    "was stopped, or others had other texts",
                    s->report.n_samples, s->rows.n_left_out, s->rows.n_left_out + s->rows.n_rows);
-    kvl_status status = kvl_str_check(&note, "report", g->err);
-    if (status == KVL_OK) {
-        add_note(g, &s->report, &note);
-        status = g->status;
+    kvl_status status = KVL_OK;
+    KVL_GO(kvl_str_check(&other, "report", g->err));
+    KVL_GO(kvl_str_check(&left_out, "report", g->err));
+    if (n_other_texts != 0) {
+        add_note(g, &s->report, &other);
     }
-    kvl_str_free(&note);
+    if (s->rows.n_left_out != 0) {
+        add_note(g, &s->report, &left_out);
+    }
+    status = g->status;
+done:
+    kvl_str_free(&other);
+    kvl_str_free(&left_out);
     return status;
+}
+
+/* How many samples have a full cache and are none of the sweep's; 0 where it names none. */
+static size_t count_others(const kvl_records *records, const json_t *samples) {
+    size_t n = 0;
+    for (size_t i = 0; json_array_size(samples) != 0 && i < records->n; i++) {
+        const kvl_record *r = &records->items[i];
+        bool is_own = r->role != KVL_ROLE_BASELINE;
+        for (size_t k = 0; !is_own && k < json_array_size(samples); k++) {
+            const char *name = json_string_value(json_array_get(samples, k));
+            is_own = name != NULL && strcmp(name, r->sample) == 0;
+        }
+        n += !is_own;
+    }
+    return n;
 }
 
 typedef struct reading {
     struct kvli_sweep_cells *cells;
     bool has_mean_ppl;
+    size_t n_other_texts; /* samples that the newest sweep does not have */
 } reading;
 
 static void read_sweep(kvli_gather *g, const json_t *line, void *ud) {
@@ -120,6 +146,7 @@ static void read_sweep(kvli_gather *g, const json_t *line, void *ud) {
     report->protocol = kvli_get_text(g, line, "protocol");
     report->how = kvli_get_text(g, line, "how");
     r->has_mean_ppl = kvli_get_bool(g, line, "has_mean_ppl");
+    r->n_other_texts = count_others(&r->cells->records, json_object_get(line, "samples"));
     read_notes(g, line, report);
     if (g->status == KVL_OK) {
         g->status = kvli_order_records(&r->cells->records, line, g->err);
@@ -161,7 +188,7 @@ kvl_status kvli_gather_sweep(kvli_gather *g, kvl_store *store) {
     KVL_TRY(read_words(g, store, &r));
     KVL_TRY(kvl_rows_make(&s->rows, &s->records, r.has_mean_ppl, load_nll, store, g->err));
     kvl_rows_report(&s->report, &s->rows);
-    KVL_TRY(note_left_out(g, s));
+    KVL_TRY(note_sweeps(g, s, r.n_other_texts));
     c->sweep = &s->report;
     return KVL_OK;
 }

@@ -61,6 +61,8 @@ static const kvli_phrase notes[] = {
      "模型的统计量：*，来自 * 个 token（文本:哈希:token 数）：*"},
     {"* of * policies never act on texts of at most * tokens: nothing evicted",
      "* 个策略（共 * 个）在至多 * 个 token 的文本上从不起作用：没有驱逐"},
+    {"samples of other sweeps are in it too: *; the protocol's line and the command are the newest sweep's",
+     "其中还有其他扫描的样本：* 个；协议一行与命令属于最新的扫描"},
     {"left out, without a cell on each of the * texts stored: * of * policies; the sweep was stopped, or "
      "others "
      "had other texts",

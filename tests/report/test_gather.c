@@ -319,6 +319,15 @@ static void test_stopped(void **state) {
     kvl_str_free(&table);
     kvl_str_free(&chinese);
     kvl_content_free(&c);
+
+    static const char one_sample[] =
+        "{\"schema\":\"kvlab.sweep/1\",\"title\":\"t\",\"protocol\":\"1 sample\",\"how\":\"c\","
+        "\"has_mean_ppl\":true,\"notes\":[],\"samples\":[\"text-0@0\"],\"policies\":[\"none\"]}";
+    put(store, "sweep", "novels-7m", one_sample, strlen(one_sample));
+    assert_ok(kvl_content_gather(&c, store, "stopped.db", NULL, NULL, NULL));
+    assert_int_equal(c.sweep->n_notes, 2);
+    assert_non_null(strstr(c.sweep->notes[0], "samples of other sweeps are in it too: 3"));
+    kvl_content_free(&c);
     kvl_store_close(store);
 }
 
