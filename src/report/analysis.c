@@ -219,14 +219,35 @@ static void answer_cause(kvl_str *out, const kvl_content *content, const kvli_cu
     } else if (c != NULL && c->has_spike && c->spike->period_tok > 0 &&
                c->best->period_tok > c->spike->period_tok) {
         KVL_SAY(out, lang,
-                "The cache is compressed %s there and %s at the best setting, which would fit a loss of the "
-                "newest tokens, but",
-                "该处%s 压缩一次，最佳设置%s 压缩一次，这与丢失最新 token 相符，但",
-                kvli_period(lang, c->spike->period_tok).text, kvli_period(lang, c->best->period_tok).text);
+                "The cache of %s is compressed %s at keep %s and %s at its best setting, which would fit a "
+                "loss of the newest tokens, but",
+                "%s 的缓存%s 压缩一次（保留率 %s），最佳设置%s 压缩一次，这与丢失最新 token 相符，但",
+                c->spike->press, kvli_period(lang, c->spike->period_tok).text, kvli_keep(c->spike).text,
+                kvli_period(lang, c->best->period_tok).text);
         kvli_put_missing(out, content, lang, "the cause was not tested", "原因未经检验", "kvlab explain");
     } else {
         kvli_put_missing(out, content, lang, "The cause was not tested", "原因未经检验", "kvlab explain");
     }
+}
+
+static bool has_spike(const kvli_facts *f) {
+    bool has = false;
+    for (size_t i = 0; i < f->n; i++) {
+        has = has || f->curves[i].has_spike;
+    }
+    return has;
+}
+
+/* Whether any setting compresses so lightly that a spike could be seen. */
+static bool has_light(const kvli_facts *f) {
+    const double light = 0.8;
+    for (size_t i = 0; i < f->n; i++) {
+        if (f->curves[i].lightest != NULL &&
+            (isnan(f->curves[i].lightest->keep_ratio) || f->curves[i].lightest->keep_ratio >= light)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void answer(kvl_str *out, const kvl_content *content, const kvli_facts *f, kvl_lang lang) {
@@ -243,6 +264,12 @@ static void answer(kvl_str *out, const kvl_content *content, const kvli_facts *f
                                    "No policy of this sweep evicted anything, so it says nothing about "
                                    "compression.",
                                    "本次扫描中没有任何策略驱逐过条目，因此不能说明压缩的影响。"));
+    } else if (!has_light(f) && !has_spike(f)) {
+        kvl_str_puts(out,
+                     kvl_word(lang,
+                              "Light compression (keep 0.8 and above) was not run, so nothing is said of "
+                              "a spike there.",
+                              "没有测量轻度压缩（保留率 0.8 及以上），因此不能说明那里有无尖峰。"));
     } else if (n_curves > 1) {
         answer_many(out, f, lang);
     } else {

@@ -7,6 +7,11 @@
 #include <string.h>
 
 /* PPL as a ratio to the report's own full cache, by the report's own aggregate. */
+enum { LEAST_OF_A_SHAPE = 3 }; /* keep ratios */
+
+/* Of all published tables. */
+#define PUBLISHED_PROTOCOL "stream"
+
 static double own_ratio(const kvl_report_row *row) { return 1 + row->change_percent / 100; }
 
 static void say_source(kvli_say *s, const kvl_published *p, size_t n_texts) {
@@ -75,35 +80,57 @@ static flat_range published_flat(const kvl_published *p) {
     return (flat_range){p->rows[a].keep_ratio, p->rows[b].keep_ratio};
 }
 
+static const kvl_published_row *published_row(const kvl_published *p, double keep_ratio) {
+    for (size_t i = 0; i < p->n; i++) {
+        if (fabs(p->rows[i].keep_ratio - keep_ratio) < 1e-9) {
+            return &p->rows[i];
+        }
+    }
+    return NULL;
+}
+
 static void say_shape(kvli_say *s, const kvl_published *p, const kvli_curve *c) {
     const kvl_report_row *worst = NULL, *best = NULL;
+    const kvl_published_row *p_worst = NULL, *p_best = NULL; /* of the keep ratios measured here too */
+    size_t n_both = 0;
     for (size_t i = c->first; i < c->end; i++) {
         const kvl_report_row *row = &c->report->rows[i];
         if (kvli_counts(row) && isfinite(row->change_percent) &&
             isfinite(kvl_published_ratio(p, row->keep_ratio))) {
             worst = worst == NULL || row->change_percent > worst->change_percent ? row : worst;
             best = best == NULL || row->change_percent < best->change_percent ? row : best;
+            const kvl_published_row *there = published_row(p, row->keep_ratio);
+            p_worst = p_worst == NULL || there->ppl > p_worst->ppl ? there : p_worst;
+            p_best = p_best == NULL || there->ppl < p_best->ppl ? there : p_best;
+            n_both++;
         }
     }
-    const kvl_published_row *p_worst = kvl_published_worst(p), *p_best = kvl_published_best(p);
     if (worst == NULL) {
         KVLI_PUT(s, "No keep ratio of the published table was measured here.",
                  "此处没有测量已发表表格中的任何保留率。");
         kvli_say_end(s, KVL_PASSAGE_TEXT);
         return;
     }
+    if (n_both < LEAST_OF_A_SHAPE) {
+        KVLI_PUT(s, "Too few keep ratios were measured on both sides to compare the shape of the curves.",
+                 "两边都测量的保留率过少，不比较曲线的形状。");
+        kvli_say_end(s, KVL_PASSAGE_TEXT);
+        return;
+    }
     const bool is_same = fabs(worst->keep_ratio - p_worst->keep_ratio) < 1e-9;
-    KVLI_SAY(s,
-             "By point estimates the worst row is keep %g there (%.2f times the full cache) and keep %g here "
-             "(%.2f)%s; "
-             "the best is keep %g there (%.2f) and keep %g here (%.2f).",
-             "按点估计，最差的一行原文为保留率 %g（完整缓存的 %.2f 倍），此处为 %g（%.2f "
-             "倍）%s；最佳的一行原文为 %g（%.2f 倍），此处为 "
-             "%g（%.2f 倍）。",
-             p_worst->keep_ratio, p_worst->ppl / p->full, worst->keep_ratio, own_ratio(worst),
-             is_same ? kvl_word(s->lang, ", the same place", "，位置相同")
-                     : kvl_word(s->lang, ", another place", "，位置不同"),
-             p_best->keep_ratio, p_best->ppl / p->full, best->keep_ratio, own_ratio(best));
+    KVLI_SAY(
+        s,
+        "Of the keep ratios measured on both sides, by point estimates, the worst is keep %g there (%.2f "
+        "times the full cache) and keep %g here "
+        "(%.2f)%s; "
+        "the best is keep %g there (%.2f) and keep %g here (%.2f).",
+        "在两边都测量的保留率中，按点估计最差的一行原文为保留率 %g（完整缓存的 %.2f 倍），此处为 %g（%.2f "
+        "倍）%s；最佳的一行原文为 %g（%.2f 倍），此处为 "
+        "%g（%.2f 倍）。",
+        p_worst->keep_ratio, p_worst->ppl / p->full, worst->keep_ratio, own_ratio(worst),
+        is_same ? kvl_word(s->lang, ", the same place", "，位置相同")
+                : kvl_word(s->lang, ", another place", "，位置不同"),
+        p_best->keep_ratio, p_best->ppl / p->full, best->keep_ratio, own_ratio(best));
     const flat_range flat = published_flat(p);
     if (flat.light > flat.heavy) {
         KVLI_SAY(s, "Published rows from keep %g to %g lie within 5 %% of the lowest.",
@@ -204,12 +231,16 @@ static bool has_knorm(const kvli_facts *f) {
 }
 
 void kvli_say_published(kvli_say *s, const kvli_facts *f) {
-    const char *preset = s->content->preset;
+    /* A preset whose protocol was changed is not the published one any more. */
+    const char *protocol = s->content->protocol_name;
+    const char *preset =
+        protocol != NULL && strcmp(protocol, PUBLISHED_PROTOCOL) != 0 ? "" : s->content->preset;
     size_t n = 0;
     kvli_head(s, "Beside published figures", "与已发表结果的比较");
     for (size_t i = 0; i < f->n; i++) {
         const kvli_curve *c = &f->curves[i];
-        const kvl_published *p = kvl_published_find(preset, c->report->rows[c->first].press);
+        const kvl_published *p =
+            kvl_published_find(preset != NULL ? preset : "", c->report->rows[c->first].press);
         if (p != NULL && c->best != NULL) {
             say_source(s, p, c->report->n_samples);
             say_ratios(s, p, c);

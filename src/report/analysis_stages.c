@@ -89,9 +89,11 @@ static void say_spike(kvli_say *s, const kvli_curve *c) {
             KVL_SAY(&s->line, s->lang, ", and above it in %zu of %zu texts",
                     "，且在 %2$zu 篇文本中的 %1$zu 篇上更高", c->n_higher, c->n_texts);
         }
-        kvl_str_puts(&s->line,
-                     kvl_word(s->lang, ": a U-curve in these texts; of others they are too few to tell.",
-                              "：在这些文本上呈 U 形；文本过少，不能推及其他文本。"));
+        KVL_SAY(&s->line, s->lang, ": %s in these texts; of others they are too few to tell.",
+                "：在这些文本上%s；文本过少，不能推及其他文本。",
+                has_decline(c)
+                    ? kvl_word(s->lang, "a U-curve", "呈 U 形")
+                    : kvl_word(s->lang, "light compression is worse than heavy", "轻度压缩比重度压缩更差"));
     }
     kvli_say_end(s, KVL_PASSAGE_TEXT);
 }
@@ -128,9 +130,11 @@ static void say_method(kvli_say *s, const kvli_curve *c) {
         KVLI_SAY(
             s,
             "%zu text%s: too few texts for an interval (at least %d are needed). All figures below are point "
-            "estimates of these texts, and stages follow from a rough rule on them.",
+            "estimates of these texts, and stages follow from a rough rule on them; bars of charts are "
+            "Student's t, which takes texts to vary as a normal distribution does.",
             "%zu 篇文本%s：文本过少，无法给出置信区间（至少需要 %d "
-            "篇）。以下数字均为这些文本的点估计，阶段划分较粗略。",
+            "篇）。以下数字均为这些文本的点估计，阶段划分较粗略；图中的竖线用 Student "
+            "t，假定文本间差异近似正态。",
             r->n_samples, r->n_samples == 1 || s->lang == KVL_ZH ? "" : "s", KVL_FEW_CLUSTERS);
         if (strstr(r->command, " --samples") == NULL && strstr(r->command, " -f") == NULL &&
             strstr(r->command, " --file") == NULL) {
@@ -200,7 +204,7 @@ static void say_keep(kvli_say *s, const kvli_facts *f, double keep_ratio, bool *
         KVLI_PUT(s,
                  "Presses at equal keep, by their intervals against the full cache; presses whose intervals "
                  "overlap are not ranked:",
-                 "相同保留率下各策略相对完整缓存的区间；区间重叠的策略不作排名：");
+                 "相同保留率下各压缩规则相对完整缓存的置信区间；区间重叠的不作排名：");
         kvli_say_end(s, KVL_PASSAGE_TEXT);
     }
     if (n > 1) {
@@ -222,7 +226,7 @@ static void say_presses(kvli_say *s, const kvli_facts *f) {
     const kvl_report *r = s->content->sweep;
     bool has_head = false;
     if (kvli_main_curve(f->curves, f->n)->is_few) {
-        KVLI_PUT(s, "Presses are not compared: there are too few texts.", "文本过少，不比较各策略。");
+        KVLI_PUT(s, "Presses are not compared: there are too few texts.", "文本过少，不比较各压缩规则。");
         kvli_say_end(s, KVL_PASSAGE_TEXT);
         return;
     }

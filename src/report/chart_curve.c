@@ -381,6 +381,12 @@ static void describe(kvl_str *out, const kvl_content *c, kvl_lang lang) {
             put_row(out, &v.r->rows[v.worst], lang);
         }
         kvl_str_puts(out, kvl_word(lang, ".", "。"));
+        if (full != NULL && full->n_scored != v.r->rows[v.best].n_scored) {
+            KVL_SAY(out, lang,
+                    " The full cache's PPL is of other tokens (%zu, not %zu); nats compare the same tokens.",
+                    "完整缓存的 PPL 取自另一批 token（%zu 个，而非 %zu 个）；nats 之差比较的是相同 token。",
+                    full->n_scored, v.r->rows[v.best].n_scored);
+        }
     } else {
         kvl_str_puts(out, kvl_word(lang, " Nothing was evicted.", "没有驱逐任何条目。"));
     }

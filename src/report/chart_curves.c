@@ -128,7 +128,7 @@ static void describe(kvl_str *out, const kvl_content *c, kvl_lang lang) {
         out, lang,
         "Perplexity against keep ratio of %zu presses on the same scale, with 95 %% intervals where there "
         "are any.",
-        "%zu 种压缩规则在同一刻度下的困惑度随保留率变化，有区间处附 95 %% 区间。", p.n);
+        "%zu 种压缩规则在同一刻度下的困惑度随保留率变化，有区间处附 95 %% 置信区间。", p.n);
     KVL_SAY(
         out, lang,
         " Presses with settings that throw less away and are told apart as worse than their best: %zu of the "

@@ -1,4 +1,5 @@
 /* How often a policy compresses, and beside it what it costs: two panels over the keep ratio. */
+#include "report/analysis_int.h"
 #include "report/chart_int.h"
 
 #include <math.h>
@@ -128,12 +129,12 @@ static void describe(kvl_str *out, const kvl_content *c, kvl_lang lang) {
     const kvl_report_row *light = &g.rows[0];
     const kvl_report_row *heavy = &g.rows[g.n - 1];
     KVL_SAY(out, lang,
-            "%s at keep %g: %.3g tokens from one compression to the next, %+.3f nats per token above the "
-            "full cache; at keep %g: %.3g tokens, %+.3f nats, on the same tokens. Bars: 95 %% intervals.",
-            "%s 保留率 %g：两次压缩相隔 %.3g 个 token，每 token 比完整缓存多 %+.3f nats；保留率 %g：相隔 "
-            "%.3g 个，多 %+.3f nats；token 相同。竖线为 95 %% 置信区间。",
-            light->press, light->keep_ratio, light->period_tok, light->delta.mean, heavy->keep_ratio,
-            heavy->period_tok, heavy->delta.mean);
+            "%s at keep %g compresses %s and costs %+.3f nats per token above the full cache; at keep %g %s, "
+            "and %+.3f nats on the same tokens. Bars: 95 %% intervals.",
+            "%s 在保留率 %g 时%s 压缩一次，每 token 比完整缓存多 %+.3f nats；保留率 %g 时%s 压缩一次，在相同 "
+            "token 上多 %+.3f nats。竖线为 95 %% 置信区间。",
+            light->press, light->keep_ratio, kvli_period(lang, light->period_tok).text, light->delta.mean,
+            heavy->keep_ratio, kvli_period(lang, heavy->period_tok).text, heavy->delta.mean);
 }
 
 const kvl_chart kvli_chart_period = {.id = "period",

@@ -27,9 +27,12 @@ void kvli_paper_caption(kvl_str *out, const kvl_content *c, kvl_lang lang) {
 
 static void say_statistics(kvli_say *s, const kvl_report *r, const kvli_curve *c) {
     if (c != NULL && c->is_few) {
-        KVLI_SAY(s, "With %zu text%s (fewer than %d) no interval is stated; figures are point estimates.",
-                 "文本只有 %zu 篇%s（少于 %d 篇），不给出置信区间；数字为点估计。", r->n_samples,
-                 r->n_samples == 1 || s->lang == KVL_ZH ? "" : "s", KVL_FEW_CLUSTERS);
+        KVLI_SAY(
+            s,
+            "With %zu text%s (fewer than %d) figures are point estimates; bars of the figure are Student's "
+            "t, which takes texts to vary as a normal distribution does.",
+            "文本只有 %zu 篇%s（少于 %d 篇），数字为点估计；图中的竖线用 Student t，假定文本间差异近似正态。",
+            r->n_samples, r->n_samples == 1 || s->lang == KVL_ZH ? "" : "s", KVL_FEW_CLUSTERS);
     } else if (r->n_resamples != 0) {
         KVLI_SAY(
             s,

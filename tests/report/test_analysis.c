@@ -166,7 +166,7 @@ static void a_spike_is_told_with_its_intervals(void **state) {
     const char *text = answer_of(&m->content, KVL_EN);
     check_has(text, "Light compression is worse than heavy here: knorm at keep 0.95 costs +1.200 [+1.1");
     check_has(text, "above its best setting, keep 0.");
-    check_has(text, "every token there and every");
+    check_has(text, "The cache of knorm is compressed every token at keep 0.95 and every");
     check_has(text, "but the cause was not tested: `kvlab explain -m 'my models/a.gguf' --arith int8`.");
     assert_int_equal(count_sentences(text), 3);
     text = all_of(&m->content, KVL_EN);
@@ -253,6 +253,17 @@ static void no_loss_needs_the_whole_interval(void **state) {
     kvl_free(m);
 }
 
+static void a_spike_is_not_looked_for_where_nothing_is_light(void **state) {
+    static const truth heavy = {"knorm", {0.5, 0.25}, {0.3, 0.4}};
+    (void)state;
+    made *m = make(&heavy, 1, 24, 0.02);
+    const char *text = answer_of(&m->content, KVL_EN);
+    check_has(text, "Light compression (keep 0.8 and above) was not run");
+    check_lacks(text, "No spike");
+    check_has(all_of(&m->content, KVL_EN), "Too few keep ratios were measured on both sides");
+    kvl_free(m);
+}
+
 static void few_texts_have_point_estimates_only(void **state) {
     (void)state;
     made *m = make(&spiked, 1, 5, 0.02);
@@ -265,7 +276,8 @@ static void few_texts_have_point_estimates_only(void **state) {
     check_has(text, "5 texts: too few texts for an interval (at least 20 are needed)");
     check_has(text,
               "`kvlab sweep --preset ucurve -m 'my models/a.gguf' --arith int8 --samples 'A1-A60 B1-B10'`");
-    check_has(text, "a U-curve in these texts; of others they are too few to tell");
+    check_has(text,
+              "light compression is worse than heavy in these texts; of others they are too few to tell");
     check_has(text, "|undecided: too few texts");
     check_lacks(text, "|avoid");
     check_lacks(text, "|with care");
@@ -288,7 +300,7 @@ static void presses_are_ranked_by_intervals_only(void **state) {
     check_has(text, "Keep 0.5: lowest point estimate h2o +0.100 [");
     check_has(text, "worse, intervals apart: knorm +0.500 [");
     check_has(text, "not told apart: tova +0.105 [");
-    check_has(text, "No spike at light compression was told apart for knorm, tova, h2o.");
+    check_has(text, "Light compression (keep 0.8 and above) was not run");
     check_has(text, "No published table was made by this protocol");
     check_has(all_of(&m->content, KVL_ZH), "无法区分：tova");
     kvl_free(m);
@@ -432,6 +444,11 @@ static void published_figures_are_compared_as_ratios(void **state) {
     check_lacks(text, "240.87"); /* levels of another model */
     check_has(text, "arXiv 2406.11430");
     check_has(all_of(&m->content, KVL_ZH), "位置相同");
+    static char chunks[] = "llama-chunk"; /* the preset, by another protocol */
+    char *const stream = m->content.protocol_name;
+    m->content.protocol_name = chunks;
+    check_has(all_of(&m->content, KVL_EN), "No published table was made by this protocol");
+    m->content.protocol_name = stream;
     static char preset[] = "paper-quick";
     m->content.preset = preset;
     check_has(all_of(&m->content, KVL_EN), "This preset is the protocol of its quick script");
@@ -555,6 +572,7 @@ int main(void) {
         cmocka_unit_test(no_spike_is_claimed_where_there_is_none),
         cmocka_unit_test(a_gap_that_holds_0_is_no_spike),
         cmocka_unit_test(no_loss_needs_the_whole_interval),
+        cmocka_unit_test(a_spike_is_not_looked_for_where_nothing_is_light),
         cmocka_unit_test(few_texts_have_point_estimates_only),
         cmocka_unit_test(presses_are_ranked_by_intervals_only),
         cmocka_unit_test(rows_that_say_nothing_are_left_out),
