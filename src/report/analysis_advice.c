@@ -223,7 +223,7 @@ static void say_grid(kvli_say *s, const kvl_needle_grid *g) {
     } else if (n == 0) {
         KVLI_SAY(
             s, "Retrieval (%s), %s: no cell could be judged (the full cache fails, or nothing was evicted).",
-            "大海捞针（%s），%s：没有可评判的单元（完整缓存失败或没有驱逐）。", g->task, g->policy);
+            "大海捞针（%s），%s：没有可评判的格（完整缓存失败或没有驱逐）。", g->task, g->policy);
     } else {
         const kvl_estimate rate = kvl_wilson(n_right, n), full = kvl_wilson(n_full, n);
         KVLI_SAY(

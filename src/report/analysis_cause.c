@@ -220,7 +220,8 @@ static void say_verdicts(kvli_say *s, const kvl_cause_content *c) {
         s,
         "%zu hypotheses: %zu supported, %zu refuted, %zu cannot be told here; p values are adjusted for all "
         "findings of the run (Holm):",
-        "%zu 个假设中 %zu 个得到支持，%zu 个被否定，%zu 个无法判断；p 值按该次运行的全部结果校正（Holm）：",
+        "%zu 个假设中 %zu 个得到支持，%zu 个被否定，%zu 个无法判断；p "
+        "值按该次运行中有预测的全部结果校正（Holm）：",
         c->n_verdicts, n[0], n[1], n[2]);
     kvli_say_end(s, KVL_PASSAGE_TEXT);
     for (size_t k = 0; k < 3; k++) {
