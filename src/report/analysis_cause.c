@@ -219,7 +219,7 @@ static void say_verdicts(kvli_say *s, const kvl_cause_content *c) {
     KVLI_SAY(
         s,
         "%zu hypotheses: %zu supported, %zu refuted, %zu cannot be told here; p values are adjusted for all "
-        "findings of the run (Holm):",
+        "findings of the run that predict something (Holm):",
         "%zu 个假设中 %zu 个得到支持，%zu 个被否定，%zu 个无法判断；p "
         "值按该次运行中有预测的全部结果校正（Holm）：",
         c->n_verdicts, n[0], n[1], n[2]);
