@@ -233,6 +233,20 @@ static kvl_status add_item(kvl_samples *s, const char *name, size_t n_name, kvl_
     return KVL_OK;
 }
 
+/* A text that stands there twice would count as two that do not depend on each other. */
+static kvl_status expect_new(const kvl_samples *s, kvl_err *err) {
+    const kvl_sample *last = &s->items[s->n - 1];
+    for (size_t i = 0; i + 1 < s->n; i++) {
+        const kvl_sample *other = &s->items[i];
+        if (other->hash == last->hash && other->n_chars == last->n_chars && other->ids.n == last->ids.n) {
+            return kvl_fail(err, KVL_E_USAGE,
+                            "samples: expected each text once, found %s with the text of %s", last->name,
+                            other->name);
+        }
+    }
+    return KVL_OK;
+}
+
 /* Loads the samples of one word: a name, or a range of names. */
 static kvl_status load_word(kvl_samples *out, sources *src, const char *word, size_t n_word,
                             kvl_tokenizer *tokenizer, kvl_err *err) {
@@ -259,6 +273,7 @@ static kvl_status load_word(kvl_samples *out, sources *src, const char *word, si
         snprintf(name, sizeof name, "%c%zu", kind, k);
         KVL_TRY(add_item(out, name, strlen(name), &item, err));
         KVL_TRY(load_one(item, src, kind, k, tokenizer, err));
+        KVL_TRY(expect_new(out, err));
     }
     return KVL_OK;
 }
@@ -301,6 +316,7 @@ kvl_status kvl_samples_add_file(kvl_samples *s, const char *path, kvl_tokenizer 
     }
     KVL_GO(add_item(s, base, strlen(base), &item, err));
     KVL_GO(finish(item, text, n_bytes, tokenizer, err));
+    status = expect_new(s, err);
 done:
     kvl_free(text);
     return status;

@@ -37,12 +37,12 @@ typedef struct kvl_samples {
 } kvl_samples;
 
 /* Loads the samples named in `names` from data_dir and tokenizes them. Names are separated by blanks or
- * commas; A1-A60 is a range of them. Errors: E_IO, E_USAGE for an unknown name or a range that is not one,
- * E_TEXT for an empty text, and those of the tokenizer. */
+ * commas; A1-A60 is a range of them. Errors: E_IO, E_USAGE for an unknown name, a range that is not one, or
+ * a text that stands there twice, E_TEXT for an empty text, and those of the tokenizer. */
 kvl_status kvl_samples_load(kvl_samples *out, const char *names, const char *data_dir,
                             kvl_tokenizer *tokenizer, kvl_err *err) KVL_MUST_USE;
-/* Adds a text file as a sample named by its base name. E_TEXT when it is empty or gives fewer than 2 tokens.
- */
+/* Adds a text file as a sample named by its base name. E_TEXT when it is empty or gives fewer than 2 tokens,
+ * E_USAGE when its text is there already. */
 kvl_status kvl_samples_add_file(kvl_samples *s, const char *path, kvl_tokenizer *tokenizer,
                                 kvl_err *err) KVL_MUST_USE;
 void kvl_samples_free(kvl_samples *s);

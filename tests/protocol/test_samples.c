@@ -70,6 +70,8 @@ static void test_bad_names(void **state) {
         {"-A1", "unknown sample '-A1'; expected W1.., P1.., B1.., A1.., C1, or a range as A1-A60"},
         {"W1x", "unknown sample 'W1x'"},
         {"A0", "unknown sample 'A0'"},
+        {"W1 B2 W1", "samples: expected each text once, found W1 with the text of W1"},
+        {"A2-A4,A3", "found A3 with the text of A3"},
         {"C2", "sample C2: expected C1"},
         {" ", "samples: expected at least one name, found ' '"},
         {"W1 A99999999999999999999", "unknown sample 'A99999999999999999999'"},
@@ -86,11 +88,28 @@ static void test_bad_names(void **state) {
     }
 }
 
+/* Two files of one text would count as two texts. */
+static void test_twins(void **state) {
+    (void)state;
+    static const char text[] = "It was the best of times, it was the worst of times.";
+    kvl_samples s = {0};
+    kvl_err err = {0};
+    assert_ok(kvl_file_save(test_temp_path("one.txt"), text, sizeof text - 1, NULL));
+    assert_ok(kvl_file_save(test_temp_path("two.txt"), text, sizeof text - 1, NULL));
+    assert_ok(kvl_file_save(test_temp_path("three.txt"), text, sizeof text - 2, NULL));
+    assert_ok(kvl_samples_add_file(&s, test_temp_path("one.txt"), tokenizer, NULL));
+    assert_ok(kvl_samples_add_file(&s, test_temp_path("three.txt"), tokenizer, NULL));
+    assert_int_equal(kvl_samples_add_file(&s, test_temp_path("two.txt"), tokenizer, &err), KVL_E_USAGE);
+    assert_string_equal(err.msg, "samples: expected each text once, found two.txt with the text of one.txt");
+    kvl_samples_free(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_articles),
         cmocka_unit_test(test_ranges),
         cmocka_unit_test(test_bad_names),
+        cmocka_unit_test(test_twins),
     };
     return cmocka_run_group_tests(tests, setup, close_bundled);
 }
