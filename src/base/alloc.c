@@ -59,6 +59,8 @@ char *kvl_strndup(const char *text, size_t n) {
     return copy;
 }
 
+char *kvl_strdup(const char *text) { return kvl_strndup(text, strlen(text)); }
+
 kvl_status kvl_fail_nomem(kvl_err *err, const char *what) {
     return kvl_fail(err, KVL_E_NOMEM, "out of memory: %s", what);
 }

@@ -17,6 +17,7 @@ void *kvl_resize(void *block, size_t n_old, size_t n_new, size_t item_bytes) KVL
 void kvl_free(void *block);
 /* Copy of the first n bytes of text with a NUL behind them. */
 char *kvl_strndup(const char *text, size_t n) KVL_MUST_USE;
+char *kvl_strdup(const char *text) KVL_MUST_USE;
 
 /* E_NOMEM naming what was wanted. */
 kvl_status kvl_fail_nomem(kvl_err *err, const char *what);

@@ -26,7 +26,7 @@ kvl_status kvl_file_open(kvl_file *out, const char *path, kvl_err *err) {
         close(fd);
         return kvl_fail(err, KVL_E_IO, "%s: expected a regular file, found something else", path);
     }
-    out->path = kvl_strndup(path, strlen(path));
+    out->path = kvl_strdup(path);
     if (out->path == NULL) {
         close(fd);
         return kvl_fail_nomem(err, path);

@@ -3,7 +3,6 @@
 
 #include "base/alloc.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -39,19 +38,24 @@ void kvl_str_append(kvl_str *s, const char *bytes, size_t n) {
 
 void kvl_str_puts(kvl_str *s, const char *text) { kvl_str_append(s, text, strlen(text)); }
 
+void kvl_str_vprintf(kvl_str *s, const char *fmt, va_list args) {
+    va_list again;
+    va_copy(again, args);
+    int n = vsnprintf(NULL, 0, fmt, args);
+    if (n < 0 || !reserve(s, (size_t)n)) {
+        s->failed = true;
+    } else {
+        vsnprintf(s->data + s->len, (size_t)n + 1, fmt, again);
+        s->len += (size_t)n;
+    }
+    va_end(again);
+}
+
 void kvl_str_printf(kvl_str *s, const char *fmt, ...) {
     va_list args;
     va_start(args, fmt);
-    int n = vsnprintf(NULL, 0, fmt, args);
+    kvl_str_vprintf(s, fmt, args);
     va_end(args);
-    if (n < 0 || !reserve(s, (size_t)n)) {
-        s->failed = true;
-        return;
-    }
-    va_start(args, fmt);
-    vsnprintf(s->data + s->len, (size_t)n + 1, fmt, args);
-    va_end(args);
-    s->len += (size_t)n;
 }
 
 void kvl_str_clear(kvl_str *s) {
@@ -71,6 +75,24 @@ const char *kvl_str_text(const kvl_str *s) { return s->data != NULL ? s->data : 
 
 kvl_status kvl_str_check(const kvl_str *s, const char *what, kvl_err *err) {
     return s->failed ? kvl_fail_nomem(err, what) : KVL_OK;
+}
+
+/* ---- terminals ---- */
+
+size_t kvl_text_columns(const char *text) {
+    size_t n = 0;
+    for (; *text != '\0'; text++) {
+        n += ((unsigned char)*text & 0xc0) != 0x80;
+    }
+    return n;
+}
+
+size_t kvl_control_bytes(const char *text) {
+    const unsigned char c = (unsigned char)text[0];
+    if (c == 0xc2 && ((unsigned char)text[1] & 0xe0) == 0x80) {
+        return 2;
+    }
+    return (c < 0x20 && c != '\0') || c == 0x7f ? 1 : 0;
 }
 
 /* ---- names ---- */

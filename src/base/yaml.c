@@ -59,12 +59,11 @@ static kvl_status next_event(reader *r, yaml_event_t *event) {
     return yaml_parser_parse(&r->parser, event) ? KVL_OK : fail_parser(r);
 }
 
-/* Control characters (line ends are none here) could forge lines of whoever prints the text. */
+/* Control characters (line ends are none here) could forge lines of whoever prints the text. libyaml puts a
+ * NUL behind it. */
 static bool has_control(const char *text, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        const unsigned char c = (unsigned char)text[i];
-        const bool is_c1 = c == 0xc2 && i + 1 < n && ((unsigned char)text[i + 1] & 0xe0) == 0x80;
-        if ((c < 0x20 && c != '\n') || c == 0x7f || is_c1) {
+        if (text[i] == '\0' || (text[i] != '\n' && kvl_control_bytes(text + i) != 0)) {
             return true;
         }
     }

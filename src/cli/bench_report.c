@@ -264,10 +264,7 @@ static const struct {
 };
 
 static void put_cell(kvl_str *out, size_t column, const char *text, bool is_md) {
-    int n_shown = 0;
-    for (const char *c = text; *c != '\0'; c++) {
-        n_shown += (*c & 0xc0) != 0x80; /* the bytes behind the first of a character take no room */
-    }
+    const int n_shown = (int)kvl_text_columns(text);
     int pad = columns[column].width > n_shown ? columns[column].width - n_shown : 0;
     bool is_left = columns[column].is_left;
     kvl_str_printf(out, "%s%*s%s%*s%s", is_md ? "| " : "", is_left ? 0 : pad, "", text, is_left ? pad : 0, "",

@@ -74,10 +74,10 @@ kvl_status kvl_keep_make(kvl_document *out, const kvl_keep *what, kvl_str *lines
     *out = (kvl_document){0};
     KVL_TRY(set_key(out, what, err));
     KVL_TRY(kvl_str_check(lines, what->kind, err));
-    out->kind = kvl_strndup(what->kind, strlen(what->kind));
-    out->model = kvl_strndup(what->model->name, strlen(what->model->name));
-    out->group = kvl_strndup("", 0);
-    out->command = kvl_strndup(what->command, strlen(what->command));
+    out->kind = kvl_strdup(what->kind);
+    out->model = kvl_strdup(what->model->name);
+    out->group = kvl_strdup("");
+    out->command = kvl_strdup(what->command);
     out->lines = kvl_strndup(kvl_str_text(lines), lines->len);
     out->n_bytes = lines->len;
     kvl_str_free(lines);

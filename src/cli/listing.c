@@ -1,7 +1,6 @@
 /* Lists as tables, Markdown, CSV and JSON lines. */
 #include "cli/listing.h"
 
-#include "base/alloc.h"
 #include "base/json.h"
 
 #include <math.h>
@@ -10,41 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void begin_cell(kvl_listing *l) {
-    if (l->n == l->cap) {
-        const size_t cap = l->cap != 0 ? 2 * l->cap : 64;
-        size_t *grown = kvl_resize(l->starts, l->cap, cap, sizeof *grown);
-        if (grown == NULL) {
-            l->text.failed = true;
-            return;
-        }
-        l->starts = grown;
-        l->cap = cap;
-    }
-    l->starts[l->n++] = l->text.len;
-}
-
 void kvl_listing_add(kvl_listing *l, const char *fmt, ...) {
-    char stack[512];
     va_list args;
-    begin_cell(l);
     va_start(args, fmt);
-    const int n = vsnprintf(stack, sizeof stack, fmt, args);
+    kvl_texts_vadd(&l->cells, fmt, args);
     va_end(args);
-    if (n >= 0 && (size_t)n < sizeof stack) {
-        kvl_str_append(&l->text, stack, (size_t)n + 1);
-        return;
-    }
-    char *heap = n >= 0 ? kvl_calloc((size_t)n + 1, 1) : NULL;
-    if (heap == NULL) {
-        l->text.failed = true;
-        return;
-    }
-    va_start(args, fmt);
-    (void)vsnprintf(heap, (size_t)n + 1, fmt, args);
-    va_end(args);
-    kvl_str_append(&l->text, heap, (size_t)n + 1);
-    kvl_free(heap);
 }
 
 void kvl_listing_add_real(kvl_listing *l, double x) {
@@ -55,47 +24,36 @@ void kvl_listing_add_real(kvl_listing *l, double x) {
     }
 }
 
-void kvl_listing_free(kvl_listing *l) {
-    kvl_str_free(&l->text);
-    kvl_free(l->starts);
-    *l = (kvl_listing){0};
-}
+void kvl_listing_free(kvl_listing *l) { kvl_texts_free(&l->cells); }
 
-static const char *cell_at(const kvl_listing *l, size_t i) { return kvl_str_text(&l->text) + l->starts[i]; }
+static const char *cell_at(const kvl_listing *l, size_t i) { return kvl_texts_at(&l->cells, i); }
 
-/* Columns of a terminal that a text takes: its code points. */
-static size_t width_of(const char *text) {
-    size_t n = 0;
-    for (; *text != '\0'; text++) {
-        n += ((unsigned char)*text & 0xc0) != 0x80;
-    }
-    return n;
-}
+static size_t n_cells(const kvl_listing *l) { return l->cells.n; }
 
 static void put_plain(kvl_str *out, const char *text, bool is_markdown) {
-    for (; *text != '\0'; text++) {
-        const unsigned char c = (unsigned char)*text;
-        const char shown = c < 0x20 || c == 0x7f ? '?' : *text;
-        if (is_markdown && (shown == '|' || shown == '<' || shown == '\\' || shown == '`')) {
+    while (*text != '\0') {
+        const size_t n_control = kvl_control_bytes(text);
+        if (is_markdown && strchr("|<\\`", *text) != NULL) {
             kvl_str_puts(out, "\\");
         }
-        kvl_str_append(out, &shown, 1);
+        kvl_str_append(out, n_control != 0 ? "?" : text, 1);
+        text += n_control != 0 ? n_control : 1;
     }
 }
 
 static void write_table(kvl_str *out, const kvl_listing *l) {
     size_t widths[32] = {0};
     for (size_t c = 0; c < l->n_columns; c++) {
-        widths[c] = width_of(l->columns[c].name);
-        for (size_t i = c; i < l->n; i += l->n_columns) {
-            const size_t width = width_of(cell_at(l, i));
+        widths[c] = kvl_text_columns(l->columns[c].name);
+        for (size_t i = c; i < n_cells(l); i += l->n_columns) {
+            const size_t width = kvl_text_columns(cell_at(l, i));
             widths[c] = width > widths[c] ? width : widths[c];
         }
     }
-    for (size_t row = 0; row <= l->n / l->n_columns; row++) {
+    for (size_t row = 0; row <= n_cells(l) / l->n_columns; row++) {
         for (size_t c = 0; c < l->n_columns; c++) {
             const char *text = row == 0 ? l->columns[c].name : cell_at(l, (row - 1) * l->n_columns + c);
-            const int gap = (int)(widths[c] - width_of(text));
+            const int gap = (int)(widths[c] - kvl_text_columns(text));
             const bool is_last = c + 1 == l->n_columns;
             kvl_str_printf(out, "%s%*s", c != 0 ? "  " : "", l->columns[c].is_number ? gap : 0, "");
             put_plain(out, text, false);
@@ -114,7 +72,7 @@ static void write_markdown(kvl_str *out, const kvl_listing *l) {
         kvl_str_puts(out, l->columns[c].is_number ? "|---:" : "|---");
     }
     kvl_str_puts(out, "|\n");
-    for (size_t i = 0; i < l->n; i++) {
+    for (size_t i = 0; i < n_cells(l); i++) {
         kvl_str_puts(out, "| ");
         put_plain(out, cell_at(l, i), true);
         kvl_str_puts(out, (i + 1) % l->n_columns == 0 ? " |\n" : " ");
@@ -135,7 +93,7 @@ static void write_csv(kvl_str *out, const kvl_listing *l) {
     for (size_t c = 0; c < l->n_columns; c++) {
         kvl_str_printf(out, "%s%s", c != 0 ? "," : "", l->columns[c].name);
     }
-    for (size_t i = 0; i < l->n; i++) {
+    for (size_t i = 0; i < n_cells(l); i++) {
         const char *text = cell_at(l, i);
         const bool has_guard = is_formula(text);
         const bool has_quotes = has_guard || strpbrk(text, ",\"\r\n") != NULL;
@@ -160,7 +118,7 @@ static json_t *json_cell(const kvl_listing *l, size_t i) {
 }
 
 static kvl_status write_lines(kvl_str *out, const kvl_listing *l, kvl_err *err) {
-    for (size_t row = 0; row < l->n / l->n_columns; row++) {
+    for (size_t row = 0; row < n_cells(l) / l->n_columns; row++) {
         json_t *o = json_object();
         for (size_t c = 0; c < l->n_columns; c++) {
             json_object_set_new(o, l->columns[c].name, json_cell(l, row * l->n_columns + c));
@@ -171,7 +129,7 @@ static kvl_status write_lines(kvl_str *out, const kvl_listing *l, kvl_err *err) 
 }
 
 kvl_status kvl_listing_write(kvl_str *out, const kvl_listing *l, kvl_listing_format format, kvl_err *err) {
-    KVL_TRY(kvl_str_check(&l->text, "list", err));
+    KVL_TRY(kvl_str_check(&l->cells.bytes, "list", err));
     switch (format) {
     case KVL_LISTING_MD: write_markdown(out, l); break;
     case KVL_LISTING_CSV: write_csv(out, l); break;

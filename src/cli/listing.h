@@ -2,7 +2,7 @@
 #ifndef KVL_CLI_LISTING_H
 #define KVL_CLI_LISTING_H
 
-#include "base/str.h"
+#include "base/texts.h"
 
 typedef enum kvl_listing_format {
     KVL_LISTING_TABLE,
@@ -19,9 +19,7 @@ typedef struct kvl_listing_column {
 typedef struct kvl_listing {
     const kvl_listing_column *columns; /* [n_columns] */
     size_t n_columns;
-    kvl_str text;   /* cells, a NUL behind each */
-    size_t *starts; /* [cap] of them in text, the first n are used */
-    size_t n, cap;
+    kvl_texts cells;
 } kvl_listing;
 
 /* Adds the next cell, row by row; errors stick. */

@@ -14,28 +14,16 @@ static const char erase[] = "\r\x1b[K";
 
 /* ---- text ---- */
 
-/* The first byte of a character, all but which add no column, if none is wide. */
-static bool is_first(char c) { return ((unsigned char)c & 0xc0) != 0x80; }
-
-static size_t columns_of(const char *text) {
-    size_t n = 0;
-    for (; *text != '\0'; text++) {
-        n += is_first(*text);
-    }
-    return n;
-}
-
-/* At most so many columns of a text; control characters, also those of two bytes, as '?'. */
+/* At most so many columns of a text; control characters as '?'. */
 static void put_clean(kvl_str *out, const char *text, size_t most) {
-    for (size_t n = 0; *text != '\0'; text++) {
-        const unsigned char c = (unsigned char)text[0];
-        const bool is_pair = c == 0xc2 && (unsigned char)text[1] >= 0x80 && (unsigned char)text[1] < 0xa0;
-        n += is_first(*text);
+    for (size_t n = 0; *text != '\0';) {
+        const size_t n_control = kvl_control_bytes(text);
+        n += ((unsigned char)*text & 0xc0) != 0x80; /* a character's first byte */
         if (n > most) {
             return;
         }
-        kvl_str_append(out, c < 0x20 || c == 0x7f || is_pair ? "?" : text, 1);
-        text += is_pair;
+        kvl_str_append(out, n_control != 0 ? "?" : text, 1);
+        text += n_control != 0 ? n_control : 1;
     }
 }
 
@@ -92,7 +80,7 @@ void kvl_progress_write(kvl_str *out, const kvl_progress_state *s, uint64_t firs
         kvl_str line = {0};
         write_parts(&line, s, rate, ways[i], width);
         const bool is_last = i + 1 == sizeof ways / sizeof ways[0];
-        const bool fits = columns_of(kvl_str_text(&line)) <= width;
+        const bool fits = kvl_text_columns(kvl_str_text(&line)) <= width;
         if (fits || is_last) {
             put_clean(out, kvl_str_text(&line), width);
         }

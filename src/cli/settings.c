@@ -39,9 +39,9 @@ kvl_status kvl_settings_add(kvl_settings *s, int id, const char *value, kvl_orig
     }
     s->items = items;
     items[s->n] = (kvl_setting){.arg = find_arg(s, id),
-                                .value = kvl_strndup(value, strlen(value)),
+                                .value = kvl_strdup(value),
                                 .origin = origin,
-                                .place = place != NULL ? kvl_strndup(place, strlen(place)) : NULL};
+                                .place = place != NULL ? kvl_strdup(place) : NULL};
     const kvl_setting *added = &items[s->n++];
     const bool is_whole = added->value != NULL && (place == NULL || added->place != NULL);
     return is_whole ? KVL_OK : kvl_fail_nomem(err, "settings");
@@ -259,13 +259,10 @@ static void show_comment(kvl_str *out, const kvl_setting *item) {
     const char *place =
         item->origin == KVL_FROM_FILE && item->place != NULL ? item->place : words[item->origin];
     kvl_str_puts(out, " # ");
-    for (; *place != '\0'; place++) { /* a path may hold anything */
-        const unsigned char c = (unsigned char)*place;
-        if (c < 0x20 || c == 0x7f) {
-            kvl_str_printf(out, "\\x%02x", c);
-        } else {
-            kvl_str_append(out, place, 1);
-        }
+    while (*place != '\0') { /* a path may hold anything */
+        const size_t n_control = kvl_control_bytes(place);
+        kvl_str_append(out, n_control != 0 ? "?" : place, 1);
+        place += n_control != 0 ? n_control : 1;
     }
     kvl_str_puts(out, "\n");
 }

@@ -269,18 +269,10 @@ static void fill_columns(char cells[n_columns][cell_bytes], const tokens *t, con
     snprintf(cells[15], cell_bytes, "%zu", t->n_affected);
 }
 
-static int display_width(const char *text) {
-    int n = 0;
-    for (; *text != '\0'; text++) {
-        n += ((unsigned char)*text & 0xc0) != 0x80;
-    }
-    return n;
-}
-
 static void write_line(kvl_str *out, const char *const *cells, const char *policy, bool is_markdown) {
     kvl_str_puts(out, is_markdown ? "|" : "");
     for (size_t c = 0; c < n_columns; c++) {
-        const int gap = is_markdown ? 0 : columns[c].width - display_width(cells[c]);
+        const int gap = is_markdown ? 0 : columns[c].width - (int)kvl_text_columns(cells[c]);
         kvl_str_printf(out, is_markdown ? " %*s%s |" : "%*s%s  ", gap > 0 ? gap : 0, "", cells[c]);
     }
     kvl_str_printf(out, is_markdown ? " %s |\n" : "%s\n", policy);

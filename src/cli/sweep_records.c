@@ -68,8 +68,6 @@ static kvl_status text_bytes(size_t *out, kvl_sweep_run_info *info, size_t sampl
 
 /* ---- columns ---- */
 
-static char *copy(const char *text) { return kvl_strndup(text, strlen(text)); }
-
 static kvl_status set_words(kvl_record *out, const kvl_sweep_run_info *info, const kvl_cell *c,
                             kvl_err *err) {
     const kvl_sample *sample = &info->samples->items[c->sample];
@@ -81,14 +79,14 @@ static kvl_status set_words(kvl_record *out, const kvl_sweep_run_info *info, con
     kvl_policy_press_text(policy, &press_text);
     kvl_policy_text(policy, &policy_text);
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)text->hash);
-    out->model = copy(kvl_engine_model(info->engine)->name);
-    out->preset = copy(info->options->preset->name);
-    out->protocol = copy(info->options->protocol->name);
-    out->press = copy(kvl_str_text(&press_text));
-    out->policy = copy(kvl_str_text(&policy_text));
-    out->sample = copy(sample->name);
-    out->text = copy(text->name);
-    out->text_key = copy(hash);
+    out->model = kvl_strdup(kvl_engine_model(info->engine)->name);
+    out->preset = kvl_strdup(info->options->preset->name);
+    out->protocol = kvl_strdup(info->options->protocol->name);
+    out->press = kvl_strdup(kvl_str_text(&press_text));
+    out->policy = kvl_strdup(kvl_str_text(&policy_text));
+    out->sample = kvl_strdup(sample->name);
+    out->text = kvl_strdup(text->name);
+    out->text_key = kvl_strdup(hash);
     const bool has_all = !press_text.failed && !policy_text.failed && out->model != NULL &&
                          out->preset != NULL && out->protocol != NULL && out->press != NULL &&
                          out->policy != NULL && out->sample != NULL && out->text != NULL &&

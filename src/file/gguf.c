@@ -272,7 +272,7 @@ kvl_status kvl_gguf_parse(kvl_gguf **out, const uint8_t *bytes, uint64_t n_bytes
         return kvl_fail_nomem(err, "GGUF header");
     }
     kvl_status status = KVL_OK;
-    g->name = kvl_strndup(name, strlen(name));
+    g->name = kvl_strdup(name);
     g->head = kvl_calloc((size_t)n_bytes, 1);
     if (g->name == NULL || g->head == NULL) {
         KVL_GO(kvl_fail_nomem(err, "GGUF header"));

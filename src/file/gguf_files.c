@@ -37,7 +37,7 @@ static kvl_status add_file(kvl_tensors *t, unsigned i, const char *path, kvl_err
     kvli_shard *shard = &t->shards[i];
     const char *slash = strrchr(path, '/');
     const char *name = slash != NULL ? slash + 1 : path;
-    shard->name = kvl_strndup(name, strlen(name));
+    shard->name = kvl_strdup(name);
     if (shard->name == NULL) {
         return kvl_fail_nomem(err, "name of a weight file");
     }

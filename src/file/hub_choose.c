@@ -27,7 +27,7 @@ kvl_status kvli_hub_list_add(kvli_hub_list *list, const char *path, kvl_err *err
         list->paths = paths;
         list->cap = cap;
     }
-    list->paths[list->n] = kvl_strndup(path, strlen(path));
+    list->paths[list->n] = kvl_strdup(path);
     if (list->paths[list->n] == NULL) {
         return kvl_fail_nomem(err, "list of files");
     }

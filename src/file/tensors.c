@@ -61,7 +61,7 @@ done:
 
 kvl_status kvli_tensors_add(kvl_tensors *t, size_t i, const char *path, const char *name, kvl_err *err) {
     kvli_shard *shard = &t->shards[i];
-    shard->name = kvl_strndup(name, strlen(name));
+    shard->name = kvl_strdup(name);
     if (shard->name == NULL) {
         return kvl_fail_nomem(err, "name of a weight file");
     }

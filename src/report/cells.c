@@ -9,38 +9,16 @@
 
 static const char dash[] = "–";
 
-/* Notes that a cell begins here. */
-static bool begin(kvli_cells *c) {
-    if (c->n == c->cap) {
-        const size_t cap = c->cap == 0 ? 64 : 2 * c->cap;
-        size_t *starts = kvl_resize(c->starts, c->cap, cap, sizeof *starts);
-        if (starts == NULL) {
-            c->text.failed = true;
-            return false;
-        }
-        c->starts = starts;
-        c->cap = cap;
-    }
-    c->starts[c->n++] = c->text.len;
-    return true;
-}
-
-static void end(kvli_cells *c) { kvl_str_append(&c->text, "", 1); }
-
-void kvli_cell(kvli_cells *c, const char *fmt, ...) {
+void kvli_cell(kvl_texts *c, const char *fmt, ...) {
     char text[512];
     va_list args;
     va_start(args, fmt);
     const int n = vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    if (begin(c) && n >= 0) {
-        kvl_str_puts(&c->text, text);
-        kvl_str_puts(&c->text, (size_t)n >= sizeof text ? "…" : "");
-    }
-    end(c);
+    kvl_texts_add(c, "%s%s", n >= 0 ? text : "", n >= (int)sizeof text ? "…" : "");
 }
 
-void kvli_cell_number(kvli_cells *c, double x, int n_digits) {
+void kvli_cell_number(kvl_texts *c, double x, int n_digits) {
     if (isnan(x)) {
         kvli_cell(c, "%s", dash);
     } else {
@@ -48,7 +26,7 @@ void kvli_cell_number(kvli_cells *c, double x, int n_digits) {
     }
 }
 
-void kvli_cell_estimate(kvli_cells *c, const kvl_estimate *e, int n_digits) {
+void kvli_cell_estimate(kvl_texts *c, const kvl_estimate *e, int n_digits) {
     if (isnan(e->mean)) {
         kvli_cell(c, "%s", dash);
     } else if (e->has_interval) {
@@ -58,14 +36,14 @@ void kvli_cell_estimate(kvli_cells *c, const kvl_estimate *e, int n_digits) {
     }
 }
 
-static kvl_status put(kvl_page *p, const kvli_cells *c, const char *caption, const kvli_column *columns,
+static kvl_status put(kvl_page *p, const kvl_texts *c, const char *caption, const kvli_column *columns,
                       size_t n_columns, kvl_err *err) {
     const char **cells = kvl_calloc(c->n + 1, sizeof *cells);
     const char **heads = kvl_calloc(n_columns, sizeof *heads);
     bool *is_number = kvl_calloc(n_columns, sizeof *is_number);
     const bool is_good = cells != NULL && heads != NULL && is_number != NULL;
     for (size_t i = 0; i < c->n && is_good; i++) {
-        cells[i] = c->text.data + c->starts[i];
+        cells[i] = kvl_texts_at(c, i);
     }
     for (size_t i = 0; i < n_columns && is_good; i++) {
         heads[i] = kvl_word(p->lang, columns[i].head_en, columns[i].head_zh);
@@ -80,14 +58,12 @@ static kvl_status put(kvl_page *p, const kvli_cells *c, const char *caption, con
     return is_good ? KVL_OK : kvl_fail_nomem(err, "table");
 }
 
-kvl_status kvli_cells_put(kvl_page *p, kvli_cells *c, const char *caption, const kvli_column *columns,
+kvl_status kvli_cells_put(kvl_page *p, kvl_texts *c, const char *caption, const kvli_column *columns,
                           size_t n_columns, kvl_err *err) {
-    kvl_status status = kvl_str_check(&c->text, "table", err);
+    kvl_status status = kvl_str_check(&c->bytes, "table", err);
     if (status == KVL_OK) {
         status = put(p, c, caption, columns, n_columns, err);
     }
-    kvl_str_free(&c->text);
-    kvl_free(c->starts);
-    *c = (kvli_cells){0};
+    kvl_texts_free(c);
     return status;
 }

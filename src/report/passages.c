@@ -74,7 +74,7 @@ void kvli_say_table(kvli_say *s, size_t n_columns) {
         item->n_rows = item->cells != NULL ? n_cells / n_columns : 0;
         s->failed = s->failed || s->cells.failed || item->cells == NULL;
         for (size_t i = 0; !s->failed && i < item->n_rows * n_columns; i++) {
-            item->cells[i] = kvl_strndup(cell, strlen(cell));
+            item->cells[i] = kvl_strdup(cell);
             s->failed = item->cells[i] == NULL;
             cell += strlen(cell) + 1;
         }

@@ -72,7 +72,7 @@ static const char *verdict_words(kvl_lang lang, const char *verdict) {
                                              : kvl_word(lang, "? cannot tell here", "? 无法判断");
 }
 
-static void put_p(kvli_cells *cells, double p) {
+static void put_p(kvl_texts *cells, double p) {
     if (isnan(p)) {
         kvli_cell(cells, "–");
     } else {
@@ -81,7 +81,7 @@ static void put_p(kvli_cells *cells, double p) {
 }
 
 /* What a finding is about, its effect, unit and p; without one the reason why there is none. */
-static void put_effect(kvli_cells *cells, kvl_lang lang, const kvl_finding_line *f, const char *why) {
+static void put_effect(kvl_texts *cells, kvl_lang lang, const kvl_finding_line *f, const char *why) {
     kvl_str what = {0};
     if (f == NULL) {
         kvli_put_finding(&what, lang, why);
@@ -110,7 +110,7 @@ static kvl_status put_verdicts(kvl_page *p, const kvl_cause_content *c, kvl_err 
         {.head_en = "unit", .head_zh = "单位"},
         {.head_en = "p (Holm)", .head_zh = "p（Holm）", .is_number = true},
     };
-    kvli_cells cells = {0};
+    kvl_texts cells = {0};
     for (size_t i = 0; i < c->n_verdicts; i++) {
         const kvl_verdict_line *v = &c->verdicts[i];
         kvli_cell(&cells, "%s", v->id);
@@ -137,7 +137,7 @@ static kvl_status put_findings(kvl_page *p, const kvl_cause_content *c, kvl_err 
         {.head_en = "outcome", .head_zh = "与预测相比"},
         {.head_en = "decides", .head_zh = "决定性"},
     };
-    kvli_cells cells = {0};
+    kvl_texts cells = {0};
     for (size_t i = 0; i < c->n_verdicts; i++) {
         for (size_t k = 0; k < c->verdicts[i].n_findings; k++) {
             const kvl_finding_line *f = &c->verdicts[i].findings[k];

@@ -37,7 +37,7 @@ static kvl_status put_layers(kvl_page *p, kvl_err *err) {
     };
     const kvl_portrait *portrait = p->content->portrait;
     const kvl_portrait_policy *worst = kvli_portrait_worst(portrait);
-    kvli_cells cells = {0};
+    kvl_texts cells = {0};
     for (size_t l = 0; l < portrait->n_layers; l++) {
         const layer_figures f = layer_of(portrait, worst, l);
         kvli_cell(&cells, "%zu", l);

@@ -18,7 +18,7 @@ static kvl_estimate rate_of(const kvl_needle_grid *g, const size_t *n_right, siz
     return kvl_wilson(right, trials);
 }
 
-static void put_rate(kvli_cells *cells, const kvl_estimate *e) {
+static void put_rate(kvl_texts *cells, const kvl_estimate *e) {
     kvl_str text = {0};
     kvli_put_share(&text, e);
     kvli_cell(cells, "%s", kvl_str_text(&text));
@@ -34,7 +34,7 @@ static kvl_status put_rates(kvl_page *p, const kvl_needle_content *n, kvl_err *e
         {.head_en = "trials", .head_zh = "试验数", .is_number = true},
         {.head_en = "cells judged", .head_zh = "参与判断的格", .is_number = true},
     };
-    kvli_cells cells = {0};
+    kvl_texts cells = {0};
     for (size_t i = 0; i < n->n; i++) {
         const kvl_needle_grid *g = &n->grids[i];
         size_t n_cells = 0;

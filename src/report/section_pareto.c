@@ -15,7 +15,7 @@ static kvl_status put_choices(kvl_page *p, const kvl_choice_content *choice, kvl
         {"", "", false},
     };
     enum { n_columns = sizeof columns / sizeof columns[0] };
-    kvli_cells cells = {0};
+    kvl_texts cells = {0};
     for (size_t i = 0; i < choice->n; i++) {
         const kvl_choice_line *l = &choice->lines[i];
         kvli_cell(&cells, "%s", l->policy);

@@ -36,7 +36,7 @@ static kvl_status put_quality(kvl_page *p, const kvl_report *r, kvl_err *err) {
         {"ΔNLL, affected", "ΔNLL（受影响）", true},
     };
     enum { n_columns = sizeof columns / sizeof columns[0] };
-    kvli_cells cells = {0};
+    kvl_texts cells = {0};
     double *p_holm = kvli_adjusted(r);
     if (p_holm == NULL) {
         return kvl_fail_nomem(err, "table");
@@ -81,7 +81,7 @@ static kvl_status put_counts(kvl_page *p, const kvl_report *r, kvl_err *err) {
         {"period", "周期", true},
     };
     enum { n_columns = sizeof columns / sizeof columns[0] };
-    kvli_cells cells = {0};
+    kvl_texts cells = {0};
     for (size_t i = 0; i < r->n_rows; i++) {
         const kvl_report_row *row = &r->rows[i];
         kvli_cell(&cells, "%s", row->policy);
@@ -114,7 +114,7 @@ static kvl_status put_texts_of(kvl_page *p, const kvl_report *r, size_t first, s
     const size_t n_rows = end - first;
     kvli_column *columns = kvl_calloc(n_rows + 2, sizeof *columns);
     char(*heads)[32] = kvl_calloc(n_rows, sizeof *heads);
-    kvli_cells cells = {0};
+    kvl_texts cells = {0};
     kvl_status status = columns != NULL && heads != NULL ? KVL_OK : kvl_fail_nomem(err, "table");
     KVL_GO(status);
     columns[0] = (kvli_column){"text", "文本", false};

@@ -6,7 +6,7 @@
 static bool has(const kvl_content *c) { return c->time != NULL || c->bench != NULL; }
 
 /* New tokens after which faster decoding has paid for the compression. */
-static void cell_break_even(kvli_cells *cells, const kvl_time_line *l, const kvl_time_line *full,
+static void cell_break_even(kvl_texts *cells, const kvl_time_line *l, const kvl_time_line *full,
                             kvl_lang lang) {
     const double saved = full->tpot_ns - l->tpot_ns;
     if (l == full || isnan(saved) || isnan(l->compress_ns)) {
@@ -30,7 +30,7 @@ static kvl_status put_times(kvl_page *p, const kvl_time_content *time, kvl_err *
         {"peak RSS MiB", "进程峰值 MiB", true},
     };
     enum { n_columns = sizeof columns / sizeof columns[0] };
-    kvli_cells cells = {0};
+    kvl_texts cells = {0};
     kvl_str caption = {0};
     for (size_t i = 0; i < time->n; i++) {
         const kvl_time_line *l = &time->lines[i];
@@ -60,7 +60,7 @@ static kvl_status put_bench(kvl_page *p, const kvl_bench_content *bench, kvl_err
         {"tokens per second", "token/秒", true},
         {"standard deviation", "标准差", true},
     };
-    kvli_cells cells = {0};
+    kvl_texts cells = {0};
     kvl_str caption = {0};
     for (size_t i = 0; i < bench->n; i++) {
         kvli_cell(&cells, "%s", bench->lines[i].test);

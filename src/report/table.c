@@ -26,15 +26,6 @@ static const struct {
     {"", 1, true},
 };
 
-/* Width on a terminal: code points. */
-static int display_width(const char *text) {
-    int n = 0;
-    for (; *text != '\0'; text++) {
-        n += ((unsigned char)*text & 0xc0) != 0x80;
-    }
-    return n;
-}
-
 static void pad(kvl_str *out, int n) {
     for (int i = 0; i < n; i++) {
         kvl_str_puts(out, " ");
@@ -43,15 +34,13 @@ static void pad(kvl_str *out, int n) {
 
 /* Pipes would end a Markdown cell; control characters drive terminals. */
 static void put_safe(kvl_str *out, const char *text, bool is_markdown) {
-    for (; *text != '\0'; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (c < 0x20 || c == 0x7f) {
-            kvl_str_puts(out, "?");
-        } else if (is_markdown && strchr("|<>\\`*_", *text) != NULL) {
-            kvl_str_printf(out, "\\%c", *text);
-        } else {
-            kvl_str_append(out, text, 1);
+    while (*text != '\0') {
+        const size_t n_control = kvl_control_bytes(text);
+        if (is_markdown && strchr("|<>\\`*_", *text) != NULL) {
+            kvl_str_puts(out, "\\");
         }
+        kvl_str_append(out, n_control != 0 ? "?" : text, 1);
+        text += n_control != 0 ? n_control : 1;
     }
 }
 
@@ -95,7 +84,7 @@ static void fill_cells(char cells[n_columns][cell_bytes], const kvl_report *r, s
 static void write_line(kvl_str *out, char cells[n_columns][cell_bytes], bool is_markdown) {
     kvl_str_puts(out, is_markdown ? "|" : "");
     for (int c = 0; c < n_columns; c++) {
-        int gap = columns[c].width - display_width(cells[c]);
+        int gap = columns[c].width - (int)kvl_text_columns(cells[c]);
         if (is_markdown) {
             kvl_str_printf(out, " %s |", cells[c]);
             continue;

@@ -170,7 +170,7 @@ kvl_status kvl_store_open(kvl_store **out, const char *path, kvl_store_mode mode
         return kvl_fail_nomem(err, path);
     }
     s->lock = -1;
-    s->path = kvl_strndup(path, strlen(path));
+    s->path = kvl_strdup(path);
     /* names like ":memory:" and "file:" are files here */
     kvl_str_printf(&full, "%s%s", path[0] == '/' ? "" : "./", path);
     if (s->path == NULL || full.failed) {

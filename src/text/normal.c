@@ -101,8 +101,8 @@ kvl_status kvli_normal_add(const kvli_vocab_loader *l, kvl_normal_kind kind, con
     }
     kvl_normal *step = &t->normals[t->n_normals++];
     step->kind = kind;
-    step->from = from != NULL ? kvl_strndup(from, strlen(from)) : NULL;
-    step->to = to != NULL ? kvl_strndup(to, strlen(to)) : NULL;
+    step->from = from != NULL ? kvl_strdup(from) : NULL;
+    step->to = to != NULL ? kvl_strdup(to) : NULL;
     bool is_ok = (from == NULL || step->from != NULL) && (to == NULL || step->to != NULL);
     return is_ok ? KVL_OK : kvl_fail_nomem(l->err, "normalizer");
 }

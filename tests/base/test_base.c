@@ -6,6 +6,7 @@
 #include "base/pool.h"
 #include "base/rng.h"
 #include "base/sha256.h"
+#include "base/texts.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -77,6 +78,32 @@ static void test_strings(void **state) {
     kvl_str_clear(&s);
     assert_false(s.failed);
     kvl_str_free(&s);
+}
+
+static void test_texts(void **state) {
+    (void)state;
+    kvl_texts t = {0};
+    for (int i = 0; i < 100; i++) {
+        kvl_texts_add(&t, "%.*d", i % 2 == 0 ? 1 : 3, i);
+    }
+    assert_int_equal(t.n, 100);
+    assert_string_equal(kvl_texts_at(&t, 98), "98");
+    assert_string_equal(kvl_texts_at(&t, 99), "099");
+    kvl_alloc_fail_after(0);
+    for (int i = 0; i < 100; i++) {
+        kvl_texts_add(&t, "x");
+    }
+    kvl_alloc_fail_after(-1);
+    assert_int_equal(kvl_str_check(&t.bytes, "x", NULL), KVL_E_NOMEM);
+    kvl_texts_free(&t);
+    assert_int_equal(kvl_control_bytes("a"), 0);
+    assert_int_equal(kvl_control_bytes(""), 0);
+    assert_int_equal(kvl_control_bytes("\n"), 1);
+    assert_int_equal(kvl_control_bytes("\x7f"), 1);
+    assert_int_equal(kvl_control_bytes("\xc2\x9b"), 2); /* begins sequences, as ESC [ does */
+    assert_int_equal(kvl_control_bytes("\xc2\xa0"), 0);
+    assert_int_equal(kvl_control_bytes("\xc2"), 0);
+    assert_int_equal(kvl_text_columns("a\xc2\xa0z"), 3);
 }
 
 static void test_cursor(void **state) {
@@ -268,12 +295,19 @@ static void test_sha256(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_status_table),   cmocka_unit_test(test_error_text_is_escaped_and_cut),
-        cmocka_unit_test(test_memory),         cmocka_unit_test(test_strings),
-        cmocka_unit_test(test_cursor),         cmocka_unit_test(test_json_join),
-        cmocka_unit_test(test_json_limits),    cmocka_unit_test(test_files),
-        cmocka_unit_test(test_random_numbers), cmocka_unit_test(test_pool_runs_every_item_once),
-        cmocka_unit_test(test_machine),        cmocka_unit_test(test_sha256),
+        cmocka_unit_test(test_status_table),
+        cmocka_unit_test(test_error_text_is_escaped_and_cut),
+        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_strings),
+        cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_cursor),
+        cmocka_unit_test(test_json_join),
+        cmocka_unit_test(test_json_limits),
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_random_numbers),
+        cmocka_unit_test(test_pool_runs_every_item_once),
+        cmocka_unit_test(test_machine),
+        cmocka_unit_test(test_sha256),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
