@@ -43,11 +43,18 @@ static const kvl_listing_column columns[] = {
 };
 
 static void add_words(kvl_listing *l, const kvl_record *r, const char *why) {
-    static const char *const roles[] = {"policy", "baseline", "one-pass"};
-    const char *const words[] = {r->key,         r->group, why == NULL ? "done" : "failed",
-                                 roles[r->role], r->model, r->preset,
-                                 r->protocol,    r->press, r->policy,
-                                 r->sample,      r->text,  r->text_key};
+    const char *const words[] = {r->key,
+                                 r->group,
+                                 why == NULL ? "done" : "failed",
+                                 kvl_record_role_name(r->role),
+                                 r->model,
+                                 r->preset,
+                                 r->protocol,
+                                 r->press,
+                                 r->policy,
+                                 r->sample,
+                                 r->text,
+                                 r->text_key};
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         kvl_listing_add(l, "%s", words[i]);
     }

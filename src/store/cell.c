@@ -1,4 +1,4 @@
-/* Cells: one transaction each, done or failed; lists of them, and the groups they form. */
+/* Cells: one transaction each, done or failed; and lists of them. */
 #include "store/store_int.h"
 
 #include "base/alloc.h"
@@ -147,29 +147,36 @@ kvl_status kvl_store_count_attempts(kvl_store *s, const char *key, size_t *n, kv
 
 /* ---- lists ---- */
 
-/* How many cells the group must have. */
-static kvl_status tally(kvl_store *s, const char *group, bool is_done, size_t *n, kvl_err *err) {
+/* How many done cells the group must have. */
+static kvl_status tally(kvl_store *s, const char *group, size_t *n, kvl_err *err) {
     sqlite3_stmt *stmt = NULL;
     bool is_row = false;
     *n = 0;
-    KVL_TRY(kvli_prepare(s, &stmt, "SELECT n_done, n_failed FROM tally WHERE group_key = ?1", err));
+    KVL_TRY(kvli_prepare(s, &stmt, "SELECT n_done FROM tally WHERE group_key = ?1", err));
     kvl_status status = sqlite3_bind_text(stmt, 1, group, -1, SQLITE_STATIC) == SQLITE_OK
                             ? kvli_step(s, stmt, &is_row, "counting records", err)
                             : kvl_fail_nomem(err, s->path);
     if (status == KVL_OK && is_row) {
-        *n = (size_t)sqlite3_column_int64(stmt, is_done ? 0 : 1);
+        *n = (size_t)sqlite3_column_int64(stmt, 0);
     }
     kvli_release(stmt);
     return status;
 }
 
-/* Hands each row of a group to `take`, which owns it from then on, and counts them. */
-typedef kvl_status take_cell(void *out, size_t i, kvli_cell *cell, kvl_err *err);
-static kvl_status each_of_group(kvl_store *s, const char *sql, const char *group, size_t n_expected,
-                                take_cell *take, void *out, kvl_err *err) {
+static kvl_status list(kvl_store *s, const char *group, kvl_records *out, kvl_err *err) {
+    static const char sql[] =
+        KVLI_SELECT_CELL " FROM cell JOIN (SELECT role AS r, policy AS p, min(id) AS first FROM cell "
+                         "WHERE group_key = ?1 AND why IS NULL GROUP BY role, policy) "
+                         "ON role = r AND policy = p WHERE group_key = ?1 AND why IS NULL "
+                         "ORDER BY role = 0, role, first, text, first_token, sample, id";
     sqlite3_stmt *stmt = NULL;
-    size_t n = 0;
+    size_t n = 0, n_expected = 0;
     bool is_row = true;
+    KVL_TRY(tally(s, group, &n_expected, err));
+    out->items = kvl_calloc(n_expected, sizeof *out->items);
+    if (out->items == NULL) {
+        return kvl_fail_nomem(err, s->path);
+    }
     KVL_TRY(kvli_prepare(s, &stmt, sql, err));
     kvl_status status = sqlite3_bind_text(stmt, 1, group, -1, SQLITE_STATIC) == SQLITE_OK
                             ? KVL_OK
@@ -186,7 +193,8 @@ static kvl_status each_of_group(kvl_store *s, const char *sql, const char *group
                               s->path, cell.record.key, group);
         }
         if (status == KVL_OK && n < n_expected) {
-            status = take(out, n, &cell, err);
+            out->items[out->n++] = cell.record;
+            cell.record = (kvl_record){0};
         }
         n++;
         kvli_cell_free(&cell);
@@ -200,30 +208,6 @@ done:
     return status;
 }
 
-static kvl_status take_record(void *out, size_t i, kvli_cell *cell, kvl_err *err) {
-    kvl_records *records = out;
-    (void)err;
-    records->items[i] = cell->record;
-    records->n = i + 1;
-    cell->record = (kvl_record){0};
-    return KVL_OK;
-}
-
-static kvl_status list(kvl_store *s, const char *group, kvl_records *out, kvl_err *err) {
-    size_t n = 0;
-    KVL_TRY(tally(s, group, true, &n, err));
-    out->items = kvl_calloc(n, sizeof *out->items);
-    if (out->items == NULL) {
-        return kvl_fail_nomem(err, s->path);
-    }
-    static const char sql[] =
-        KVLI_SELECT_CELL " FROM cell JOIN (SELECT role AS r, policy AS p, min(id) AS first FROM cell "
-                         "WHERE group_key = ?1 AND why IS NULL GROUP BY role, policy) "
-                         "ON role = r AND policy = p WHERE group_key = ?1 AND why IS NULL "
-                         "ORDER BY role = 0, role, first, text, first_token, sample, id";
-    return each_of_group(s, sql, group, n, take_record, out, err);
-}
-
 kvl_status kvl_store_list(kvl_store *s, const char *group, kvl_records *out, kvl_err *err) {
     *out = (kvl_records){0};
     KVL_TRY(kvli_begin(s, false, err));
@@ -232,45 +216,4 @@ kvl_status kvl_store_list(kvl_store *s, const char *group, kvl_records *out, kvl
         kvl_records_free(out);
     }
     return status;
-}
-
-static kvl_status take_failure(void *out, size_t i, kvli_cell *cell, kvl_err *err) {
-    kvl_failures *failures = out;
-    (void)err;
-    failures->items[i] = (kvl_failure){cell->record, cell->n_attempts, cell->why};
-    failures->n = i + 1;
-    cell->record = (kvl_record){0};
-    cell->why = NULL;
-    return KVL_OK;
-}
-
-static kvl_status list_failed(kvl_store *s, const char *group, kvl_failures *out, kvl_err *err) {
-    size_t n = 0;
-    KVL_TRY(tally(s, group, false, &n, err));
-    out->items = kvl_calloc(n, sizeof *out->items);
-    if (out->items == NULL) {
-        return kvl_fail_nomem(err, s->path);
-    }
-    static const char sql[] =
-        KVLI_SELECT_CELL " FROM cell WHERE group_key = ?1 AND why IS NOT NULL ORDER BY id";
-    return each_of_group(s, sql, group, n, take_failure, out, err);
-}
-
-kvl_status kvl_store_list_failed(kvl_store *s, const char *group, kvl_failures *out, kvl_err *err) {
-    *out = (kvl_failures){0};
-    KVL_TRY(kvli_begin(s, false, err));
-    const kvl_status status = kvli_end(s, list_failed(s, group, out, err), "listing failed cells", err);
-    if (status != KVL_OK) {
-        kvl_failures_free(out);
-    }
-    return status;
-}
-
-void kvl_failures_free(kvl_failures *f) {
-    for (size_t i = 0; i < f->n; i++) {
-        kvl_record_free(&f->items[i].record);
-        kvl_free(f->items[i].why);
-    }
-    kvl_free(f->items);
-    *f = (kvl_failures){0};
 }

@@ -13,7 +13,6 @@ enum { CANONICAL = JSON_COMPACT | JSON_SORT_KEYS };
 
 static const char record_schema[] = "kvlab.record/1";
 static const char document_schema[] = "kvlab.document/1";
-static const char *const role_names[] = {"policy", "baseline", "one-pass"};
 
 /* ---- out ---- */
 
@@ -32,7 +31,7 @@ static json_t *embed(const char *text) {
 
 #define SET_KEY(name, member) json_object_set_new(o, name, json_string(r->member))
 #define SET_TEXT(name, member) json_object_set_new(o, name, json_string(r->member != NULL ? r->member : ""))
-#define SET_ROLE(name, member) json_object_set_new(o, name, json_string(role_names[r->member]))
+#define SET_ROLE(name, member) json_object_set_new(o, name, json_string(kvl_record_role_name(r->member)))
 #define SET_REAL(name, member) json_object_set_new(o, name, kvl_json_number(r->member))
 #define SET_SIZE(name, member) json_object_set_new(o, name, json_integer((json_int_t)r->member))
 #define SET_U64(name, member) SET_SIZE(name, member)
@@ -128,9 +127,9 @@ static kvl_status get_real(const reader *in, const char *name, double *out) {
 
 static kvl_status get_role(const reader *in, const char *name, kvl_record_role *out) {
     const char *text = json_string_value(json_object_get(in->object, name));
-    for (size_t i = 0; text != NULL && i < sizeof role_names / sizeof role_names[0]; i++) {
-        if (strcmp(text, role_names[i]) == 0) {
-            *out = (kvl_record_role)i;
+    for (kvl_record_role role = KVL_ROLE_POLICY; text != NULL && role <= KVL_ROLE_ONE_PASS; role++) {
+        if (strcmp(text, kvl_record_role_name(role)) == 0) {
+            *out = role;
             return KVL_OK;
         }
     }

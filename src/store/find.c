@@ -1,6 +1,7 @@
 /* Keys by their beginnings. */
-#include "base/alloc.h"
 #include "store/store_int.h"
+
+#include "base/alloc.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -19,7 +20,7 @@ kvl_status kvl_store_find_key(kvl_store *s, const char *prefix, char out[KVL_KEY
                          err));
     int rc = sqlite3_bind_text(stmt, 1, prefix, -1, SQLITE_STATIC);
     rc |= sqlite3_bind_text(stmt, 2, last, -1, SQLITE_STATIC);
-    kvl_status status = rc == SQLITE_OK ? KVL_OK : kvl_fail_nomem(err, "keys");
+    kvl_status status = rc == SQLITE_OK ? KVL_OK : kvl_fail_nomem(err, s->path);
     while (status == KVL_OK) {
         status = kvli_step(s, stmt, &is_row, "looking for a key", err);
         if (status != KVL_OK || !is_row) {

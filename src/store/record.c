@@ -1,7 +1,12 @@
-/* Memory of records. */
+/* Memory of records, and their words. */
 #include "store/record.h"
 
 #include "base/alloc.h"
+
+const char *kvl_record_role_name(kvl_record_role role) {
+    static const char *const names[] = {"policy", "baseline", "one-pass"};
+    return names[role];
+}
 
 void kvl_record_free(kvl_record *r) {
     char *const texts[] = {r->identity, r->facts,  r->model,  r->preset, r->protocol,

@@ -19,6 +19,9 @@ typedef enum kvl_record_role {
     KVL_ROLE_ONE_PASS, /* the full cache as published, one pass over more tokens */
 } kvl_record_role;
 
+/* "policy", "baseline", "one-pass", as exports name them. */
+const char *kvl_record_role_name(kvl_record_role role);
+
 typedef struct kvl_record {
     char key[KVL_KEY_TEXT]; /* SHA-256 of identity, hexadecimal */
     /* SHA-256 of the identity without policy, text and ids, and without what only names them: what may stand

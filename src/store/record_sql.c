@@ -49,6 +49,13 @@ static uint64_t whole_of(const kvl_record *r, size_t i) {
     }
 }
 
+static bool is_whole(column_kind kind) { return kind == ROLE || kind == SIZE || kind == U64; }
+
+/* The largest value of a whole number: sums of sizes do not overflow, whatever a store says. */
+static uint64_t most_of(column_kind kind) {
+    return kind == ROLE ? KVL_ROLE_ONE_PASS : kind == SIZE ? UINT64_C(1) << 40 : INT64_MAX;
+}
+
 /* ---- checksums ---- */
 
 static void add_u64(kvl_str *s, uint64_t x) {
@@ -72,7 +79,7 @@ static uint64_t bits_of(double x) {
     return isnan(x) ? UINT64_MAX : bits;
 }
 
-/* Of all columns of the row; bytes is scratch. */
+/* Of all columns of the row. */
 static kvl_status row_sum(char out[KVL_SHA256_TEXT], const kvli_cell *c, kvl_err *err) {
     kvl_str bytes = {0};
     for (size_t i = 0; i < n_columns; i++) {
@@ -122,11 +129,16 @@ kvl_status kvli_check_record(const kvl_record *r, bool is_done, kvl_err *err) {
                         r->key);
     }
     for (size_t i = 0; i < n_columns; i++) {
-        const bool is_real = columns[i].kind == REAL;
-        if (is_real ? !isfinite(real_of(r, i)) && columns[i].offset != offsetof(kvl_record, keep_ratio)
-                    : columns[i].kind >= SIZE && whole_of(r, i) > INT64_MAX) {
+        const column_kind kind = columns[i].kind;
+        if (kind == REAL && !isfinite(real_of(r, i)) &&
+            columns[i].offset != offsetof(kvl_record, keep_ratio)) {
             return kvl_fail(err, KVL_E_CHECK, "record %.12s: %s: expected a finite number, found %g", r->key,
-                            columns[i].name, is_real ? real_of(r, i) : (double)whole_of(r, i));
+                            columns[i].name, real_of(r, i));
+        }
+        if (is_whole(kind) && whole_of(r, i) > most_of(kind)) {
+            return kvl_fail(err, KVL_E_CHECK, "record %.12s: %s: expected at most %llu, found %llu", r->key,
+                            columns[i].name, (unsigned long long)most_of(kind),
+                            (unsigned long long)whole_of(r, i));
         }
     }
     if (!is_done) {
@@ -241,6 +253,11 @@ static kvl_status read_columns(kvl_store *s, sqlite3_stmt *stmt, kvl_record *r, 
         case SIZE: *(size_t *)at = (size_t)whole; break;
         case U64: *(uint64_t *)at = (uint64_t)whole; break;
         }
+        if (is_whole(columns[i].kind) && (uint64_t)whole > most_of(columns[i].kind)) {
+            return kvl_fail(err, KVL_E_STORE, "%s: damaged: record %s: %s: expected at most %llu, found %lld",
+                            s->path, r->key, columns[i].name, (unsigned long long)most_of(columns[i].kind),
+                            (long long)whole);
+        }
     }
     return KVL_OK;
 }
@@ -251,7 +268,7 @@ static kvl_status damaged(const kvl_store *s, const kvl_record *r, const char *w
 
 /* *nll stays SQLite's. */
 static kvl_status read_nll(kvl_store *s, kvl_record *r, const uint8_t *bytes, size_t n, kvl_err *err) {
-    if (n != 8 * r->n_scored) {
+    if (n % 8 != 0 || n / 8 != r->n_scored) {
         return damaged(s, r, "expected as many NLLs as scored tokens, found another number", err);
     }
     r->nll = kvl_alloc(r->n_scored, sizeof *r->nll);

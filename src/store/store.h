@@ -69,20 +69,6 @@ kvl_status kvl_store_put_failed(kvl_store *s, const kvl_record *record, const ch
 /* How often a cell of this key has failed; 0 where it is done, or was never tried. */
 kvl_status kvl_store_count_attempts(kvl_store *s, const char *key, size_t *n, kvl_err *err) KVL_MUST_USE;
 
-typedef struct kvl_failure {
-    kvl_record record; /* as in kvl_store_list */
-    size_t n_attempts;
-    char *why;
-} kvl_failure;
-typedef struct kvl_failures {
-    kvl_failure *items; /* [n] in order of arrival */
-    size_t n;
-} kvl_failures;
-/* The failed cells of a group. */
-kvl_status kvl_store_list_failed(kvl_store *s, const char *group, kvl_failures *out,
-                                 kvl_err *err) KVL_MUST_USE;
-void kvl_failures_free(kvl_failures *f);
-
 /* ---- documents ---- */
 
 /* What a command found, as the JSON lines it prints: explain, recommend, needle, bench, timing, portrait. */
