@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -48,7 +49,7 @@ void kvli_curve_axes(kvl_axis *x, kvl_axis *y, const kvl_report *r, const size_t
     *x = (kvl_axis){.min = across.high + 0.03 * width, .max = across.low - 0.04 * width};
     *y = (kvl_axis){.is_log = is_log,
                     .min = is_log ? up.low / 1.15 : fmax(0, up.low - margin),
-                    .max = is_log ? up.high * 1.3 : up.high + 2.2 * margin};
+                    .max = is_log ? fmin(up.high * 1.3, DBL_MAX) : up.high + 2.2 * margin};
 }
 
 static void draw_bars(const kvl_plot *p, const kvl_report *r, size_t first, kvl_ink ink, double dx) {

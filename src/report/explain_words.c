@@ -3,18 +3,6 @@
 
 #include "report/phrases.h"
 
-#include <string.h>
-
-static const char *find(const kvli_phrase *list, size_t n, kvl_lang lang, const char *key,
-                        const char *otherwise) {
-    for (size_t i = 0; lang == KVL_ZH && i < n; i++) {
-        if (strcmp(list[i].en, key) == 0) {
-            return list[i].zh;
-        }
-    }
-    return otherwise;
-}
-
 /* ---- fixed words ---- */
 
 const char *kvli_claim_words(kvl_lang lang, const char *id, const char *otherwise) {
@@ -33,7 +21,7 @@ const char *kvli_claim_words(kvl_lang lang, const char *id, const char *otherwis
         {"H11", "按低范数选择会自行保留开头的 token；只保留最新 token 则会丢掉它们"},
         {"H12", "低范数的键得到较多注意力（KnormPress 的前提）"},
     };
-    return find(list, sizeof list / sizeof list[0], lang, id, otherwise);
+    return kvli_phrase_find(lang, list, sizeof list / sizeof list[0], id, otherwise);
 }
 
 void kvli_put_texts(kvl_str *out, kvl_lang lang, const char *texts) {
@@ -46,7 +34,7 @@ const char *kvli_outcome_words(kvl_lang lang, const char *outcome) {
                                        {"against", "与预测相反"},
                                        {"undecided", "未定"},
                                        {"no prediction", "无预测"}};
-    return find(list, sizeof list / sizeof list[0], lang, outcome, outcome);
+    return kvli_phrase_find(lang, list, sizeof list / sizeof list[0], outcome, outcome);
 }
 
 /* ---- findings ---- */

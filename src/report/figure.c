@@ -1,5 +1,6 @@
 /* The display list: what is drawn, in order; and how wide texts are. */
 #include "report/figure_int.h"
+#include "report/report_int.h"
 
 #include "base/alloc.h"
 
@@ -67,8 +68,7 @@ double kvl_figure_height(const kvl_figure *f) { return f->height; }
 
 /* ---- texts from elsewhere ---- */
 
-/* Characters that are not seen but act: controls, ends of lines, and those that turn what follows. */
-static bool is_hidden(utf8proc_int32_t c) {
+bool kvli_is_hidden(int32_t c) {
     return c < 0x20 || (c >= 0x7f && c < 0xa0) || (c >= 0x2028 && c <= 0x202e) ||
            (c >= 0x2066 && c <= 0x2069) || (c & 0xfffe) == 0xfffe;
 }
@@ -81,7 +81,7 @@ char *kvli_clean(const char *text, bool has_lines) {
         utf8proc_int32_t c = 0;
         const utf8proc_ssize_t n = utf8proc_iterate(s, (utf8proc_ssize_t)(left < 4 ? left : 4), &c);
         const size_t step = n > 0 ? (size_t)n : 1;
-        if (n <= 0 || (is_hidden(c) && !(has_lines && c == '\n'))) {
+        if (n <= 0 || (kvli_is_hidden(c) && !(has_lines && c == '\n'))) {
             kvl_str_puts(&out, "\xef\xbf\xbd");
         } else {
             kvl_str_append(&out, (const char *)s, step);
@@ -315,12 +315,6 @@ double kvl_figure_text(kvl_figure *f, double x, double y, double size, kvl_align
                        double max_width, const char *text) {
     const kvli_item item = {.x = x, .y = y, .h = size, .align = align, .ink = ink};
     return kvli_add_text(f, item, max_width, text);
-}
-
-void kvl_figure_text_up(kvl_figure *f, double x, double y, double size, kvl_align align, kvl_ink ink,
-                        const char *text) {
-    const kvli_item item = {.x = x, .y = y, .h = size, .align = align, .ink = ink, .is_up = true};
-    (void)kvli_add_text(f, item, 0, text);
 }
 
 /* Draws the lines of a text like `item`, or only counts them (NULL). Returns their height. */

@@ -66,9 +66,6 @@ void kvl_figure_mark(kvl_figure *f, double x, double y, double r, kvl_mark mark,
  * Returns its width. Here and in tips, what is no UTF-8 and what is not seen but acts becomes U+FFFD. */
 double kvl_figure_text(kvl_figure *f, double x, double y, double size, kvl_align align, kvl_ink ink,
                        double max_width, const char *text);
-/* The same turned by a quarter to the left, around its anchor. */
-void kvl_figure_text_up(kvl_figure *f, double x, double y, double size, kvl_align align, kvl_ink ink,
-                        const char *text);
 /* Width of a text that is not drawn. */
 double kvl_figure_measure(kvl_figure *f, double size, const char *text);
 /* Text in as many lines as it needs, broken at words, from y downwards. Returns its height, which the second

@@ -58,9 +58,6 @@ static void draw_text(cairo_t *cr, PangoLayout *layout, const kvli_item *item) {
     kvli_font_set(layout, item->h, item->text);
     cairo_save(cr);
     cairo_translate(cr, item->x, item->y);
-    if (item->is_up) {
-        cairo_rotate(cr, -turn / 4);
-    }
     cairo_move_to(cr, -before * item->w,
                   KVLI_BASELINE * item->h - (double)pango_layout_get_baseline(layout) / PANGO_SCALE);
     if (item->has_halo) {

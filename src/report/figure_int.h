@@ -24,7 +24,7 @@ typedef struct kvli_item {
     kvl_stroke stroke; /* PATH */
     kvl_mark mark;
     kvl_align align;
-    bool is_up, has_halo;
+    bool has_halo;
     char *text; /* of TEXT, or tip, or NULL; clean */
 } kvli_item;
 

@@ -7,13 +7,6 @@ kvli_box kvli_text_box(const kvli_item *item) {
     const double half = 0.6 * item->h;
     const double before = item->align == KVL_ALIGN_LEFT ? 0 : item->align == KVL_ALIGN_MIDDLE ? 0.5 : 1;
     const double from = -before * item->w;
-    if (item->is_up) {
-        return (kvli_box){.left = item->x - half,
-                          .right = item->x + half,
-                          .top = item->y - from - item->w,
-                          .bottom = item->y - from,
-                          .text = item->text};
-    }
     return (kvli_box){.left = item->x + from,
                       .right = item->x + from + item->w,
                       .top = item->y - half,

@@ -146,10 +146,9 @@ static void put_mark(const writer *w, const kvli_item *item) {
 
 static void put_text(const writer *w, const kvli_item *item) {
     static const char *const anchors[] = {"start", "middle", "end"};
-    const double down = KVLI_BASELINE * item->h;
     kvl_str_puts(w->out, "<text");
-    put_length(w->out, "x", item->is_up ? item->x + down : item->x);
-    put_length(w->out, "y", item->is_up ? item->y : item->y + down);
+    put_length(w->out, "x", item->x);
+    put_length(w->out, "y", item->y + KVLI_BASELINE * item->h);
     put_length(w->out, "font-size", item->h);
     put_length(w->out, "textLength", item->w);
     kvl_str_printf(w->out, " lengthAdjust=\"spacingAndGlyphs\" text-anchor=\"%s\"", anchors[item->align]);
@@ -157,13 +156,6 @@ static void put_text(const writer *w, const kvli_item *item) {
     if (item->has_halo) {
         put_colour(w, "stroke", KVL_INK_PAGE);
         kvl_str_puts(w->out, " stroke-width=\"3\" stroke-linejoin=\"round\" paint-order=\"stroke\"");
-    }
-    if (item->is_up) {
-        kvl_str_puts(w->out, " transform=\"rotate(-90 ");
-        put_number(w->out, item->x + down);
-        kvl_str_puts(w->out, " ");
-        put_number(w->out, item->y);
-        kvl_str_puts(w->out, ")\"");
     }
     kvl_str_puts(w->out, ">");
     put_escaped(w->out, item->text);

@@ -44,17 +44,24 @@ static kvl_status read_documents(kvli_gather *g, kvl_store *store) {
 
 static const kvl_store_group *find_group(const kvl_store_groups *groups, const char *model, const char *group,
                                          kvl_err *err) {
+    const kvl_store_group *found = NULL;
+    size_t n_found = 0;
     for (size_t i = 0; i < groups->n; i++) {
         const kvl_store_group *g = &groups->items[i];
         if (group != NULL ? strncmp(g->group, group, strlen(group)) == 0
                           : model == NULL || strcmp(g->model, model) == 0) {
-            return g;
+            found = found != NULL ? found : g;
+            n_found++;
         }
     }
-    if (group != NULL) {
-        (void)kvl_fail(err, KVL_E_USAGE, "--group: expected one that `kvlab ls` lists, found '%.80s'", group);
+    if (group != NULL && n_found != 1) {
+        (void)kvl_fail(
+            err, KVL_E_USAGE,
+            "--group: expected the beginning of one key that `kvlab ls` lists, found '%.80s' of %zu", group,
+            n_found);
+        return NULL;
     }
-    return NULL;
+    return found;
 }
 
 static kvl_status add_others(kvli_gather *g, const kvl_store_groups *groups, const kvl_store_group *own) {

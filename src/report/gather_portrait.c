@@ -34,8 +34,9 @@ static void read_text(kvli_gather *g, const json_t *line, kvl_portrait *p) {
     p->n_heads = kvli_get_count(g, line, "n_heads");
     p->n_tokens = kvli_get_count(g, line, "n_tokens");
     p->n_skipped = kvli_get_count(g, line, "n_skipped");
-    if (p->n_layers > MOST_LAYERS || p->n_heads > MOST_HEADS || p->n_tokens > MOST_TOKENS) {
-        kvli_gather_fail(g, "n_layers, n_heads, n_tokens", "at most 1024, 1024, 65536", line);
+    if (p->n_layers > MOST_LAYERS || p->n_heads > MOST_HEADS || p->n_tokens > MOST_TOKENS ||
+        n_entries(p) == 0) {
+        kvli_gather_fail(g, "n_layers, n_heads, n_tokens", "at least 1, at most 1024, 1024, 65536", line);
         return;
     }
     const json_t *pieces = get_items(g, line, "pieces", p->n_tokens);
@@ -82,6 +83,10 @@ static void read_line(kvli_gather *g, const json_t *line, void *ud) {
         }
         read_text(g, line, p);
     } else if (kvli_is_schema(line, "kvlab.portrait-policy/1")) {
+        if (p->n_tokens == 0) { /* its lists are as long as the text says */
+            kvli_gather_fail(g, "schema", "the text before its policies", json_object_get(line, "schema"));
+            return;
+        }
         read_policy(g, line, p);
     }
 }

@@ -210,10 +210,14 @@ static size_t index_of(const size_t *list, size_t value) {
 /* The grid of the cells like `first`. */
 static void make_grid(kvli_gather *g, kvl_needle_grid *grid, const needle_cells *cells,
                       const needle_cell *first) {
+    size_t n_own = 0;
     grid->task = first->task;
     grid->policy = first->policy;
-    grid->lengths = kvli_own(g, cells->n, sizeof *grid->lengths);
-    grid->depths = kvli_own(g, cells->n, sizeof *grid->depths);
+    for (size_t i = 0; i < cells->n; i++) {
+        n_own += is_same_grid(&cells->items[i], first);
+    }
+    grid->lengths = kvli_own(g, n_own, sizeof *grid->lengths);
+    grid->depths = kvli_own(g, n_own, sizeof *grid->depths);
     for (size_t i = 0; i < cells->n && g->status == KVL_OK; i++) {
         if (is_same_grid(&cells->items[i], first)) {
             add_rising(grid->lengths, &grid->n_lengths, cells->items[i].length);
@@ -221,6 +225,10 @@ static void make_grid(kvli_gather *g, kvl_needle_grid *grid, const needle_cells 
         }
     }
     const size_t n = grid->n_lengths * grid->n_depths;
+    if (n > MOST_NEEDLE_CELLS) {
+        kvli_gather_fail(g, "depth", "grids of at most 8192 cells", NULL);
+        return;
+    }
     grid->n_right = kvli_own(g, n, sizeof *grid->n_right);
     grid->n_right_full = kvli_own(g, n, sizeof *grid->n_right_full);
     grid->n_trials = kvli_own(g, n, sizeof *grid->n_trials);

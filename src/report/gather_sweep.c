@@ -43,18 +43,16 @@ typedef struct finder {
     kvl_document found; /* kind NULL: none yet */
 } finder;
 
-static char *copy(const char *text, size_t n) { return kvl_strndup(text, n); }
-
 static kvl_status take_sweep(void *ud, const kvl_document *d, kvl_err *err) {
     finder *f = ud;
     if (strcmp(d->kind, "sweep") != 0 || strcmp(d->group, f->group) != 0) {
         return KVL_OK;
     }
     kvl_document_free(&f->found);
-    f->found = (kvl_document){.kind = copy(d->kind, strlen(d->kind)),
-                              .model = copy(d->model, strlen(d->model)),
-                              .command = copy(d->command, strlen(d->command)),
-                              .lines = copy(d->lines, d->n_bytes),
+    f->found = (kvl_document){.kind = kvl_strdup(d->kind),
+                              .model = kvl_strdup(d->model),
+                              .command = kvl_strdup(d->command),
+                              .lines = kvl_strndup(d->lines, d->n_bytes),
                               .n_bytes = d->n_bytes};
     const bool has_all =
         f->found.kind != NULL && f->found.model != NULL && f->found.command != NULL && f->found.lines != NULL;

@@ -1,4 +1,5 @@
 /* The parts that pages are made of: text, paragraphs, commands, figures, tables. */
+#include "report/report_int.h"
 #include "report/section.h"
 
 #include "base/alloc.h"
@@ -11,20 +12,13 @@
 
 static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
 
-/* Characters that are not seen but act: controls, and those that turn the direction of what follows. */
-static bool is_hidden(utf8proc_int32_t c) {
-    const bool is_control = (c < 0x20 && c != '\n' && c != '\t') || (c >= 0x7f && c < 0xa0);
-    const bool is_direction = (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
-    return is_control || is_direction || c == 0xfffe || c == 0xffff;
-}
-
 /* Appends n bytes of text. */
 static void put_text(kvl_str *out, const char *text, size_t n_text) {
     const utf8proc_uint8_t *s = (const utf8proc_uint8_t *)text;
     for (size_t left = n_text; left != 0;) {
         utf8proc_int32_t c = 0;
         utf8proc_ssize_t n = utf8proc_iterate(s, (utf8proc_ssize_t)kvl_min_size(left, 4), &c);
-        if (n <= 0 || is_hidden(c)) {
+        if (n <= 0 || (kvli_is_hidden(c) && c != '\n' && c != '\t')) {
             kvl_str_puts(out, replacement);
             n = n <= 0 ? 1 : n;
         } else if (c == '&') {

@@ -4,12 +4,14 @@
 #include "report/analysis_int.h"
 #include "report/phrases.h"
 #include "report/published.h"
+#include "report/report_int.h"
 
 #include "base/alloc.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <utf8proc.h>
 
 void kvli_paper_title(kvl_str *out, const kvl_content *c, kvl_lang lang) {
     KVL_SAY(out, lang, "KV cache compression on %s", "%s 上的 KV 缓存压缩", c->model);
@@ -193,25 +195,8 @@ kvl_status kvli_paper_make(kvl_passages *out, const kvl_content *c, kvl_lang lan
 /* ---- characters ---- */
 
 uint32_t kvli_next_char(const char *text, size_t *n_bytes) {
-    const unsigned char *b = (const unsigned char *)text;
-    const size_t n = b[0] < 0x80   ? 1
-                     : b[0] < 0xc2 ? 0
-                     : b[0] < 0xe0 ? 2
-                     : b[0] < 0xf0 ? 3
-                     : b[0] < 0xf5 ? 4
-                                   : 0;
-    uint32_t c = n == 1 ? b[0] : n == 2 ? b[0] & 0x1fu : n == 3 ? b[0] & 0x0fu : b[0] & 0x07u;
-    *n_bytes = 1;
-    for (size_t i = 1; i < n; i++) {
-        if ((b[i] & 0xc0) != 0x80) {
-            return 0xfffd;
-        }
-        c = c << 6 | (b[i] & 0x3fu);
-    }
-    const uint32_t least[5] = {0, 0x20, 0x80, 0x800, 0x10000};
-    if (n == 0 || c < least[n] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff) || (c >= 0x7f && c < 0xa0)) {
-        return 0xfffd;
-    }
-    *n_bytes = n;
-    return c;
+    utf8proc_int32_t c = 0;
+    const utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)text, -1, &c);
+    *n_bytes = n > 0 ? (size_t)n : 1;
+    return n <= 0 || kvli_is_hidden(c) ? 0xfffd : (uint32_t)c;
 }

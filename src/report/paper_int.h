@@ -12,8 +12,7 @@ kvl_status kvli_paper_make(kvl_passages *out, const kvl_content *c, kvl_lang lan
 void kvli_paper_title(kvl_str *out, const kvl_content *c, kvl_lang lang);
 void kvli_paper_caption(kvl_str *out, const kvl_content *c, kvl_lang lang);
 
-/* The next character of UTF-8 text and its bytes; what is none, and control characters, is U+FFFD of 1 byte.
- */
+/* The next character of UTF-8 text and its bytes; what is none, and what is not seen but acts, is U+FFFD. */
 uint32_t kvli_next_char(const char *text, size_t *n_bytes);
 
 #endif

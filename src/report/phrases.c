@@ -3,6 +3,18 @@
 
 #include <string.h>
 
+const char *kvli_phrase_find(kvl_lang lang, const kvli_phrase *list, size_t n, const char *key,
+                             const char *otherwise) {
+    for (size_t i = 0; lang == KVL_ZH && i < n; i++) {
+        if (strcmp(list[i].en, key) == 0) {
+            return list[i].zh;
+        }
+    }
+    return otherwise;
+}
+
+/* ---- forms ---- */
+
 enum { MOST_STARS = 6, MOST_DEPTH = 2 };
 
 typedef struct part {

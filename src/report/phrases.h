@@ -9,6 +9,11 @@ typedef struct kvli_phrase {
     const char *en, *zh;
 } kvli_phrase;
 
+/* What a word is called in the language: in Chinese by its key in the list; `otherwise` where it is not
+ * there.
+ */
+const char *kvli_phrase_find(kvl_lang lang, const kvli_phrase *list, size_t n, const char *key,
+                             const char *otherwise);
 /* Appends a text in the language: by the first form that it has, whose stars are looked up too; as it is
  * where it has none. Whether it is known in the language. */
 bool kvli_phrase_put(kvl_str *out, kvl_lang lang, const kvli_phrase *list, size_t n, const char *text);

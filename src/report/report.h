@@ -1,4 +1,4 @@
-/* Finished rows -> tables and pictures. Knows no engine: a row here is numbers and strings only. */
+/* Finished rows -> tables as text. Knows no engine: a row here is numbers and strings only. */
 #ifndef KVL_REPORT_REPORT_H
 #define KVL_REPORT_REPORT_H
 

@@ -4,6 +4,9 @@
 
 #include "report/report.h"
 
+/* Characters that are not seen but act: controls, ends of lines, and those that turn what follows. */
+bool kvli_is_hidden(int32_t c);
+
 /* End of the run of rows with the press of row `first`. */
 size_t kvli_group_end(const kvl_report *r, size_t first);
 /* Whether the interval of the row's difference holds 0. */

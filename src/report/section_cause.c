@@ -65,11 +65,9 @@ static const kvl_finding_line *telling(const kvl_verdict_line *v) {
     return NULL;
 }
 
-/* Mark and word, so that neither colour nor language is needed alone. */
-static const char *verdict_words(kvl_lang lang, const char *verdict) {
-    return strcmp(verdict, "supported") == 0 ? kvl_word(lang, "✓ supported", "✓ 得到支持")
-           : strcmp(verdict, "refuted") == 0 ? kvl_word(lang, "✗ refuted", "✗ 被否定")
-                                             : kvl_word(lang, "? cannot tell here", "? 无法判断");
+/* In front of the word, for readers of any language. */
+static const char *verdict_mark(const char *verdict) {
+    return strcmp(verdict, "supported") == 0 ? "✓" : strcmp(verdict, "refuted") == 0 ? "✗" : "?";
 }
 
 static void put_p(kvl_texts *cells, double p) {
@@ -115,7 +113,7 @@ static kvl_status put_verdicts(kvl_page *p, const kvl_cause_content *c, kvl_err 
         const kvl_verdict_line *v = &c->verdicts[i];
         kvli_cell(&cells, "%s", v->id);
         kvli_cell(&cells, "%s", kvli_claim_words(p->lang, v->id, v->claim));
-        kvli_cell(&cells, "%s", verdict_words(p->lang, v->verdict));
+        kvli_cell(&cells, "%s %s", verdict_mark(v->verdict), kvl_term_verdict(p->lang, v->verdict));
         put_effect(&cells, p->lang, telling(v), v->why);
     }
     return kvli_cells_put(

@@ -1,34 +1,21 @@
 /* Terms of the field in English and Chinese. */
 #include "report/terms.h"
 
-#include <string.h>
-
-typedef struct term {
-    const char *en, *zh;
-} term;
+#include "report/phrases.h"
 
 const char *kvl_term_stage(kvl_lang lang, kvl_stage stage) {
     static const char *const zh[KVL_N_STAGES] = {"基线", "爆炸区", "平台区", "最佳区间", "衰退区"};
     return lang == KVL_ZH && (unsigned)stage < KVL_N_STAGES ? zh[stage] : kvl_stage_name(stage);
 }
 
-static const char *find(const term *list, size_t n, kvl_lang lang, const char *key, const char *otherwise) {
-    for (size_t i = 0; lang == KVL_ZH && i < n; i++) {
-        if (strcmp(list[i].en, key) == 0) {
-            return list[i].zh;
-        }
-    }
-    return otherwise;
-}
-
 const char *kvl_term_verdict(kvl_lang lang, const char *verdict) {
-    static const term list[] = {
+    static const kvli_phrase list[] = {
         {"supported", "得到支持"}, {"refuted", "被否定"}, {"cannot tell here", "无法判断"}};
-    return find(list, sizeof list / sizeof list[0], lang, verdict, verdict);
+    return kvli_phrase_find(lang, list, sizeof list / sizeof list[0], verdict, verdict);
 }
 
 const char *kvl_term_hypothesis(kvl_lang lang, const char *id, const char *name) {
-    static const term list[] = {
+    static const kvli_phrase list[] = {
         {"H1", "中等范数的关键 token"},
         {"H2", "信息冲突比信息缺失更糟"},
         {"H3", "去噪，最优保留率为 0.75"},
@@ -42,11 +29,11 @@ const char *kvl_term_hypothesis(kvl_lang lang, const char *id, const char *name)
         {"H11", "注意力汇聚点 (sink)"},
         {"H12", "低键范数即高注意力"},
     };
-    return find(list, sizeof list / sizeof list[0], lang, id, name);
+    return kvli_phrase_find(lang, list, sizeof list / sizeof list[0], id, name);
 }
 
 const char *kvl_term_unit(kvl_lang lang, const char *unit) {
-    static const term list[] = {
+    static const kvli_phrase list[] = {
         {"nats/token per key", "nats/token（每个键）"},
         {"nats/token per sd", "nats/token（每个标准差）"},
         {"probability", "概率"},
@@ -59,5 +46,5 @@ const char *kvl_term_unit(kvl_lang lang, const char *unit) {
         {"share of the best PPL", "占最佳 PPL 之比"},
         {"share of the spike", "占尖峰之比"},
     };
-    return find(list, sizeof list / sizeof list[0], lang, unit, unit);
+    return kvli_phrase_find(lang, list, sizeof list / sizeof list[0], unit, unit);
 }

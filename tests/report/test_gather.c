@@ -163,6 +163,21 @@ static void test_portrait(void **state) {
     kvl_content_free(&c);
 }
 
+/* A grid has a cell for each length and depth: a document cannot ask for more of them than it has lines. */
+static void test_sparse_needle(void **state) {
+    (void)state;
+    kvl_str lines = {0};
+    kvl_content c;
+    kvl_err err = {0};
+    for (int i = 0; i < 128; i++) {
+        put_needle(&lines, "none", 100 + i, i, 9, "rate");
+    }
+    assert_int_equal(gather_one(&c, "needle", kvl_str_text(&lines), &err), KVL_E_STORE);
+    assert_non_null(strstr(err.msg, "8192 cells"));
+    kvl_content_free(&c);
+    kvl_str_free(&lines);
+}
+
 /* ---- what they do not write ---- */
 
 static void test_faults(void **state) {
@@ -183,13 +198,16 @@ static void test_faults(void **state) {
         {"recommend", "{\"loss\":[1,2]}", "'loss': expected three numbers"},
         {"needle", "{\"schema\":\"kvlab.needle-cell/1\",\"verdict\":null}",
          "'verdict': expected a text, found null"},
-        {"portrait", "{\"schema\":\"kvlab.portrait-policy/1\",\"left_at\":[1]}", "'left_at'"},
+        {"portrait", PORTRAIT "{\"schema\":\"kvlab.portrait-policy/1\",\"left_at\":[1]}", "'left_at'"},
+        {"portrait",
+         "{\"schema\":\"kvlab.portrait-policy/1\",\"policy\":\"p\",\"left_at\":[],\"nll\":[]}\n" PORTRAIT,
+         "'schema': expected the text before its policies"},
         {"portrait", PORTRAIT PORTRAIT, "'schema': expected one text"},
         {"portrait",
          "{\"schema\":\"kvlab.portrait/"
          "1\",\"text\":\"A1\",\"n_layers\":9007199254740992,\"n_heads\":9007199254740992,"
          "\"n_tokens\":9,\"n_skipped\":0}",
-         "at most 1024"},
+         "at least 1, at most 1024"},
         {"portrait",
          "{\"schema\":\"kvlab.portrait/"
          "1\",\"text\":\"A1\",\"n_layers\":1,\"n_heads\":1,\"n_tokens\":2,\"n_skipped\":0,"
@@ -296,6 +314,9 @@ static void test_cells(void **state) {
     kvl_content_free(&c);
     assert_int_equal(kvl_content_gather(&c, store, "cells.db", NULL, "c", &err), KVL_E_USAGE);
     kvl_content_free(&c);
+    assert_int_equal(kvl_content_gather(&c, store, "cells.db", NULL, "", &err), KVL_E_USAGE);
+    assert_non_null(strstr(err.msg, "of 2"));
+    kvl_content_free(&c);
     kvl_store_close(store);
 }
 
@@ -333,9 +354,10 @@ static void test_stopped(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_explain),  cmocka_unit_test(test_timing), cmocka_unit_test(test_needle),
-        cmocka_unit_test(test_portrait), cmocka_unit_test(test_faults), cmocka_unit_test(test_memory_ends),
-        cmocka_unit_test(test_empty),    cmocka_unit_test(test_cells),  cmocka_unit_test(test_stopped),
+        cmocka_unit_test(test_explain),       cmocka_unit_test(test_timing),   cmocka_unit_test(test_needle),
+        cmocka_unit_test(test_sparse_needle), cmocka_unit_test(test_portrait), cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_memory_ends),   cmocka_unit_test(test_empty),    cmocka_unit_test(test_cells),
+        cmocka_unit_test(test_stopped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
