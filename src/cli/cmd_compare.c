@@ -17,14 +17,14 @@ static const kvl_arg table[] = {
 
 /* Keeps of a group's records those of one policy; n_policies of them begin with the text or are it. */
 static size_t keep_policy(kvl_records *records, const char *policy) {
-    const char *found = NULL;
+    bool is_whole = false; /* the whole text goes before a beginning */
     size_t n_policies = 0;
     size_t n = 0;
-    for (size_t i = 0; i < records->n; i++) { /* the whole text goes before a beginning */
-        found = strcmp(records->items[i].policy, policy) == 0 ? records->items[i].policy : found;
+    for (size_t i = 0; i < records->n; i++) {
+        is_whole = is_whole || strcmp(records->items[i].policy, policy) == 0;
     }
-    n_policies = found != NULL;
-    for (size_t i = 0; found == NULL && i < records->n; i++) {
+    n_policies = is_whole;
+    for (size_t i = 0; !is_whole && i < records->n; i++) {
         const char *text = records->items[i].policy;
         const bool is_new = i == 0 || strcmp(text, records->items[i - 1].policy) != 0;
         n_policies += is_new && strncmp(text, policy, strlen(policy)) == 0;
@@ -33,10 +33,10 @@ static size_t keep_policy(kvl_records *records, const char *policy) {
         kvl_record *r = &records->items[i];
         const bool is_kept =
             r->role != KVL_ROLE_ONE_PASS &&
-            (found != NULL ? strcmp(r->policy, policy) : strncmp(r->policy, policy, strlen(policy))) == 0;
+            (is_whole ? strcmp(r->policy, policy) : strncmp(r->policy, policy, strlen(policy))) == 0;
         if (is_kept) {
             records->items[n++] = *r;
-        } else if (r->policy != found) { /* `found` is compared until the end */
+        } else {
             kvl_record_free(r);
         }
     }

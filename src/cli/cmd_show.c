@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { AS_TEXT = KVL_FORMAT_TABLE, AS_JSON = KVL_FORMAT_JSON };
+/* kvl_format by name. */
 static const char *const formats[] = {"table", "md", "csv", "json"};
 
 static const kvl_arg table[] = {
@@ -18,10 +18,10 @@ static const kvl_arg table[] = {
     KVL_STORE_HELP_ARG,
 };
 
-/* A JSON text, indented; control characters are escaped there. */
+/* A JSON text, indented; control characters are escaped there. Nothing for none. */
 static kvl_status put_json(kvl_str *out, const char *name, const char *text, kvl_err *err) {
     json_t *value = NULL;
-    if (text == NULL) {
+    if (text == NULL || text[0] == '\0') {
         return KVL_OK;
     }
     KVL_TRY(kvl_json_parse(&value, text, strlen(text), name, err));
@@ -53,8 +53,8 @@ static kvl_status show_cell(const kvl_store_options *o, kvl_store *store, const 
         status =
             kvl_fail(err, KVL_E_USAGE, "cell %.12s: expected one that is done, found one that failed", key);
     } else if (status == KVL_OK) {
-        status = o->format == AS_JSON ? kvl_record_write_line(out, &record, NULL, 0, err)
-                                      : show_record(out, &record, err);
+        status = o->format == KVL_FORMAT_JSON ? kvl_record_write_line(out, &record, NULL, 0, err)
+                                              : show_record(out, &record, err);
     }
     kvl_record_free(&record);
     return status;

@@ -7,11 +7,9 @@
 #include "stats/resample.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { SEED = 1 };
-#define LN_2 0.69314718055994530942
 
 /* Sums over clusters: texts, in the order of a's cells. */
 typedef struct pairs {
@@ -118,7 +116,7 @@ static kvl_status add_pair(pairs *sums, const pair *p, bool is_new_text, kvl_err
                 : "");
     }
     const size_t k = sums->n - (is_new_text ? 0 : 1);
-    const double unit = is_by_byte ? LN_2 : 1;
+    const double unit = is_by_byte ? log(2) : 1; /* bits */
     sums->n = k + 1;
     sums->is_by_byte = is_by_byte;
     sums->sums[k] += (p->a.nll_sum - p->b.nll_sum) / unit;
@@ -224,7 +222,7 @@ kvl_status kvl_compare_write(kvl_str *out, kvl_store *store, const kvl_side_of_t
                              const kvl_side_of_two *b, double margin, kvl_err *err) {
     pairs sums = {0};
     pair p = {0};
-    char last[KVL_KEY_TEXT] = "";
+    const char *last = NULL;
     kvl_status status = KVL_OK;
     sums.sums = kvl_calloc(a->records.n, sizeof *sums.sums);
     sums.counts = kvl_calloc(a->records.n, sizeof *sums.counts);
@@ -234,8 +232,8 @@ kvl_status kvl_compare_write(kvl_str *out, kvl_store *store, const kvl_side_of_t
     for (size_t i = 0; i < a->records.n; i++) {
         const char *text = a->records.items[i].text_key;
         KVL_GO(open_pair(&p, store, a, b, i, err));
-        KVL_GO(add_pair(&sums, &p, strcmp(text, last) != 0, err));
-        (void)snprintf(last, sizeof last, "%s", text);
+        KVL_GO(add_pair(&sums, &p, last == NULL || strcmp(text, last) != 0, err));
+        last = text;
         if (i == 0) {
             write_differences(out, &p);
         }

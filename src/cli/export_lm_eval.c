@@ -10,8 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LN_2 0.69314718055994530942
-
 /* Sums over the cells of a policy. */
 typedef struct sums {
     size_t n_texts, n_scored, n_bytes;
@@ -62,7 +60,7 @@ static json_t *metrics(const sums *s, const kvl_store_group *g, const char *task
         set_metric(o, name, exp(nats));
         (void)snprintf(name, sizeof name, "bits_per_byte%s%.60s", is_harness ? "" : "_",
                        is_harness ? "" : g->protocol);
-        set_metric(o, name, nats / LN_2);
+        set_metric(o, name, nats / log(2));
     }
     (void)snprintf(name, sizeof name, "token_perplexity_%.60s", g->protocol);
     set_metric(o, name, exp(s->nll / (double)s->n_scored));

@@ -5,8 +5,6 @@
 
 #include <string.h>
 
-typedef unsigned long long ull; /* for %llu */
-
 void kvl_recommend_put_policy(kvl_str *out, const kvl_trial *trial) {
     kvl_str text = {0};
     if (trial == NULL) {
@@ -19,25 +17,6 @@ void kvl_recommend_put_policy(kvl_str *out, const kvl_trial *trial) {
     kvl_str_append(out, all, cap != NULL ? (size_t)(cap - all) : text.len);
     kvl_str_puts(out, cap != NULL ? cap + strlen(":cap=1") : "");
     kvl_str_free(&text);
-}
-
-void kvl_recommend_put_name(kvl_str *out, const kvl_recommend_info *info, const kvl_trial *trial) {
-    const kvl_policy *p = &trial->policy;
-    const kvl_form *form = &info->config->forms[trial->form];
-    kvl_policy_press_text(p, out);
-    if (!trial->is_fixed) {
-        kvl_str_printf(out, ", keep %g", p->keep_ratio);
-    }
-    if (p->protections.n_sinks != 0) {
-        kvl_str_printf(out, ", sinks %llu", (ull)p->protections.n_sinks);
-    }
-    if (p->protections.n_recent != 0) {
-        kvl_str_printf(out, ", recent %llu", (ull)p->protections.n_recent);
-    }
-    kvl_str_printf(out, ", %s", kvl_kv_type_name(form->key_type));
-    if (form->value_type != form->key_type) {
-        kvl_str_printf(out, "/%s", kvl_kv_type_name(form->value_type));
-    }
 }
 
 void kvl_recommend_put_types(kvl_str *out, const kvl_recommend_info *info, const kvl_trial *trial) {

@@ -12,8 +12,6 @@ static inline const kvl_trial *kvl_recommend_trial(const kvl_recommend_info *inf
 
 /* "knorm:keep=0.5:cadence=once" */
 void kvl_recommend_put_policy(kvl_str *out, const kvl_trial *trial);
-/* Short, for the picture: "knorm, keep 0.5, sinks 4, q8_0". Not of the full cache. */
-void kvl_recommend_put_name(kvl_str *out, const kvl_recommend_info *info, const kvl_trial *trial);
 /* "q8_0/q8_0" */
 void kvl_recommend_put_types(kvl_str *out, const kvl_recommend_info *info, const kvl_trial *trial);
 /* Options of the model and of how it is run, each with a space in front. */

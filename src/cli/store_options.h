@@ -23,11 +23,9 @@ enum {
 
 typedef struct kvl_store_options {
     kvl_store_arg store;
-    const char *group, *out;    /* NULL: not given */
-    const char *const *formats; /* [n_formats] that -o takes, the first is the default */
-    size_t n_formats;
-    size_t format; /* index */
-    double margin; /* nats per token */
+    const char *group, *out; /* NULL: not given */
+    size_t format;           /* index into the command's, of which the first is the default */
+    double margin;           /* nats per token */
     const char *operands[KVL_MOST_OPERANDS];
     size_t n_operands;
     bool is_help;

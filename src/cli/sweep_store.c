@@ -82,9 +82,10 @@ static kvl_status restore_kept(kvl_cell *c, const kvl_record *r, size_t n_layers
 }
 
 static kvl_status restore(kvl_cell *c, kvl_record *r, size_t n_layers, bool is_one_pass, kvl_err *err) {
-    if (r->n_scored == 0 || r->n_scored >= c->n_tokens || r->n_tokens != c->n_tokens) {
-        return kvl_fail(err, KVL_E_STORE, "cell %.12s: expected NLLs of %zu tokens, found %zu", r->key,
-                        c->n_tokens, r->n_scored);
+    const size_t n_scored = c->n_tokens - 1 - c->first_scored; /* the last token is only predicted */
+    if (r->n_scored != n_scored || r->first_scored != c->first_scored || r->n_tokens != c->n_tokens) {
+        return kvl_fail(err, KVL_E_STORE, "cell %.12s: expected NLLs of %zu of %zu tokens, found %zu of %zu",
+                        r->key, n_scored, c->n_tokens, r->n_scored, r->n_tokens);
     }
     KVL_TRY(is_one_pass ? KVL_OK : restore_kept(c, r, n_layers, err));
     kvl_free(c->nll);
@@ -249,8 +250,6 @@ static json_t *policy_list(const kvl_report *report) {
     return list;
 }
 
-static char *copy(const char *text) { return kvl_strndup(text, strlen(text)); }
-
 /* One document of each command in a group. */
 static kvl_status set_key(kvl_document *d, kvl_err *err) {
     kvl_str text = {0};
@@ -281,10 +280,10 @@ kvl_status kvl_sweep_store_describe(kvl_sweep_store *s, const kvl_report *report
                                     text_list(report->notes, report->n_notes), "samples",
                                     sample_list(s->info), "policies", policy_list(report)),
                           false, err));
-    d.kind = copy("sweep");
-    d.model = copy(kvl_engine_model(s->info->engine)->name);
-    d.group = copy(s->identity.group);
-    d.command = copy(report->command);
+    d.kind = kvl_strdup("sweep");
+    d.model = kvl_strdup(kvl_engine_model(s->info->engine)->name);
+    d.group = kvl_strdup(s->identity.group);
+    d.command = kvl_strdup(report->command);
     d.n_bytes = lines.len;
     d.lines = kvl_strndup(kvl_str_text(&lines), lines.len);
     if (d.kind == NULL || d.model == NULL || d.group == NULL || d.command == NULL || d.lines == NULL) {
@@ -303,7 +302,7 @@ kvl_status kvl_sweep_store_document(kvl_sweep_store *s, const kvl_keep *what, kv
     kvl_status status = kvl_keep_make(&d, what, lines, err);
     if (status == KVL_OK) {
         kvl_free(d.group);
-        d.group = copy(s->identity.group);
+        d.group = kvl_strdup(s->identity.group);
         status =
             d.group != NULL ? kvl_store_put_document(s->store, &d, err) : kvl_fail_nomem(err, what->kind);
     }

@@ -31,8 +31,6 @@ static void name_cell(kvl_record *r, const char *name, const char *tokenizer, co
     kvl_str_free(&group);
 }
 
-static char *copy(const char *text) { return kvl_strndup(text, strlen(text)); }
-
 static kvl_record make(const char *model, const char *policy, size_t text, double excess) {
     char name[24];
     char key[24];
@@ -52,15 +50,15 @@ static kvl_record make(const char *model, const char *policy, size_t text, doubl
     r.first_event = r.role == KVL_ROLE_POLICY ? 2 : 0;
     (void)snprintf(name, sizeof name, "T%zu", text);
     (void)snprintf(key, sizeof key, "%016zx", text + 1);
-    r.model = copy(model);
-    r.preset = copy("made-up");
-    r.protocol = copy("lm-eval-rolling");
-    r.policy = copy(policy);
-    r.press = copy(policy);
-    r.sample = copy(name);
-    r.text = copy(name);
-    r.text_key = copy(key);
-    r.facts = copy("{\"host\":\"a\",\"threads\":2}");
+    r.model = kvl_strdup(model);
+    r.preset = kvl_strdup("made-up");
+    r.protocol = kvl_strdup("lm-eval-rolling");
+    r.policy = kvl_strdup(policy);
+    r.press = kvl_strdup(policy);
+    r.sample = kvl_strdup(name);
+    r.text = kvl_strdup(name);
+    r.text_key = kvl_strdup(key);
+    r.facts = kvl_strdup("{\"host\":\"a\",\"threads\":2}");
     r.nll = kvl_calloc(N_SCORED, sizeof *r.nll);
     for (size_t t = 0; t < N_SCORED; t++) {
         r.nll[t] = 2 + 0.1 * (double)((7 * t + 3 * text) % 11) + excess * (1 + 0.1 * (double)(text % 3));
@@ -366,6 +364,42 @@ static void test_compare_models(void **state) {
     kvl_str_free(&words);
 }
 
+/* What an import may bring: a text without a key, facts that are none, and both kinds of a full cache. */
+static void test_compare_bare(void **state) {
+    (void)state;
+    kvl_str words = {0};
+    kvl_store *s = NULL;
+    int code = -1;
+    const char *path = test_temp_path("bare.db");
+    assert_ok(kvl_store_open(&s, path, KVL_STORE_WRITE, NULL, NULL, NULL));
+    for (size_t i = 0; i < 3; i++) {
+        kvl_record r = make("m", i == 2 ? "knorm:keep=0.5" : "none", 0, 0.1 * (double)i);
+        r.text_key[0] = '\0';
+        r.facts[0] = '\0';
+        r.role = i == 1 ? KVL_ROLE_ONE_PASS : r.role;
+        put(s, r, i == 1 ? "t2" : "t1", "yes");
+    }
+    kvl_store_close(s);
+    kvl_str_printf(&words, "compare --store %s knorm none", path);
+    const char *text = test_run(&code, kvl_str_text(&words));
+    assert_int_equal(code, 0);
+    assert_non_null(strstr(text, "10 on 1 text,"));
+    kvl_str_clear(&words);
+    kvl_str_printf(&words, "export --store %s -o jsonl", path);
+    text = test_run(&code, kvl_str_text(&words));
+    const char *key = strstr(text, "\"key\":\"");
+    char first[13] = "";
+    assert_non_null(key);
+    memcpy(first, key + 7, 12);
+    kvl_str_clear(&words);
+    kvl_str_printf(&words, "show --store %s %s", path, first);
+    text = test_run(&code, kvl_str_text(&words));
+    assert_int_equal(code, 0);
+    assert_non_null(strstr(text, "identity {"));
+    assert_null(strstr(text, "facts"));
+    kvl_str_free(&words);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ls),
@@ -377,6 +411,7 @@ int main(void) {
         cmocka_unit_test(test_verify),
         cmocka_unit_test(test_compare),
         cmocka_unit_test(test_compare_models),
+        cmocka_unit_test(test_compare_bare),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
