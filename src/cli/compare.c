@@ -23,9 +23,12 @@ typedef struct pairs {
 
 /* ---- what must be the same ---- */
 
-static const kvl_record *twin(const kvl_record *r, const kvl_records *others) {
+/* The cell of the same place in its text; both lists mostly have the same order, so the search begins at the
+ * same index. */
+static const kvl_record *twin(const kvl_records *records, size_t index, const kvl_records *others) {
+    const kvl_record *r = &records->items[index];
     for (size_t i = 0; i < others->n; i++) {
-        const kvl_record *o = &others->items[i];
+        const kvl_record *o = &others->items[(index + i) % others->n];
         if (strcmp(o->text_key, r->text_key) == 0 && o->begin == r->begin &&
             o->first_scored == r->first_scored) {
             return o;
@@ -84,7 +87,7 @@ static kvl_status open_cell(kvl_record *out, json_t **identity, kvl_store *store
 static kvl_status open_pair(pair *p, kvl_store *store, const kvl_side_of_two *a, const kvl_side_of_two *b,
                             size_t i, kvl_err *err) {
     const kvl_record *r = &a->records.items[i];
-    const kvl_record *other = twin(r, &b->records);
+    const kvl_record *other = twin(&a->records, i, &b->records);
     if (other == NULL || a->records.n != b->records.n) {
         const bool is_same_protocol = strcmp(a->group->protocol, b->group->protocol) == 0;
         return kvl_fail(err, KVL_E_USAGE, "not the same tokens: %s (A %s with %zu cells, B %s with %zu%s%s)",
