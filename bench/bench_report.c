@@ -80,7 +80,7 @@ int main(int argc, char **argv) {
         kvl_str page = {0};
         const uint64_t start = kvl_clock_ns();
         check(kvl_store_open(&s, path, KVL_STORE_READ, NULL, NULL, &err));
-        check(kvl_content_gather(&content, s, path, NULL, NULL, &err));
+        check(kvl_content_gather(&content, s, NULL, NULL, &err));
         const double gathered = seconds_since(start);
         check(kvl_page_write(&page, &content, KVL_EN, &err));
         printf("%zu cells: read %.2f s, page of %.1f MB %.2f s\n", n, gathered, (double)page.len * 1e-6,

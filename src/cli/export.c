@@ -100,7 +100,7 @@ kvl_status kvl_export_csv(kvl_str *out, kvl_store *store, const char *group, kvl
 kvl_status kvl_export_table(kvl_str *out, kvl_store *store, const char *group, kvl_format format,
                             kvl_err *err) {
     kvl_content content = {0};
-    kvl_status status = kvl_content_gather(&content, store, kvl_store_path(store), NULL, group, err);
+    kvl_status status = kvl_content_gather(&content, store, NULL, group, err);
     if (status == KVL_OK && content.sweep == NULL) {
         status = kvl_fail(err, KVL_E_USAGE,
                           "group %.12s: expected cells of a sweep with its baseline, found none", group);

@@ -33,15 +33,10 @@ kvl_status kvl_report_arg_check(const kvl_report_arg *a, const kvl_store_arg *st
 kvl_status kvl_report_read(kvl_content *out, const kvl_store_arg *store, const char *out_dir,
                            const char *model, const char *group, kvl_err *err) {
     kvl_store *opened = NULL;
-    kvl_str path = {0};
-    kvl_status status = KVL_OK;
     *out = (kvl_content){0};
-    KVL_GO(kvl_store_arg_path(&path, store, out_dir, err));
-    KVL_GO(kvl_store_arg_open(&opened, store, out_dir, KVL_STORE_READ, err));
-    KVL_GO(kvl_content_gather(out, opened, kvl_str_text(&path), model, group, err));
-done:
+    KVL_TRY(kvl_store_arg_open(&opened, store, out_dir, KVL_STORE_READ, err));
+    const kvl_status status = kvl_content_gather(out, opened, model, group, err);
     kvl_store_close(opened);
-    kvl_str_free(&path);
     return status;
 }
 

@@ -161,11 +161,11 @@ typedef struct kvl_content {
     void *owned;                    /* memory of the gatherers */
 } kvl_content;
 
-/* Reads all that a store at `path` holds of a group (its key or the beginning of it; NULL: the newest of the
+/* Reads all that a store holds of a group (its key or the beginning of it; NULL: the newest of the
  * model, or of any where that is NULL too). Errors: E_STORE, E_USAGE for a group that is not there or a store
  * that is empty. *out is the caller's (kvl_content_free), also after an error. */
-kvl_status kvl_content_gather(kvl_content *out, kvl_store *store, const char *path, const char *model,
-                              const char *group, kvl_err *err) KVL_MUST_USE;
+kvl_status kvl_content_gather(kvl_content *out, kvl_store *store, const char *model, const char *group,
+                              kvl_err *err) KVL_MUST_USE;
 void kvl_content_free(kvl_content *c);
 
 #endif

@@ -114,9 +114,10 @@ static kvl_status gather(kvli_gather *g, kvl_store *store, const kvl_store_group
                : kvl_fail(g->err, KVL_E_USAGE, "store: expected results, found none; kvlab sweep makes some");
 }
 
-kvl_status kvl_content_gather(kvl_content *out, kvl_store *store, const char *path, const char *model,
-                              const char *group, kvl_err *err) {
+kvl_status kvl_content_gather(kvl_content *out, kvl_store *store, const char *model, const char *group,
+                              kvl_err *err) {
     kvl_store_groups groups = {0};
+    const char *path = kvl_store_path(store);
     const char *slash = strrchr(path, '/');
     *out = (kvl_content){0};
     kvli_gather g = {.content = out, .err = err};

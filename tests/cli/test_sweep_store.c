@@ -384,7 +384,7 @@ static void test_portrait(void **state) {
     set_path(path, "portrait.db");
     (void)run_with(path, "--samples W1 -P knorm,recency -r .9,.5 --portrait");
     assert_ok(kvl_store_open(&store, path, KVL_STORE_READ, NULL, NULL, NULL));
-    assert_ok(kvl_content_gather(&content, store, path, NULL, NULL, NULL));
+    assert_ok(kvl_content_gather(&content, store, NULL, NULL, NULL));
     const kvl_portrait *p = content.portrait;
     assert_non_null(p);
     assert_int_equal(p->n_tokens, 64);

@@ -39,7 +39,7 @@ static kvl_status gather_one(kvl_content *c, const char *kind, const char *lines
     snprintf(name, sizeof name, "one%d.db", n_stores++);
     kvl_store *store = new_store(name);
     put(store, kind, "toy", lines, strlen(lines));
-    const kvl_status status = kvl_content_gather(c, store, test_temp_path(name), NULL, NULL, err);
+    const kvl_status status = kvl_content_gather(c, store, NULL, NULL, err);
     kvl_store_close(store);
     return status;
 }
@@ -56,7 +56,7 @@ static void test_explain(void **state) {
     static const char one[] = "{\"schema\":\"kvlab.explain/1\",\"texts\":\"newer\",\"isa\":\"c\","
                               "\"arith\":\"f32\",\"studies\":[]}\n";
     put(store, "explain-only", "novels-7m", one, sizeof one - 1);
-    assert_ok(kvl_content_gather(&c, store, "some/where/explain.db", NULL, NULL, NULL));
+    assert_ok(kvl_content_gather(&c, store, NULL, NULL, NULL));
     assert_string_equal(c.model, "novels-7m");
     assert_string_equal(c.store, "explain.db");
     assert_non_null(c.cause);
@@ -240,7 +240,7 @@ static void test_memory_ends(void **state) {
         kvl_content c;
         kvl_err err = {0};
         kvl_alloc_fail_after(n);
-        const kvl_status status = kvl_content_gather(&c, store, "memory.db", NULL, NULL, &err);
+        const kvl_status status = kvl_content_gather(&c, store, NULL, NULL, &err);
         kvl_alloc_fail_after(-1);
         kvl_content_free(&c);
         if (status == KVL_OK) {
@@ -257,10 +257,10 @@ static void test_empty(void **state) {
     kvl_store *store = new_store("empty.db");
     kvl_content c;
     kvl_err err = {0};
-    assert_int_equal(kvl_content_gather(&c, store, "empty.db", NULL, NULL, &err), KVL_E_USAGE);
+    assert_int_equal(kvl_content_gather(&c, store, NULL, NULL, &err), KVL_E_USAGE);
     assert_non_null(strstr(err.msg, "expected results, found none"));
     kvl_content_free(&c);
-    assert_int_equal(kvl_content_gather(&c, store, "empty.db", NULL, "abc", &err), KVL_E_USAGE);
+    assert_int_equal(kvl_content_gather(&c, store, NULL, "abc", &err), KVL_E_USAGE);
     assert_non_null(strstr(err.msg, "found 'abc'"));
     kvl_content_free(&c);
     kvl_store_close(store);
@@ -292,7 +292,7 @@ static void test_cells(void **state) {
     put_cells(store, 'a', 12);
     put_cells(store, 'b', 8);
     put(store, "sweep", "novels-7m", sweep_line, strlen(sweep_line));
-    assert_ok(kvl_content_gather(&c, store, "cells.db", NULL, "aaaa", NULL));
+    assert_ok(kvl_content_gather(&c, store, NULL, "aaaa", NULL));
     assert_string_equal(c.model, "novels-7m");
     assert_int_equal(c.n_cells, 12);
     assert_int_equal(c.sweep->n_rows, 3);
@@ -312,9 +312,9 @@ static void test_cells(void **state) {
     assert_int_equal(c.n_other_groups, 1);
     assert_non_null(strstr(kvl_str_text(&c.other_groups[0]), "kvlab report --group bbbbbbbbbbbb"));
     kvl_content_free(&c);
-    assert_int_equal(kvl_content_gather(&c, store, "cells.db", NULL, "c", &err), KVL_E_USAGE);
+    assert_int_equal(kvl_content_gather(&c, store, NULL, "c", &err), KVL_E_USAGE);
     kvl_content_free(&c);
-    assert_int_equal(kvl_content_gather(&c, store, "cells.db", NULL, "", &err), KVL_E_USAGE);
+    assert_int_equal(kvl_content_gather(&c, store, NULL, "", &err), KVL_E_USAGE);
     assert_non_null(strstr(err.msg, "of 2"));
     kvl_content_free(&c);
     kvl_store_close(store);
@@ -326,7 +326,7 @@ static void test_stopped(void **state) {
     kvl_store *store = new_store("stopped.db");
     kvl_content c;
     put_cells(store, 'a', 11); /* the last policy lacks the last text */
-    assert_ok(kvl_content_gather(&c, store, "stopped.db", NULL, NULL, NULL));
+    assert_ok(kvl_content_gather(&c, store, NULL, NULL, NULL));
     assert_int_equal(c.sweep->n_rows, 2);
     assert_int_equal(c.sweep->n_notes, 1);
     assert_non_null(strstr(c.sweep->notes[0], "each of the 4 texts stored: 1 of 3 policies"));
@@ -345,7 +345,7 @@ static void test_stopped(void **state) {
         "{\"schema\":\"kvlab.sweep/1\",\"title\":\"t\",\"protocol\":\"1 sample\",\"how\":\"c\","
         "\"has_mean_ppl\":true,\"notes\":[],\"samples\":[\"text-0@0\"],\"policies\":[\"none\"]}";
     put(store, "sweep", "novels-7m", one_sample, strlen(one_sample));
-    assert_ok(kvl_content_gather(&c, store, "stopped.db", NULL, NULL, NULL));
+    assert_ok(kvl_content_gather(&c, store, NULL, NULL, NULL));
     assert_int_equal(c.sweep->n_notes, 2);
     assert_non_null(strstr(c.sweep->notes[0], "samples of other sweeps are in it too: 3"));
     kvl_content_free(&c);
