@@ -81,7 +81,9 @@ static void put_figure_base(kvl_str *out, const char *target) {
     kvl_str_puts(out, "-curve");
 }
 
-static kvl_status write_section(const session *s, kvl_str *out, const char *target, kvl_err *err) {
+/* The section, and its figure beside it. */
+static kvl_status save_section(const session *s, kvl_str *out, const char *target, kvl_err *err) {
+    const kvl_chart *chart = kvl_chart_find("curve");
     kvl_str base = {0};
     put_figure_base(&base, target);
     const char *slash = strrchr(kvl_str_text(&base), '/');
@@ -89,20 +91,19 @@ static kvl_status write_section(const session *s, kvl_str *out, const char *targ
     kvl_status status = s->format == FORMAT_MD
                             ? kvl_paper_write_md(out, &s->content, s->report.lang, name, err)
                             : kvl_paper_write_tex(out, &s->content, s->report.lang, name, err);
+    KVL_GO(status);
+    KVL_GO(kvl_report_save(target, out, err));
+    if (chart->has(&s->content)) {
+        status = kvl_chart_save(chart, &s->content, s->report.lang, NULL, kvl_str_text(&base), err);
+    }
+done:
     kvl_str_free(&base);
     return status;
 }
 
-static kvl_status save_section_chart(const session *s, const char *target, kvl_err *err) {
-    const kvl_chart *chart = kvl_chart_find("curve");
-    kvl_str base = {0};
-    kvl_status status = KVL_OK;
-    put_figure_base(&base, target);
-    if (chart->has(&s->content)) {
-        status = kvl_chart_save(chart, &s->content, s->report.lang, NULL, kvl_str_text(&base), err);
-    }
-    kvl_str_free(&base);
-    return status;
+static kvl_status save_page(const session *s, kvl_str *out, const char *target, kvl_err *err) {
+    KVL_TRY(kvl_page_write(out, &s->content, s->report.lang, err));
+    return kvl_report_save(target, out, err);
 }
 
 static kvl_status run(session *s, kvl_err *err) {
@@ -112,10 +113,7 @@ static kvl_status run(session *s, kvl_err *err) {
     snprintf(path, sizeof path, "out/report.%s", format_names[s->format]);
     const char *target = s->report.path != NULL ? s->report.path : path;
     KVL_GO(kvl_report_read(&s->content, &s->store, NULL, NULL, s->group, err));
-    KVL_GO(s->format == FORMAT_HTML ? kvl_page_write(&text, &s->content, s->report.lang, err)
-                                    : write_section(s, &text, target, err));
-    KVL_GO(kvl_report_save(target, &text, err));
-    KVL_GO(s->format != FORMAT_HTML ? save_section_chart(s, target, err) : KVL_OK);
+    KVL_GO(s->format == FORMAT_HTML ? save_page(s, &text, target, err) : save_section(s, &text, target, err));
     KVL_GO(s->charts != NULL ? save_charts(s, err) : KVL_OK);
     kvl_str_clear(&text);
     kvl_str_printf(&text, "%s\n", target);

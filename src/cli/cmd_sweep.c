@@ -177,21 +177,22 @@ static kvl_status count_whole(session *s, const kvl_sweep_config *config, kvl_er
     return KVL_OK;
 }
 
+/* Whether more is asked for than is stored. */
+static bool needs_more(const session *s) { return s->options.wants_quality || s->options.trace_path != NULL; }
+
 /* Cells that are in the store are not run again, unless more is asked for than is stored. */
 static kvl_status use_store(session *s, kvl_sweep_config *config, kvl_err *err) {
-    const bool needs_more = s->options.wants_quality || s->options.trace_path != NULL;
     config->recall = kvl_sweep_store_recall;
     config->recall_ud = &s->store;
     return kvl_sweep_store_open(&s->store, &s->info, &s->options.store,
-                                !s->options.has_no_resume && !needs_more, err);
+                                !s->options.has_no_resume && !needs_more(s), err);
 }
 
 static kvl_status compute(session *s, kvl_sweep_config *config, kvl_err *err) {
     const size_t n_cells = (s->n_policies + 1) * s->info.samples->n;
-    const bool needs_more = s->options.wants_quality || s->options.trace_path != NULL;
     KVL_TRY(use_store(s, config, err));
     KVL_TRY(kvl_identity_check(s->setup.engine, &s->info.samples->items[0], err));
-    if (needs_more && s->store.store != NULL && !s->options.is_quiet) {
+    if (needs_more(s) && s->store.store != NULL && !s->options.is_quiet) {
         fprintf(stderr, "--%s needs more than is stored: every cell is run\n",
                 s->options.wants_quality ? "quality" : "trace");
     }
